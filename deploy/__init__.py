@@ -1,0 +1,1 @@
+"""Prove that every exported form computes the same numbers, count spikes, price them, report."""

@@ -1,0 +1,179 @@
+"""SpikingGraph: the one place where a network's meaning lives after training.
+
+Populations of neurons joined by projections, in frozen dataclasses of NumPy arrays and numbers; `export/simulate.py` says
+what they compute. Arrays over time are [T, N, C, H, W] (time, batch, channel, row, column) or [T, N, F].
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import InputError
+
+Shape = tuple[int, ...]
+Array = NDArray[np.float64]
+Reset = Literal["zero", "subtract"]
+Role = Literal["neuron", "relay", "or", "readout"]
+Arithmetic = Literal["float", "loihi"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conv:
+    """A convolution without bias; zero padding, the same on both sides of an axis.
+
+    weight [O, I / groups, kh, kw]; stride, padding and dilation are (row, column), in neurons.
+    """
+
+    weight: Array
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int] = (0, 0)
+    dilation: tuple[int, int] = (1, 1)
+    groups: int = 1
+
+    def output_shape(self, source: Shape) -> Shape:
+        """(C, H, W) of the source -> (C, H, W) of the target."""
+        size = [
+            (n + 2 * p - d * (k - 1) - 1) // s + 1
+            for n, k, s, p, d in zip(
+                source[1:], self.weight.shape[2:], self.stride, self.padding, self.dilation, strict=True
+            )
+        ]
+        return (self.weight.shape[0], *size)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dense:
+    """A full matrix. weight [O, I]; I counts the source's neurons in C-order: channel, row, column."""
+
+    weight: Array
+
+
+Kernel = Conv | Dense
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Projection:
+    """Adds `kernel` applied to the source's spikes of this step to the target's input current of this step."""
+
+    source: str
+    target: str
+    kernel: Kernel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpikeInput:
+    """Spikes that come from outside: events, or the encoder on the host. shape (C, H, W) or (N,)."""
+
+    name: str
+    shape: Shape
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Population:
+    """Neurons with one set of parameters.
+
+    For every step, with the state zero before the first:
+
+        current  u = current_decay * u + sum of projections
+        membrane v = decay * v + u + bias
+        spike      = v >= threshold; then v = 0 ("zero") or v - threshold ("subtract") where it spiked
+
+    A "readout" never spikes; its membrane after the last step is the network's output. An "or" or "relay" population has
+    decay 0. In "loihi" arithmetic all of this is integer and `export/simulate.py` says how; `decay` and `current_decay`
+    then are n / 4096, `bias` and `threshold` are register mantissas, and the spike condition is v > 64 * threshold.
+    """
+
+    name: str
+    shape: Shape  # (C, H, W) or (N,)
+    decay: float  # membrane kept from one step to the next, 0..1
+    threshold: float
+    bias: Array  # [C] or [N]
+    current_decay: float = 0.0  # synaptic current kept from one step to the next, 0..1
+    reset: Reset = "zero"
+    role: Role = "neuron"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpikingGraph:
+    """Inputs, populations in topological order, projections. Exactly one population is the readout, and it is last."""
+
+    inputs: tuple[SpikeInput, ...]
+    populations: tuple[Population, ...]
+    projections: tuple[Projection, ...]
+    time_steps: int
+    arithmetic: Arithmetic = "float"
+
+    @property
+    def readout(self) -> Population:
+        return self.populations[-1]
+
+    def shapes(self) -> dict[str, Shape]:
+        """Name -> shape of every input and population."""
+        return {node.name: node.shape for node in (*self.inputs, *self.populations)}
+
+    def incoming(self, name: str) -> tuple[Projection, ...]:
+        return tuple(p for p in self.projections if p.target == name)
+
+    def outgoing(self, name: str) -> tuple[Projection, ...]:
+        return tuple(p for p in self.projections if p.source == name)
+
+
+def neurons(shape: Shape) -> int:
+    return int(np.prod(shape))
+
+
+def check(graph: SpikingGraph) -> SpikingGraph:
+    """Return the graph if it is well formed, else raise InputError that names the node."""
+    if graph.time_steps < 1:
+        raise InputError(f"`time_steps >= 1` must hold, but the graph has time_steps={graph.time_steps}.")
+    names = [node.name for node in (*graph.inputs, *graph.populations)]
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(f"Names must be unique, but '{name}' stands for {names.count(name)} nodes.")
+    if [p.role for p in graph.populations].count("readout") != 1 or graph.readout.role != "readout":
+        raise InputError("A graph must have one readout population, the last one; end the network in a linear layer.")
+    for population in graph.populations:
+        _check_population(population)
+    order = {name: i for i, name in enumerate(names)}
+    shapes = graph.shapes()
+    for projection in graph.projections:
+        _check_projection(projection, shapes, order)
+    return graph
+
+
+def _check_population(population: Population) -> None:
+    where = f"Population '{population.name}'"
+    if len(population.shape) not in (1, 3) or min(population.shape) < 1:
+        raise InputError(f"{where}: a shape must be (N,) or (C, H, W) of positive sizes, but is {population.shape}.")
+    if population.bias.shape != population.shape[:1]:
+        raise InputError(
+            f"{where}: the bias must have shape {population.shape[:1]}, but has {population.bias.shape}."
+        )
+    for word, value in (("decay", population.decay), ("current_decay", population.current_decay)):
+        if not 0.0 <= value <= 1.0:
+            raise InputError(f"{where}: `0 <= {word} <= 1` must hold, but {word}={value}.")
+    if not np.isfinite(population.bias).all() or np.isnan(population.threshold):
+        raise InputError(f"{where}: bias and threshold must be finite; the training diverged or the file is damaged.")
+
+
+def _check_projection(projection: Projection, shapes: dict[str, Shape], order: dict[str, int]) -> None:
+    where = f"Projection '{projection.source}' -> '{projection.target}'"
+    for end in (projection.source, projection.target):
+        if end not in shapes:
+            raise InputError(f"{where}: there is no node '{end}'.")
+    if order[projection.source] >= order[projection.target]:
+        raise InputError(f"{where}: the source must stand before the target; recurrent projections are not supported.")
+    source, target, kernel = shapes[projection.source], shapes[projection.target], projection.kernel
+    if not np.isfinite(kernel.weight).all():
+        raise InputError(f"{where}: weights must be finite; the training diverged or the file is damaged.")
+    if isinstance(kernel, Dense):
+        found: Shape = kernel.weight.shape
+        wanted: Shape = (neurons(target), neurons(source))
+    else:
+        if len(source) != 3 or source[0] != kernel.weight.shape[1] * kernel.groups:
+            raise InputError(f"{where}: a kernel {kernel.weight.shape} x {kernel.groups} groups cannot read {source}.")
+        found, wanted = kernel.output_shape(source), target
+    if found != wanted:
+        raise InputError(f"{where}: the kernel gives shape {found}, but {wanted} is needed.")
