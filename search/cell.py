@@ -1,0 +1,123 @@
+"""The spiking cell in node-LIF form: every edge carries binary spikes, every node is one layer of LIF neurons.
+
+    cell(s0, s1):  p0 = LIF(BN(conv(s0)))     p1 = LIF(BN(conv(s1)))
+                   n_j = LIF(attention(BN(sum over incoming edges of edge(spikes))))     j = 1..4
+                   out = concat(n_1 .. n_4)
+
+The currents of a node's edges meet at one membrane, as SpikeDHS retrains its cells (Che et al., NeurIPS 2022). Spikes are
+[T, N, C, H, W]. Every layer of neurons is the attribute `lif` of its block, so that a population is named by its path.
+"""
+
+import functools
+import operator
+from collections.abc import Callable, Sequence
+from typing import cast
+
+from spikingjelly.activation_based import layer, neuron, surrogate
+from torch import Tensor, cat, nn
+
+from .attention import ATTENTION, Attention
+from .genotype import NODES, CellKind
+from .primitives import Builder, FactorizedReduce, convolution
+
+# (kind of cell, node 0..3) -> (source, builder) of each incoming edge
+Incoming = Callable[[CellKind, int], Sequence[tuple[int, Builder]]]
+
+
+def lif_neurons() -> nn.Module:
+    """Neurons with v = v / 2 + I, a spike where v >= 1, then v = 0; the arctangent surrogate in the backward pass."""
+    return cast(
+        nn.Module,
+        neuron.LIFNode(
+            tau=2.0,
+            decay_input=False,
+            v_threshold=1.0,
+            v_reset=0.0,
+            detach_reset=True,
+            surrogate_function=surrogate.ATan(),
+            step_mode="m",
+        ),
+    )
+
+
+def batch_norm(channels: int, *, affine: bool = True) -> nn.Module:
+    """Batch normalisation over time, batch and positions."""
+    return cast(nn.Module, layer.BatchNorm2d(channels, affine=affine, step_mode="m"))
+
+
+class Stem(nn.Module):
+    """Images [N, C, H, W] -> spikes [T, N, channels, H, W]: one real-valued current, the same in every step."""
+
+    def __init__(self, in_channels: int, channels: int, time_steps: int) -> None:
+        super().__init__()
+        self.time_steps = time_steps
+        self.conv = nn.Conv2d(in_channels, channels, 3, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(channels)
+        self.lif = lif_neurons()
+
+    def forward(self, images: Tensor) -> Tensor:
+        current = self.norm(self.conv(images))
+        return cast(Tensor, self.lif(current.unsqueeze(0).repeat(self.time_steps, 1, 1, 1, 1)))
+
+
+class Preprocess(nn.Module):
+    """Brings a cell's input to the cell's channels and, after a reduction, to its size."""
+
+    def __init__(self, in_channels: int, channels: int, *, halve: bool) -> None:
+        super().__init__()
+        self.conv = FactorizedReduce(in_channels, channels) if halve else convolution(in_channels, channels, 1)
+        self.norm = batch_norm(channels)
+        self.lif = lif_neurons()
+
+    def forward(self, spikes: Tensor) -> Tensor:
+        return cast(Tensor, self.lif(self.norm(self.conv(spikes))))
+
+
+class Node(nn.Module):
+    """Sums the currents of its edges at one layer of neurons; the edges are in the order of `sources`."""
+
+    def __init__(self, sources: Sequence[int], edges: Sequence[nn.Module], channels: int, attention: Attention) -> None:
+        super().__init__()
+        self.sources = tuple(sources)
+        self.edges = nn.ModuleList(edges)
+        self.norm = batch_norm(channels)
+        self.attention = ATTENTION[attention](channels)
+        self.lif = lif_neurons()
+
+    def forward(self, states: Sequence[Tensor]) -> Tensor:
+        currents = [edge(states[source]) for source, edge in zip(self.sources, self.edges, strict=True)]
+        return cast(Tensor, self.lif(self.attention(self.norm(functools.reduce(operator.add, currents)))))
+
+
+class Cell(nn.Module):
+    """(s0, s1), the outputs of the two cells before -> [T, N, 4 * channels, H, W], halved in a reduction cell.
+
+    In a reduction cell the edges that leave the cell's inputs have stride 2. s0 is brought to the size of s1 where the
+    cell between them was a reduction (`halve_s0`).
+    """
+
+    def __init__(
+        self,
+        kind: CellKind,
+        incoming: Incoming,
+        in_channels: tuple[int, int],
+        channels: int,
+        attention: Attention,
+        *,
+        halve_s0: bool,
+    ) -> None:
+        super().__init__()
+        self.p0 = Preprocess(in_channels[0], channels, halve=halve_s0)
+        self.p1 = Preprocess(in_channels[1], channels, halve=False)
+        self.nodes: list[str] = []
+        for j in range(NODES):
+            plan = incoming(kind, j)
+            edges = [build(channels, 2 if kind == "reduce" and source < 2 else 1) for source, build in plan]
+            self.nodes.append(f"n{j + 1}")
+            self.add_module(self.nodes[-1], Node([source for source, _ in plan], edges, channels, attention))
+
+    def forward(self, s0: Tensor, s1: Tensor) -> Tensor:
+        states: list[Tensor] = [self.p0(s0), self.p1(s1)]
+        for name in self.nodes:
+            states.append(self.get_submodule(name)(states))
+        return cat(states[2:], dim=2)

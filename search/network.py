@@ -1,0 +1,92 @@
+"""Genotype -> spiking network: stem, cells with two reductions, global mean, linear readout averaged over time."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
+
+from spikingjelly.activation_based import layer
+from torch import Tensor, nn
+
+from ..errors import InputError
+from .attention import Attention, attention_name
+from .cell import Cell, Incoming, Stem
+from .genotype import NODES, CellKind, Genotype
+from .primitives import PRIMITIVES, Builder
+
+STEM_MULTIPLIER = 3  # channels of the stem over those of the first cell, as in DARTS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkSettings:
+    """Everything of a network but its cells. Raises InputError when a value is out of range or a size is odd."""
+
+    channels: int  # of a node in the first cell; doubled at each reduction
+    cells: int
+    time_steps: int
+    classes: int
+    input_shape: tuple[int, int, int]  # of an image: channels, rows, columns
+    attention: Attention = "none"
+    dataset: str = ""  # the images it is trained on, for the record
+
+    def __post_init__(self) -> None:
+        attention_name(self.attention)
+        for name, least in (("channels", 1), ("cells", 1), ("time_steps", 1), ("classes", 2)):
+            if getattr(self, name) < least:
+                raise InputError(f"`{name} >= {least}` must hold, but got {name}={getattr(self, name)}.")
+        if len(self.input_shape) != 3 or min(self.input_shape) < 1:
+            raise InputError(f"Images must have a shape (channels, rows, columns), but got {self.input_shape}.")
+        for axis, size in zip(("rows", "columns"), self.input_shape[1:], strict=True):
+            factor = 2 ** len(self.reductions)
+            if size % factor:
+                raise InputError(
+                    f"The {axis} must be even before each of the {len(self.reductions)} reductions, "
+                    f"but images have {size}; pad them to {-(-size // factor) * factor}."
+                )
+
+    @property
+    def reductions(self) -> tuple[int, ...]:
+        """Indices of the reduction cells: at 1/3 and 2/3 of the depth."""
+        return tuple(sorted({self.cells // 3, 2 * self.cells // 3}))
+
+
+class SpikingBackbone(nn.Module):
+    """Images [N, C, H, W] -> logits [N, classes], with cells whose edges `incoming` lists.
+
+    The neurons keep their membranes: call `spikingjelly.activation_based.functional.reset_net` before each batch.
+    """
+
+    def __init__(self, incoming: Incoming, settings: NetworkSettings) -> None:
+        super().__init__()
+        self.settings = settings
+        channels = settings.channels
+        stem_channels = STEM_MULTIPLIER * channels
+        self.stem = Stem(settings.input_shape[0], stem_channels, settings.time_steps)
+        in_channels = (stem_channels, stem_channels)
+        self.cells = nn.ModuleList()
+        for i in range(settings.cells):
+            kind: CellKind = "reduce" if i in settings.reductions else "normal"
+            channels *= 2 if kind == "reduce" else 1
+            halve_s0 = i - 1 in settings.reductions
+            self.cells.append(Cell(kind, incoming, in_channels, channels, settings.attention, halve_s0=halve_s0))
+            in_channels = (in_channels[1], NODES * channels)
+        self.pool = layer.AdaptiveAvgPool2d((1, 1), step_mode="m")
+        self.readout = layer.Linear(in_channels[1], settings.classes, step_mode="m")
+
+    def forward(self, images: Tensor) -> Tensor:
+        s0 = s1 = self.stem(images)
+        for cell in self.cells:
+            s0, s1 = s1, cell(s0, s1)
+        features = self.pool(s1).flatten(2)  # [T, N, C]
+        return cast(Tensor, self.readout(features).mean(0))
+
+
+class SpikingNetwork(SpikingBackbone):
+    """The network built from a genotype. Populations: `stem`, `cells.<i>.p0`, `.p1`, `.n1` .. `.n4`, each with `.lif`."""
+
+    def __init__(self, genotype: Genotype, settings: NetworkSettings) -> None:
+        def incoming(kind: CellKind, node: int) -> Sequence[tuple[int, Builder]]:
+            table = PRIMITIVES[genotype.primitives]
+            return [(edge.source, table[edge.primitive]) for edge in genotype.incoming(kind, node)]
+
+        super().__init__(incoming, settings)
+        self.genotype = genotype
