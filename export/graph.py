@@ -80,8 +80,8 @@ class Population:
         membrane v = decay * v + u + bias
         spike      = v >= threshold; then v = 0 ("zero") or v - threshold ("subtract") where it spiked
 
-    A "readout" never spikes; its membrane after the last step is the network's output. An "or" or "relay" population has
-    decay 0. In "loihi" arithmetic all of this is integer and `export/simulate.py` says how; `decay` and `current_decay`
+    The membrane of the "readout" after the last step is the network's output; its threshold is infinite, or the highest
+    that the chip's register holds. An "or" or "relay" population has decay 0. In "loihi" arithmetic all of this is integer and `export/simulate.py` says how; `decay` and `current_decay`
     then are n / 4096, `bias` and `threshold` are register mantissas, and the spike condition is v > 64 * threshold.
     """
 

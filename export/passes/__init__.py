@@ -1,0 +1,22 @@
+"""Passes: pure functions SpikingGraph -> SpikingGraph, one per file."""
+
+from collections.abc import Callable
+
+from ..graph import SpikingGraph
+from .fold import fold
+from .relays import insert_relays
+
+Pass = Callable[[SpikingGraph], SpikingGraph]
+
+# In the order in which the Loihi target runs them; `quantize` follows with its calibration.
+LOIHI_PASSES: tuple[Pass, ...] = (
+    fold,  # first: fewer projections and no dead populations, so fewer relays
+    insert_relays,  # before quantize: the scale is shared by a level, and relays belong to levels
+)
+
+
+def lower(graph: SpikingGraph) -> SpikingGraph:
+    """All float passes of the Loihi target."""
+    for run in LOIHI_PASSES:
+        graph = run(graph)
+    return graph

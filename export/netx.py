@@ -1,0 +1,150 @@
+"""NetX HDF5: a chain of quantized populations -> the file that unmodified lava-dl 0.6.0 loads.
+
+    layer/<i>/type     b"conv" | b"flatten" | b"dense"
+    layer/<i>/shape    [C, H, W] or [N];  weight [O, I, kh, kw] or [O, I], integers;  bias [C] or [N], integers
+    layer/<i>/         stride, padding, dilation (row, column), groups (one number): conv only
+    layer/<i>/neuron   type b"CUBA", iDecay, vDecay, vThMant, refDelay, wgtExp
+
+A flatten stands between a conv and a dense layer; the dense layer's columns then count [C, H, W] in C-order. iDecay counts
+what a step forgets, in 1/4096, and 4096 forgets all (the register holds one less and the chip adds it); vDecay likewise.
+refDelay and wgtExp are there for other readers: Lava reads neither. Source: lava-dl 0.6.0 lava/lib/dl/netx/hdf5.py.
+
+The quantized graph itself travels in the same file under /spikeport, which Lava ignores.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from ..errors import InputError
+from ..search.runs import replacing
+from .chain import Chain
+from .graph import Conv, Dense, Kernel, Population, Projection, SpikeInput, SpikingGraph, check
+from .simulate import DECAY_UNITY
+
+FORMAT = 1  # of the group /spikeport
+
+
+def write_netx(path: Path, chain: Chain, graph: SpikingGraph) -> dict[str, int]:
+    """Write the chain as NetX layers and the graph it came from; return layer population -> its layer/<i> index."""
+    indices: dict[str, int] = {}
+    with replacing(path) as temporary, h5py.File(temporary, "w") as file:
+        previous = chain.graph.inputs[0].shape
+        for projection, population in zip(chain.graph.projections, chain.graph.populations, strict=True):
+            if isinstance(projection.kernel, Dense) and len(previous) == 3:
+                file.create_group(f"layer/{_count(file)}")["type"] = b"flatten"
+            indices[population.name] = _count(file)
+            _write_layer(file.create_group(f"layer/{_count(file)}"), population, projection.kernel)
+            previous = population.shape
+        _write_graph(file.create_group("spikeport"), graph)
+    return indices
+
+
+def read_graph(path: Path) -> SpikingGraph:
+    """The quantized graph of a file that `write_netx` wrote, with the weights of its NetX layers.
+
+    Raises InputError for a file that is missing, no HDF5, truncated, or without that graph.
+    """
+    try:
+        with h5py.File(path, "r") as file:
+            if "spikeport" not in file:
+                raise InputError(f"{path} has no group /spikeport: it was not written by `spikeport export`.")
+            return check(_read_graph(file["spikeport"]))
+    except FileNotFoundError as error:
+        raise InputError(f"{path} does not exist; write it with `spikeport export --target loihi`.") from error
+    except OSError as error:
+        raise InputError(f"{path} is no readable HDF5 file ({error}); export it again.") from error
+    except (KeyError, ValueError, TypeError) as error:
+        raise InputError(f"{path} is damaged in its group /spikeport ({error}); export it again.") from error
+
+
+def _count(file: h5py.File) -> int:
+    return len(file["layer"]) if "layer" in file else 0
+
+
+def _write_layer(layer: h5py.Group, population: Population, kernel: Kernel) -> None:
+    layer["type"] = b"conv" if isinstance(kernel, Conv) else b"dense"
+    layer["shape"] = np.array(population.shape, np.int64)
+    layer.create_dataset("weight", data=kernel.weight.astype(np.int16), compression="gzip")
+    layer["bias"] = population.bias.astype(np.int32)
+    if isinstance(kernel, Conv):
+        layer["stride"] = np.array(kernel.stride, np.int64)
+        layer["padding"] = np.array(kernel.padding, np.int64)
+        layer["dilation"] = np.array(kernel.dilation, np.int64)
+        layer["groups"] = kernel.groups
+    neuron = layer.create_group("neuron")
+    neuron["type"] = b"CUBA"
+    neuron["iDecay"] = DECAY_UNITY - round(population.current_decay * DECAY_UNITY)
+    neuron["vDecay"] = DECAY_UNITY - round(population.decay * DECAY_UNITY)
+    neuron["vThMant"] = int(population.threshold)
+    neuron["refDelay"] = 1
+    neuron["wgtExp"] = 0
+
+
+# One JSON attribute for what is small, one data set per array.
+
+
+def _write_graph(group: h5py.Group, graph: SpikingGraph) -> None:
+    nodes = [
+        {
+            "name": p.name,
+            "shape": p.shape,
+            "decay": p.decay,
+            "current_decay": p.current_decay,
+            "threshold": p.threshold,
+            "reset": p.reset,
+            "role": p.role,
+        }
+        for p in graph.populations
+    ]
+    joins: list[dict[str, Any]] = []
+    for i, projection in enumerate(graph.projections):
+        kernel = projection.kernel
+        join: dict[str, Any] = {"source": projection.source, "target": projection.target}
+        if isinstance(kernel, Conv):
+            join |= {
+                "stride": kernel.stride,
+                "padding": kernel.padding,
+                "dilation": kernel.dilation,
+                "groups": kernel.groups,
+            }
+        joins.append(join)
+        group.create_dataset(f"weight/{i}", data=kernel.weight.astype(np.int16), compression="gzip")
+    for i, population in enumerate(graph.populations):
+        group[f"bias/{i}"] = population.bias.astype(np.int32)
+    head = {
+        "format": FORMAT,
+        "time_steps": graph.time_steps,
+        "inputs": [{"name": node.name, "shape": node.shape} for node in graph.inputs],
+        "populations": nodes,
+        "projections": joins,
+    }
+    group["graph"] = json.dumps(head)
+
+
+def _read_graph(group: h5py.Group) -> SpikingGraph:
+    head = json.loads(group["graph"][()])
+    if head["format"] != FORMAT:
+        raise ValueError(f"format {head['format']} instead of {FORMAT}")
+    populations = [
+        Population(
+            **{**node, "shape": tuple(node["shape"])}, bias=group[f"bias/{i}"][()].astype(np.float64)
+        )
+        for i, node in enumerate(head["populations"])
+    ]
+    projections = []
+    for i, join in enumerate(head["projections"]):
+        weight = group[f"weight/{i}"][()].astype(np.float64)
+        geometry = {key: tuple(join[key]) for key in ("stride", "padding", "dilation") if key in join}
+        kernel = Conv(weight=weight, groups=join["groups"], **geometry) if geometry else Dense(weight=weight)
+        projections.append(Projection(source=join["source"], target=join["target"], kernel=kernel))
+    return SpikingGraph(
+        inputs=tuple(SpikeInput(name=node["name"], shape=tuple(node["shape"])) for node in head["inputs"]),
+        populations=tuple(populations),
+        projections=tuple(projections),
+        time_steps=head["time_steps"],
+        arithmetic="loihi",
+    )

@@ -1,0 +1,119 @@
+"""Float graph, every projection one level long -> the chip's integers.
+
+A level becomes one NetX layer with one threshold register, so it has one scale S, an integer:
+
+    w = 2 * round(S / threshold * w / 2)      even, in [-256, 254]
+    b = round(S / threshold * b)              13 bits
+    S = floor(min(254 / max|w / threshold|, 4095 / max|b / threshold|, 253))
+
+SpikingJelly fires on v >= threshold, the chip on v > 64 * register. In the chip's units v >= 64 * S means v > 64 * (S - 1)
+for every multiple of 64, which a membrane is until it decays: the register holds S - 1, and a tie fires on both sides.
+A relay or OR population gets the weight 254: one spike is above every register value (<= 252), fires and resets to 0, so
+the layer's decay never acts on it. The readout has no threshold: its scale keeps the largest expected membrane (`peak`)
+at half of what the highest register, 2^17 - 1, lets through.
+"""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import numpy as np
+
+from ...errors import UnsupportedError
+from ..graph import Array, Population, Projection, SpikingGraph
+from ..simulate import DECAY_UNITY
+from .relays import levels
+
+WEIGHT_MAX = 254  # 8-bit weights in steps of 2: [-256, 254] [lava-dl 0.6.0 netx/utils.py optimize_weight_bits]
+BIAS_MAX = 4095  # 13-bit signed mantissa, exponent 6 [Lava 0.10 PyLifModelBitAcc docstring]
+THRESHOLD_MAX = 2**17 - 1  # 17-bit unsigned mantissa [same]
+DECAY_MAX = 4095  # 12-bit register of the membrane's decay [same]
+SCALE_MAX = 253  # so that the relay's weight 254 stays above the register S - 1
+PEAK_ROOM = 2.0  # headroom of the readout's membrane above the largest one seen while calibrating
+
+
+def quantize(graph: SpikingGraph, peak: float) -> SpikingGraph:
+    """Quantize a graph that went through `insert_relays`; a quantized graph is returned as it is.
+
+    peak: the largest |membrane| of the readout over a calibration set (logits, no unit). Raises UnsupportedError with the
+    population that the chip's neuron cannot be.
+    """
+    if graph.arithmetic == "loihi":
+        return graph
+    level = levels(graph)
+    populations: list[Population] = []
+    projections: list[Projection] = []
+    for number in sorted(set(level.values()) - {0}):
+        members = [p for p in graph.populations if level[p.name] == number]
+        incoming = [p for member in members for p in graph.incoming(member.name)]
+        decay, current_decay = _registers(members)
+        scale = _scale(members, incoming, peak)
+        register = THRESHOLD_MAX if members[0].role == "readout" else scale - 1
+        factor = {p.name: _factor(p, scale) for p in members}
+        for member in members:
+            bias = np.round(member.bias * factor[member.name]) if _computes(member) else np.zeros_like(member.bias)
+            populations.append(
+                replace(member, decay=decay, current_decay=current_decay, threshold=float(register), bias=bias)
+            )
+        for projection in incoming:
+            member = next(m for m in members if m.name == projection.target)
+            weight = _even(projection.kernel.weight, factor[member.name], _computes(member))
+            projections.append(replace(projection, kernel=replace(projection.kernel, weight=weight)))
+    return replace(graph, populations=tuple(populations), projections=tuple(projections), arithmetic="loihi")
+
+
+def _computes(population: Population) -> bool:
+    """Whether its weights are learnt, not a relay's or an OR's."""
+    return population.role in ("neuron", "readout")
+
+
+def _factor(population: Population, scale: float) -> float:
+    return scale if population.role == "readout" else scale / population.threshold
+
+
+def _even(weight: Array, factor: float, learnt: bool) -> Array:
+    if learnt:
+        return 2.0 * np.round(weight * factor / 2.0)
+    return np.where(weight != 0.0, float(WEIGHT_MAX), 0.0)
+
+
+def _scale(members: list[Population], incoming: list[Projection], peak: float) -> float:
+    learnt = {m.name: _factor(m, 1.0) for m in members if _computes(m)}
+    weights = _largest(p.kernel.weight * learnt[p.target] for p in incoming if p.target in learnt)
+    biases = _largest(m.bias * learnt[m.name] for m in members if m.name in learnt)
+    limits = [WEIGHT_MAX / weights if weights else np.inf, BIAS_MAX / biases if biases else np.inf]
+    if members[0].role == "readout":
+        return float(min(*limits, THRESHOLD_MAX / (PEAK_ROOM * peak) if peak else np.inf))
+    scale = int(min(*limits, SCALE_MAX))
+    if scale < 2:
+        raise UnsupportedError(
+            f"Population '{members[0].name}': weights up to {weights:.3g} and biases up to {biases:.3g} thresholds leave "
+            f"scale {scale} in 8-bit weights; train with a higher weight decay."
+        )
+    return scale
+
+
+def _largest(arrays: Iterable[Array]) -> float:
+    return max((float(np.abs(a).max()) for a in arrays if a.size), default=0.0)
+
+
+def _registers(members: list[Population]) -> tuple[float, float]:
+    """(decay, current decay) of the level, multiples of 1/4096. Relays and ORs work with any decay, not with a current's."""
+    neurons = [m for m in members if _computes(m)] or members
+    first = neurons[0]
+    for other in members:
+        if other.reset != "zero":
+            raise UnsupportedError(
+                f"Population '{other.name}': NetX has no soft reset; train with v_reset=0.0 (reset to zero)."
+            )
+    for other in neurons:
+        if (other.decay, other.current_decay) != (first.decay, first.current_decay):
+            raise UnsupportedError(
+                f"Populations '{first.name}' and '{other.name}' share a layer and must share decay and current_decay, but "
+                f"have {first.decay}, {first.current_decay} and {other.decay}, {other.current_decay}."
+            )
+    if first.current_decay and len(neurons) < len(members):
+        raise UnsupportedError(
+            f"Population '{first.name}' keeps its synaptic current and shares a layer with relays, which must not."
+        )
+    lost = min(DECAY_MAX, round((1.0 - first.decay) * DECAY_UNITY))
+    return 1.0 - lost / DECAY_UNITY, round(first.current_decay * DECAY_UNITY) / DECAY_UNITY

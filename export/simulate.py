@@ -1,0 +1,146 @@
+"""What a SpikingGraph means, in NumPy, step by step.
+
+Plain and slow on purpose: every fast or foreign form is tested against this file. "float" arithmetic is the docstring of
+`Population`; "loihi" arithmetic reproduces `PyLifModelBitAcc` of Lava 0.10 (lava/proc/lif/models.py), all in integers:
+
+    u = trunc(u * current_decay) + 64 * a          a = sum of weights of arriving spikes; u wraps at 2^23
+    v = clip(trunc(v * decay) + u + 64 * bias, +-(2^23 - 1))
+    spike = v > 64 * threshold;  v = 0 where it spiked                      trunc rounds toward zero
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import InputError
+from .graph import Array, Conv, Dense, Kernel, Population, SpikingGraph
+
+Spikes = NDArray[np.uint8]
+Integers = NDArray[np.int64]
+
+STATE_LIMIT = 2**23  # current and membrane are 24-bit signed [Lava 0.10 PyLifModelBitAcc: max_uv_val]
+MANTISSA_SHIFT = 6  # weight, bias and threshold mantissas count 2^6 membrane units [same: act_shift, vth_shift]
+DECAY_UNITY = 4096  # decays count 1/4096 [same: decay_unity]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trace:
+    """What a run left behind.
+
+    spikes: population -> uint8 [T, N, *shape], inputs included, the readout not. membranes: population -> the membrane
+    compared with the threshold, before reset, [T, N, *shape] (float64, or int64 in "loihi" arithmetic).
+    """
+
+    spikes: dict[str, Spikes]
+    membranes: dict[str, Array | Integers]
+    readout: Array | Integers  # [T, N, *shape]: the readout's membrane after each step; the last one is the answer
+
+
+def simulate(graph: SpikingGraph, inputs: Mapping[str, Spikes]) -> Trace:
+    """Run the graph on spikes [T, N, *shape] per input, all states zero before the first step.
+
+    Raises InputError when an input is missing or has another shape.
+    """
+    _check_inputs(graph, inputs)
+    spikes: dict[str, Spikes] = {name: np.asarray(value, np.uint8) for name, value in inputs.items()}
+    membranes: dict[str, Array | Integers] = {}
+    step = STEP[graph.arithmetic]
+    samples = next(iter(spikes.values())).shape[1]
+    for population in graph.populations:  # feed-forward: a population needs only complete earlier ones
+        shape = (samples, *population.shape)
+        u: NDArray[np.float64] = np.zeros(shape)
+        v: NDArray[np.float64] = np.zeros(shape)
+        fired, membrane, left = [], [], []
+        for t in range(graph.time_steps):
+            a = np.zeros(shape)
+            for projection in graph.incoming(population.name):
+                a += apply(projection.kernel, spikes[projection.source][t]).reshape(shape)
+            u, v_before, fires, v = step(population, u, v, a)
+            membrane.append(v_before)
+            fired.append(fires)
+            left.append(v)
+        membranes[population.name] = np.stack(membrane)
+        if population.role != "readout":
+            spikes[population.name] = np.stack(fired).astype(np.uint8)
+    return Trace(spikes=spikes, membranes=membranes, readout=np.stack(left))
+
+
+def apply(kernel: Kernel, spikes: NDArray[np.generic]) -> Array:
+    """Kernel times spikes: [N, C, H, W] (or [N, I]) -> [N, O, H', W'] (or [N, O]) in float64, exact for integers."""
+    x = spikes.astype(np.float64)
+    if isinstance(kernel, Dense):
+        return np.asarray(x.reshape(len(x), -1) @ kernel.weight.T)
+    return _convolve(kernel, x)
+
+
+def _convolve(kernel: Conv, x: Array) -> Array:
+    (sy, sx), (py, px), (dy, dx) = kernel.stride, kernel.padding, kernel.dilation
+    out_channels, height, width = kernel.output_shape(x.shape[1:])
+    x = np.pad(x, ((0, 0), (0, 0), (py, py), (px, px)))
+    per_group = x.shape[1] // kernel.groups
+    out = np.zeros((len(x), kernel.groups, out_channels // kernel.groups, height, width))
+    x = x.reshape(len(x), kernel.groups, per_group, *x.shape[2:])
+    weight = kernel.weight.reshape(kernel.groups, -1, *kernel.weight.shape[1:])
+    for i in range(weight.shape[3]):
+        for j in range(weight.shape[4]):
+            rows = slice(i * dy, i * dy + sy * (height - 1) + 1, sy)
+            columns = slice(j * dx, j * dx + sx * (width - 1) + 1, sx)
+            out += np.einsum("ngihw,goi->ngohw", x[..., rows, columns], weight[..., i, j], optimize=True)
+    return out.reshape(len(x), out_channels, height, width)
+
+
+State = tuple[Array, Array, NDArray[np.bool_], Array]
+
+
+def _per_neuron(values: Array, population: Population) -> Array:
+    """[C] or [N] -> broadcastable over [samples, *shape]."""
+    return values.reshape(-1, *([1] * (len(population.shape) - 1)))
+
+
+def _float_step(population: Population, u: Array, v: Array, a: Array) -> State:
+    """(u, v before reset, fires, v after reset) of one step."""
+    u = population.current_decay * u + a
+    v = population.decay * v + u + _per_neuron(population.bias, population)
+    fires = v >= population.threshold
+    after = np.where(fires, 0.0 if population.reset == "zero" else v - population.threshold, v)
+    return u, v, fires, after
+
+
+def _loihi_step(population: Population, u: Array, v: Array, a: Array) -> State:
+    """The same in the chip's integers (held in int64)."""
+    u = _wrap(_decayed(u, population.current_decay) + (a.astype(np.int64) << MANTISSA_SHIFT))
+    bias = _per_neuron(population.bias, population).astype(np.int64) << MANTISSA_SHIFT
+    v = np.clip(_decayed(v, population.decay) + u + bias, 1 - STATE_LIMIT, STATE_LIMIT - 1)
+    fires = v > int(population.threshold) << MANTISSA_SHIFT
+    return u, v, fires, np.where(fires, 0, v)
+
+
+STEP: dict[str, Callable[[Population, Array, Array, Array], State]] = {"float": _float_step, "loihi": _loihi_step}
+
+
+def _decayed(state: Array, decay: float) -> Integers:
+    """trunc(state * n / 4096) with n = 4096 * decay, toward zero."""
+    product = state.astype(np.int64) * round(decay * DECAY_UNITY)
+    return np.sign(product) * (np.abs(product) // DECAY_UNITY)
+
+
+def _wrap(current: Integers) -> Integers:
+    """Once around the 24-bit range; +2^23 itself stays, -2^23 becomes +2^23, as Lava has it."""
+    current = np.where(current > STATE_LIMIT, current - 2 * STATE_LIMIT, current)
+    return np.where(current <= -STATE_LIMIT, current + 2 * STATE_LIMIT, current)
+
+
+def _check_inputs(graph: SpikingGraph, inputs: Mapping[str, Spikes]) -> None:
+    wanted = {node.name for node in graph.inputs}
+    if set(inputs) != wanted:
+        raise InputError(f"The graph reads the inputs {sorted(wanted)}, but was given {sorted(inputs)}.")
+    samples = {value.shape[1] for value in inputs.values() if value.ndim > 1}
+    for node in graph.inputs:
+        shape = inputs[node.name].shape
+        if shape[:1] != (graph.time_steps,) or shape[2:] != node.shape or len(samples) != 1:
+            raise InputError(
+                f"Input '{node.name}' must have shape [{graph.time_steps}, N, {', '.join(map(str, node.shape))}], "
+                f"but has {list(shape)}."
+            )

@@ -1,0 +1,60 @@
+"""A convolution as taps: offset -> weights. The form in which kernels are merged, embedded and carried to other grids.
+
+Output y reads input `stride * y + offset` for every tap; offset = dilation * j - padding for kernel column j. Reading
+outside the input gives 0, as zero padding does.
+"""
+
+from itertools import product
+from math import gcd
+
+import numpy as np
+
+from ..errors import UnsupportedError
+from .graph import Array, Conv, Shape
+
+Taps = dict[tuple[int, int], Array]  # (row offset, column offset) -> weight [O, I]
+
+
+def taps_of(kernel: Conv) -> Taps:
+    """The non-zero taps of an ungrouped convolution."""
+    rows, columns = kernel.weight.shape[2:]
+    found = {
+        (
+            i * kernel.dilation[0] - kernel.padding[0],
+            j * kernel.dilation[1] - kernel.padding[1],
+        ): kernel.weight[:, :, i, j]
+        for i, j in product(range(rows), range(columns))
+    }
+    return {offset: weight for offset, weight in found.items() if weight.any()}
+
+
+def convolution_of(taps: Taps, stride: tuple[int, int], source: Shape, target: Shape) -> Conv:
+    """The smallest Conv with these taps that maps source (I, H, W) to target (O, H', W').
+
+    A Conv pads both sides alike, so it may be larger than the taps' span. Raises UnsupportedError if there is none.
+    """
+    offsets = [[offset[axis] for offset in taps] or [0] for axis in (0, 1)]
+    axes = [_axis(offsets[axis], stride[axis], source[1 + axis], target[1 + axis]) for axis in (0, 1)]
+    (rows, top, dy), (columns, left, dx) = axes
+    weight = np.zeros((target[0], source[0], rows, columns))
+    for (row, column), tap in taps.items():
+        weight[:, :, (row + top) // dy, (column + left) // dx] = tap
+    return Conv(weight=weight, stride=stride, padding=(top, left), dilation=(dy, dx))
+
+
+def _axis(offsets: list[int], stride: int, source: int, target: int) -> tuple[int, int, int]:
+    """(kernel size, padding, dilation) along one axis."""
+    low, high = min(offsets), max(offsets)
+    dilation = gcd(*(offset - low for offset in offsets)) or 1
+    for padding in range(max(0, -low), max(0, -low) + source + abs(high) + 2):
+        if (padding + low) % dilation:
+            continue
+        needed = (padding + high) // dilation + 1
+        for size in range(needed, needed + stride + abs(high - low) + padding + 2):
+            room = source + 2 * padding - dilation * (size - 1) - 1
+            if room >= 0 and room // stride + 1 == target:
+                return size, padding, dilation
+    raise UnsupportedError(
+        f"no convolution reads offsets {low}..{high} with stride {stride} and maps size {source} to {target}; "
+        "pad the images to an even size"
+    )
