@@ -1,7 +1,8 @@
 """Genotype -> spiking network: stem, cells with two reductions, global mean, linear readout averaged over time."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 from typing import cast
 
 from spikingjelly.activation_based import layer
@@ -11,7 +12,9 @@ from ..errors import InputError
 from .attention import Attention, attention_name
 from .cell import Cell, Incoming, Stem
 from .genotype import NODES, CellKind, Genotype
+from .genotype import from_dict as genotype_from_dict
 from .primitives import PRIMITIVES, Builder
+from .runs import Run, check_finite, load_tensors, read_json, save_tensors, write_json
 
 STEM_MULTIPLIER = 3  # channels of the stem over those of the first cell, as in DARTS
 
@@ -90,3 +93,48 @@ class SpikingNetwork(SpikingBackbone):
 
         super().__init__(incoming, settings)
         self.genotype = genotype
+
+
+def save_network(run: Run, network: SpikingNetwork) -> None:
+    """Write model.safetensors and config.json."""
+    save_tensors(run.weights, network.state_dict())
+    write_json(run.config, {"genotype": asdict(network.genotype), "network": asdict(network.settings)})
+
+
+def load_network(run: Run) -> SpikingNetwork:
+    """The trained network of a run, in eval mode.
+
+    Raises InputError when the run has no model, or when the weights are damaged, not finite or of another network.
+    """
+    if not (run.config.is_file() and run.weights.is_file()):
+        raise InputError(f"The run '{run.path}' has no trained network; finish it with `spikeport search --resume`.")
+    config = read_json(run.config)
+    if config.keys() != {"genotype", "network"}:
+        raise InputError(f"'{run.config}' must have the keys genotype and network, but has {', '.join(config)}.")
+    network = SpikingNetwork(genotype_from_dict(config["genotype"]), _settings(run.config, config["network"]))
+    tensors, _ = load_tensors(run.weights)
+    check_tensors(run.weights, network, tensors)
+    network.load_state_dict(tensors)
+    return network.eval()
+
+
+def _settings(path: Path, data: object) -> NetworkSettings:
+    wanted = {field.name for field in fields(NetworkSettings)}
+    if not isinstance(data, dict) or data.keys() != wanted:
+        raise InputError(f"'{path}': `network` must have exactly the keys {', '.join(sorted(wanted))}.")
+    return NetworkSettings(**data | {"input_shape": tuple(data["input_shape"])})
+
+
+def check_tensors(path: Path, network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Raises InputError that names the first tensor that is missing, unknown, of another shape or not finite."""
+    wanted = network.state_dict()
+    for name in sorted(wanted.keys() ^ tensors.keys()):
+        word = "misses" if name in wanted else "has the unknown"
+        raise InputError(f"'{path}' {word} tensor '{name}'; take the weights that belong to config.json.")
+    for name, tensor in wanted.items():
+        if tensor.shape != tensors[name].shape:
+            raise InputError(
+                f"'{path}': tensor '{name}' must have shape {list(tensor.shape)}, but has "
+                f"{list(tensors[name].shape)}; take the weights that belong to config.json."
+            )
+    check_finite(path, tensors)

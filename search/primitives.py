@@ -48,7 +48,7 @@ class FactorizedReduce(nn.Module):
 
     def forward(self, spikes: Tensor) -> Tensor:
         current = functional.conv2d(spikes.flatten(0, 1), self.effective_weight, stride=2)
-        return current.unflatten(0, spikes.shape[:2])
+        return current.view(*spikes.shape[:2], *current.shape[1:])
 
 
 class Zero(nn.Module):

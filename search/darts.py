@@ -1,0 +1,108 @@
+"""First-order bilevel search (DARTS, arXiv 1806.09055, section 2.3 with xi = 0, in the spiking cell of MA-DARTS).
+
+Weights learn on one half of the train split, alphas on the other; the test split is not looked at.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from spikingjelly.activation_based.functional import reset_net
+from torch.nn.functional import cross_entropy
+from torch.optim import Adam
+
+from .checkpoint import Row
+from .datasets import Dataset
+from .genotype import Genotype
+from .progress import Pace, Progress, silent
+from .settings import SearchSettings
+from .supernet import Supernet
+from .training import (
+    Batch,
+    Indices,
+    Score,
+    cosine,
+    epoch_batches,
+    evaluate,
+    generator,
+    run_epochs,
+    seeded,
+    set_learning_rate,
+    train_epoch,
+    weight_optimizer,
+)
+
+ALPHA_BETAS = (0.5, 0.999)  # of Adam, as in DARTS
+
+
+def halves(samples: int, seed: int) -> tuple[Indices, Indices]:
+    """Indices of the train split for the weights and for the alphas: disjoint, together all, in ascending order."""
+    order = generator(seed, "halves").permutation(samples)
+    middle = samples // 2
+    return np.sort(order[:middle]), np.sort(order[middle:])
+
+
+def alpha_step(supernet: Supernet, optimizer: Adam, batch: Batch) -> None:
+    """One step of the alphas against the loss of a batch, the weights held fixed."""
+    images, labels = batch
+    supernet.train()
+    reset_net(supernet)
+    optimizer.zero_grad()
+    loss = cross_entropy(supernet(images), labels)
+    loss.backward(inputs=supernet.architecture())  # type: ignore[no-untyped-call]
+    optimizer.step()
+
+
+def search(
+    dataset: Dataset,
+    settings: SearchSettings,
+    checkpoint: Path,
+    record: Callable[[list[Row]], None] = lambda rows: None,
+    progress: Progress = silent,
+) -> Genotype:
+    """Search with the train split and return the genotype of the last epoch; goes on from the checkpoint if there is one.
+
+    `record` is told the rows of the history after every epoch: scores on the weights' half (train) and, with the
+    supernet in eval mode, on the alphas' half (validation).
+    """
+    with seeded(settings.seed, "search weights"):
+        supernet = Supernet(settings.primitives, settings.network(dataset))
+    weight_half, alpha_half = halves(len(dataset.train_images), settings.seed)
+    images, labels = dataset.train_images, dataset.train_labels
+    weights = weight_optimizer(supernet.weights(), settings)
+    alphas = Adam(
+        supernet.architecture(),
+        lr=settings.alpha_learning_rate,
+        betas=ALPHA_BETAS,
+        weight_decay=settings.alpha_weight_decay,
+    )
+
+    def one_epoch(epoch: int) -> tuple[Score, Score]:
+        rate = cosine(settings.learning_rate, settings.minimum_learning_rate, epoch, settings.search_epochs)
+        set_learning_rate(weights, rate)
+
+        def batches(half: Indices, stream: str) -> list[Batch]:
+            rng = generator(settings.seed, stream, epoch)
+            return epoch_batches(images[half], labels[half], settings.batch_size, rng, shift=settings.shift)
+
+        weight_batches = batches(weight_half, "search weights")
+        alpha_batches = batches(alpha_half, "search alphas")
+
+        def step_alphas(step: int) -> None:
+            if epoch >= settings.alpha_warmup_epochs:
+                alpha_step(supernet, alphas, alpha_batches[step])
+
+        def tell(step: int, score: Score) -> None:
+            pace.tell(epoch, step, len(weight_batches), score.loss, score.accuracy, score.spikes)
+
+        clip = settings.gradient_clip
+        score = train_epoch(
+            supernet, weights, weight_batches, gradient_clip=clip, before_batch=step_alphas, after_batch=tell
+        )
+        return score, evaluate(supernet, images[alpha_half], labels[alpha_half])
+
+    pace = Pace(progress, "search", settings.search_epochs)
+    optimizers = {"weights": weights, "alphas": alphas}
+    run_epochs("search", supernet, optimizers, settings.search_epochs, checkpoint, record, one_epoch)
+    return supernet.genotype()

@@ -1,0 +1,205 @@
+"""The run folder: where every result of one run lies, and files that are written whole or not at all."""
+
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ..errors import InputError
+
+PACKAGES = ("numpy", "spikeport", "spikingjelly", "torch")
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """The paths of one run; a file exists once its stage has written it."""
+
+    path: Path
+
+    @property
+    def manifest(self) -> Path:
+        return self.path / "manifest.json"
+
+    @property
+    def genotype(self) -> Path:
+        return self.path / "search" / "genotype.json"
+
+    @property
+    def history(self) -> Path:
+        return self.path / "search" / "history.jsonl"
+
+    @property
+    def cells_svg(self) -> Path:
+        return self.path / "search" / "cells.svg"
+
+    @property
+    def history_svg(self) -> Path:
+        return self.path / "search" / "history.svg"
+
+    @property
+    def search_checkpoint(self) -> Path:
+        return self.path / "search" / "checkpoint.safetensors"
+
+    @property
+    def weights(self) -> Path:
+        return self.path / "model" / "model.safetensors"
+
+    @property
+    def config(self) -> Path:
+        return self.path / "model" / "config.json"
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / "model" / "metrics.json"
+
+    @property
+    def train_checkpoint(self) -> Path:
+        return self.path / "model" / "checkpoint.safetensors"
+
+    def export_folder(self, target: str) -> Path:
+        return self.path / "export" / target
+
+    @property
+    def equivalence(self) -> Path:
+        return self.path / "deploy" / "equivalence.json"
+
+    @property
+    def energy(self) -> Path:
+        return self.path / "deploy" / "energy.json"
+
+    @property
+    def report(self) -> Path:
+        return self.path / "deploy" / "report.html"
+
+
+def create_run(path: Path, manifest: Mapping[str, Any]) -> Run:
+    """Make the folder and write its manifest. Raises InputError when the folder already holds a run."""
+    run = Run(Path(path))
+    if run.manifest.exists():
+        raise InputError(f"A new run needs a folder of its own, but '{path}' holds one; use --resume or another --out.")
+    write_json(run.manifest, manifest)
+    return run
+
+
+def open_run(path: Path) -> Run:
+    """Raises InputError when the folder is missing or holds no run."""
+    run = Run(Path(path))
+    if not run.path.is_dir():
+        raise InputError(f"There is no run folder '{path}'; make one with `spikeport search --out {path}`.")
+    if not run.manifest.is_file():
+        raise InputError(f"A run folder must hold manifest.json, but '{path}' does not; name the folder of a run.")
+    return run
+
+
+def newest_run(root: Path = Path("runs")) -> Run:
+    """The run under `root` whose manifest is the newest. Raises InputError when there is none."""
+    manifests = sorted(Path(root).glob("*/manifest.json"), key=lambda path: (path.stat().st_mtime_ns, path.as_posix()))
+    if not manifests:
+        raise InputError(f"There is no run in '{root}'; run `spikeport search` first or name one with --run.")
+    return Run(manifests[-1].parent)
+
+
+def make_manifest(command: str, seed: int, dataset: Mapping[str, str], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What it takes to repeat a run: command, seed, versions, git commit, dataset (name, sha256), resolved settings."""
+    return {
+        "command": command,
+        "seed": seed,
+        "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
+        "git_commit": _git_commit(),
+        "dataset": dict(dataset),
+        "settings": dict(settings),
+    }
+
+
+def _git_commit() -> str | None:
+    """The commit of spikeport's own checkout, or None when it was installed from a wheel."""
+    root = Path(__file__).resolve().parents[1]
+    if not (root / ".git").exists():  # a repository further up would be somebody else's
+        return None
+    try:
+        answer = subprocess.run(["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True)
+    except OSError:
+        return None
+    return answer.stdout.strip() or None
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path in the folder of `path` that takes its place at the end; on an error `path` stays as it was."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, data: Mapping[str, Any]) -> None:
+    write_text(path, json.dumps(data, indent=2, allow_nan=False) + "\n")
+
+
+def read_text(path: Path) -> str:
+    """Raises InputError naming the file when it is missing or not text."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise InputError(f"There is no file '{path}'; run the stage that writes it.") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"'{path}' must be a text file, but cannot be read ({error}).") from error
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file. Raises InputError naming the file when it is missing or damaged."""
+    try:
+        data = json.loads(read_text(path))
+    except json.JSONDecodeError as error:
+        raise InputError(f"'{path}' must be JSON, but is damaged ({error}); write it again.") from error
+    if not isinstance(data, dict):
+        raise InputError(f"'{path}' must hold a JSON object, but holds {type(data).__name__}; write it again.")
+    return data
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
+    """Write named tensors, and text beside them, as one safetensors file."""
+    with replacing(path) as temporary:
+        copies = {name: tensor.detach().clone().contiguous() for name, tensor in tensors.items()}
+        save_file(copies, temporary, dict(metadata or {}))
+
+
+def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The inverse of `save_tensors`. Raises InputError naming the file when it is missing or damaged."""
+    if not path.is_file():
+        raise InputError(f"There is no file '{path}'; run the stage that writes it.")
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return tensors, dict(file.metadata() or {})
+    except SafetensorError as error:
+        raise InputError(f"'{path}' must be a safetensors file, but is damaged ({error}); write it again.") from error
+
+
+def check_finite(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Raises InputError that names the first tensor with a value that is not a number."""
+    for name, tensor in tensors.items():
+        if not torch.isfinite(tensor).all():
+            raise InputError(
+                f"'{path}': every weight must be finite, but tensor '{name}' is not; "
+                "the training diverged or the file is damaged: train again with a lower learning rate."
+            )

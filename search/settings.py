@@ -1,0 +1,94 @@
+"""The settings of a search and of the training that follows it."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from ..errors import InputError
+from .attention import Attention, attention_name
+from .datasets import Dataset
+from .network import NetworkSettings
+from .primitives import PrimitiveSet, primitive_set
+
+COUNTS = {"cells": 3, "channels": 1, "time_steps": 1, "batch_size": 1, "search_epochs": 1, "train_epochs": 1}
+COUNTS_FROM_ZERO = ("seed", "alpha_warmup_epochs", "shift")
+POSITIVE = ("validation_fraction", "learning_rate", "train_learning_rate", "alpha_learning_rate", "gradient_clip")
+NOT_NEGATIVE = ("minimum_learning_rate", "momentum", "weight_decay", "alpha_weight_decay")
+BELOW_ONE = ("momentum", "validation_fraction")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchSettings:
+    """Defaults as in DARTS (arXiv 1806.09055, section 3 and its code). Raises InputError when a value is out of range."""
+
+    dataset: str = "digits"
+    primitives: PrimitiveSet = "darts"
+    attention: Attention = "none"
+    channels: int = 16  # of a node in the first cell
+    cells: int = 8  # at least 3: below that there is no normal cell to search
+    time_steps: int = 2
+    seed: int = 0
+    batch_size: int = 64
+    shift: int = 0  # pixels by which training images are moved at random
+
+    search_epochs: int = 50
+    learning_rate: float = 0.025  # of the weights, falling to the minimum along a cosine
+    minimum_learning_rate: float = 0.001
+    momentum: float = 0.9
+    weight_decay: float = 3e-4
+    gradient_clip: float = 5.0
+    alpha_learning_rate: float = 3e-4
+    alpha_weight_decay: float = 1e-3
+    alpha_warmup_epochs: int = 0  # first epochs in which the alphas rest
+
+    train_epochs: int = 100
+    train_learning_rate: float = 0.025
+    validation_fraction: float = 0.1  # of the train split, kept out of the training to watch it
+
+    def __post_init__(self) -> None:
+        primitive_set(self.primitives)
+        attention_name(self.attention)
+        for field in fields(self):
+            _check_type(field.name, getattr(self, field.name), type(field.default))
+        for name, least in COUNTS.items():
+            self._require(name, getattr(self, name) >= least, f"{name} >= {least}")
+        for name in (*COUNTS_FROM_ZERO, *NOT_NEGATIVE):
+            self._require(name, getattr(self, name) >= 0, f"{name} >= 0")
+        for name in POSITIVE:
+            self._require(name, getattr(self, name) > 0, f"{name} > 0")
+        for name in BELOW_ONE:
+            self._require(name, getattr(self, name) < 1, f"{name} < 1")
+
+    def _require(self, name: str, holds: bool, invariant: str) -> None:
+        if not holds:
+            raise InputError(f"`{invariant}` must hold, but got {name}={getattr(self, name)}.")
+
+    def network(self, dataset: Dataset) -> NetworkSettings:
+        """The settings of a network for the images of a dataset."""
+        return NetworkSettings(
+            channels=self.channels,
+            cells=self.cells,
+            time_steps=self.time_steps,
+            classes=dataset.classes,
+            input_shape=dataset.input_shape,
+            attention=self.attention,
+            dataset=dataset.name,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def settings_from_dict(data: Mapping[str, Any]) -> SearchSettings:
+    """Settings from plain values. Raises InputError on an unknown key or a value out of range."""
+    known = [field.name for field in fields(SearchSettings)]
+    for key in data:
+        if key not in known:
+            raise InputError(f"Unknown setting '{key}'; choose from {', '.join(known)}.")
+    return SearchSettings(**data)
+
+
+def _check_type(name: str, value: object, wanted: type) -> None:
+    accepted = (int, float) if wanted is float else (wanted,)
+    if isinstance(value, bool) or not isinstance(value, accepted):
+        raise InputError(f"`{name}` must be {wanted.__name__}, but is {value!r}.")
