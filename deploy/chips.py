@@ -71,8 +71,8 @@ LOIHI1_DAVIES2018 = ChipProfile(
         "spikes": Term(quantity="spikes", price=SPIKE_WITHIN_TILE),
     },
     unpriced=(
-        "Messages: every spike is priced once, as one message inside its tile; a spike whose targets lie on several cores "
-        "sends more. This needs a mapping to cores, and there is none yet.",
+        "Messages: every spike is priced once, as one message inside its tile; a spike whose targets lie on several "
+        "cores sends more. This needs a mapping to cores, and there is none yet.",
         "Hops between tiles (east-west and north-south): they need a mapping to cores.",
         "Static power times the run time of the chip: the run time needs a mapping to cores.",
         "The x86 cores on the chip and the host that feeds it.",

@@ -1,7 +1,7 @@
 """What a network did: spikes, synaptic operations and neuron updates of every population, exact integers.
 
-A synaptic operation (SOP) is one spike that meets one synapse of non-zero weight. It is counted where it arrives, at the
-population that receives the spike:
+A synaptic operation (SOP) is one spike that meets one synapse of non-zero weight. It is counted where it arrives, at
+the population that receives the spike:
 
     SOPs(target) = sum over projections into the target, over neurons i of the source:  spikes_i * fan_out_i
 
@@ -184,8 +184,8 @@ def _check_names(graph: SpikingGraph, activity: Mapping[str, Activity]) -> None:
     wanted, found = set(graph.shapes()), set(activity)
     if wanted != found:
         raise InputError(
-            f"The activity must name every input and population of the graph, but lacks {sorted(wanted - found)} and has "
-            f"{sorted(found - wanted)} too many; record the run of this very graph."
+            f"The activity must name every input and population of the graph, but lacks {sorted(wanted - found)} "
+            f"and has {sorted(found - wanted)} too many; record the run of this very graph."
         )
 
 
@@ -207,7 +207,7 @@ def _check_activity(
         )
     if not 0 <= activity.active_updates <= most_active:
         raise InputError(
-            f"Activity of '{name}': `0 <= active_updates <= {most_active}` must hold ({role}, {neurons(shape)} neurons, "
-            f"{graph.time_steps} steps, {samples} samples), but active_updates={activity.active_updates}; record the run "
-            "again."
+            f"Activity of '{name}': `0 <= active_updates <= {most_active}` must hold ({role}, {neurons(shape)} "
+            f"neurons, {graph.time_steps} steps, {samples} samples), but active_updates={activity.active_updates}; "
+            "record the run again."
         )

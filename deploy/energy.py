@@ -2,8 +2,8 @@
 
     E = sum over terms of  price * count / samples
 
-A sum over operations is a model, not a measurement: static power, the host and what stands on the `unpriced` list come on
-top. Energies of different technologies stand side by side; they are neither added nor divided here.
+A sum over operations is a model, not a measurement: static power, the host and what stands on the `unpriced` list come
+on top. Energies of different technologies stand side by side; they are neither added nor divided here.
 """
 
 from collections.abc import Iterable, Mapping
@@ -45,8 +45,8 @@ class Energy:
 def estimate(counts: Counts, profile: ChipProfile) -> Energy:
     """Price the counts; joules per inference, the mean over the samples.
 
-    Davies et al. 2018, table 2: 23.6 S + 81 U_active + 52 U_idle + 1.7 spikes, in pJ. Raises InputError for a profile with
-    a negative price or an unknown unit.
+    Davies et al. 2018, table 2: 23.6 S + 81 U_active + 52 U_idle + 1.7 spikes, in pJ. Raises InputError for a profile
+    with a negative price or an unknown unit.
     """
     check(profile)
     return Energy(
@@ -88,8 +88,8 @@ def ann_baseline(graph: SpikingGraph, encoder_macs: int) -> dict[str, Any]:
 def encoder(time_steps: int, encoder_macs: int) -> dict[str, Any]:
     """The real-valued encoder before the spiking network: FP32 MACs of every step, on a host in 45 nm; JSON-ready.
 
-    A real-valued layer multiplies, so it counts as MAC x T and not as accumulations. Raises InputError if `encoder_macs`
-    is negative.
+    A real-valued layer multiplies, so it counts as MAC x T and not as accumulations. Raises InputError if
+    `encoder_macs` is negative.
     """
     _check_encoder(encoder_macs)
     macs = encoder_macs * time_steps
@@ -108,8 +108,8 @@ def energy_json(
 ) -> dict[str, Any]:
     """What `energy.json` holds: counts and joules of one inference (means over the samples), JSON-ready.
 
-    The energy and the share of each population and role are those of the first profile, `per_population_profile`. Raises
-    InputError for an unknown profile, or none.
+    The energy and the share of each population and role are those of the first profile, `per_population_profile`.
+    Raises InputError for an unknown profile, or none.
     """
     chips = [find(name) for name in profiles]
     if not chips:
@@ -135,9 +135,7 @@ def energy_json(
 
 
 def _price(tally: Tally, samples: int, profile: ChipProfile) -> dict[str, float]:
-    return {
-        name: term.price.joules * getattr(tally, term.quantity) / samples for name, term in profile.terms.items()
-    }
+    return {name: term.price.joules * getattr(tally, term.quantity) / samples for name, term in profile.terms.items()}
 
 
 def _profile_json(counts: Counts, chip: ChipProfile, energy: Energy) -> dict[str, Any]:
@@ -185,6 +183,6 @@ def _sources(prices: Mapping[str, Price]) -> list[dict[str, Any]]:
 def _check_encoder(encoder_macs: int) -> None:
     if encoder_macs < 0:
         raise InputError(
-            f"`encoder_macs >= 0` must hold, but encoder_macs={encoder_macs}; count the encoder's multiply-accumulates of "
-            "one step, 0 without an encoder."
+            f"`encoder_macs >= 0` must hold, but encoder_macs={encoder_macs}; count the encoder's "
+            "multiply-accumulates of one step, 0 without an encoder."
         )

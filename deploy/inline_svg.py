@@ -10,10 +10,9 @@ from xml.etree import ElementTree
 
 from ..errors import InputError
 
-DRAWS = frozenset(
-    "svg g defs symbol use title desc path rect circle ellipse line polyline polygon text tspan marker clipPath mask "
-    "pattern linearGradient radialGradient stop".split()
-)
+DRAWS = frozenset({"svg", "g", "defs", "symbol", "use", "title", "desc", "path", "rect", "circle", "ellipse", "line"})
+DRAWS |= {"polyline", "polygon", "text", "tspan", "marker", "clipPath", "mask", "pattern"}
+DRAWS |= {"linearGradient", "radialGradient", "stop"}
 REFERENCES = frozenset({"aria-labelledby", "aria-describedby"})  # hold ids without a '#'
 SVG = "{http://www.w3.org/2000/svg}"
 XLINK_HREF = "{http://www.w3.org/1999/xlink}href"
@@ -25,8 +24,8 @@ INHERITED = {"stroke-linejoin": "round", "stroke-linecap": "butt"}
 def inline_svg(svg: str, *, name: str, label: str) -> str:
     """The drawing as an HTML fragment: one <svg> element, ids prefixed with `name-`, `label` for screen readers.
 
-    Prolog, doctype, comments, metadata and class names are left out. Raises InputError if the drawing is not SVG, or holds
-    what could act or load.
+    Prolog, doctype, comments, metadata and class names are left out. Raises InputError if the drawing is not SVG, or
+    holds what could act or load.
     """
     if "<!ENTITY" in svg:
         raise _refusal(name, "an entity declaration")
@@ -58,7 +57,8 @@ def _clean(element: ElementTree.Element, name: str) -> ElementTree.Element:
 
 
 def _is_matplotlib_style(element: ElementTree.Element) -> bool:
-    return element.tag == f"{SVG}style" and "".join((element.text or "").split()) == MATPLOTLIB_STYLE and not len(element)
+    text = "".join((element.text or "").split())
+    return element.tag == f"{SVG}style" and text == MATPLOTLIB_STYLE and not len(element)
 
 
 def _attributes(element: ElementTree.Element, name: str) -> dict[str, str]:

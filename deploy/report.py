@@ -1,7 +1,7 @@
 """The report of a run: one self-contained HTML page, the verdict first.
 
-This file decides what is said, `report.html.j2` how it looks. The page loads nothing and runs nothing; every string from a
-file is escaped, and a drawing is inlined only if it does nothing but draw.
+This file decides what is said, `report.html.j2` how it looks. The page loads nothing and runs nothing; every string
+from a file is escaped, and a drawing is inlined only if it does nothing but draw.
 """
 
 import math
@@ -21,8 +21,17 @@ MISSING = "—"
 PREFIXES = {-12: "p", -9: "n", -6: "µ", -3: "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T"}
 REQUIRED = {
     "equivalence": ("verdict", "checks"),
-    "energy": ("samples", "time_steps", "spikes_per_synapse_per_inference", "profiles", "ann_baseline", "encoder")
-    + ("per_population_profile", "per_population", "by_role"),
+    "energy": (
+        "samples",
+        "time_steps",
+        "spikes_per_synapse_per_inference",
+        "profiles",
+        "ann_baseline",
+        "encoder",
+        "per_population_profile",
+        "per_population",
+        "by_role",
+    ),
 }
 ROLES = {
     "input": "inputs, from the host",
@@ -54,22 +63,27 @@ def render(
 ) -> str:
     """The whole page as text, from the contents of the run folder's files of these names.
 
+    `manifest["name"]`, the run's name, is optional and stands in the title.
+
     Raises InputError if `equivalence` or `energy` lacks a key, or a drawing holds more than a drawing.
     """
     _require("equivalence", equivalence)
     _require("energy", energy)
     checks: list[dict[str, Any]] = equivalence["checks"]
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
     environment.filters |= {
         "quantity": quantity,
         "amount": amount,
+        "exact": exact,
         "percent": percent,
         "number": number,
         "shape": lambda shape: "×".join(str(n) for n in shape),
     }
     template = environment.from_string(Path(__file__).with_name("report.html.j2").read_text(encoding="utf-8"))
     return template.render(
-        name=manifest.get("name") or "run",
+        name=manifest.get("name") or "",
         verdict=verdict(equivalence["verdict"], checks),
         checks=checks,
         divergences=[(_name(check), divergence(check["first_divergence"])) for check in checks if _diverged(check)],
@@ -98,11 +112,13 @@ def verdict(stated: str, checks: list[dict[str, Any]]) -> Verdict:
     failed = [_name(check) for check in run if check.get("verdict") != "pass"]
     compared = sum(check.get("spikes_compared") or 0 for check in run)
     differing = sum(check.get("spikes_differing") or 0 for check in run)
-    spikes = f"{amount(compared)} spikes compared, {amount(differing)} differ."
+    where = [_name(check) for check in run if check.get("spikes_differing")]
+    spikes = f"{amount(compared)} spikes compared, {exact(differing)} differ{': ' + ', '.join(where) if where else ''}."
     not_run = f" Not run: {', '.join(skipped)}." if skipped else ""
     if stated == "fail" or failed:
-        which = f"{len(failed)} of {_checks(len(run))} failed: {', '.join(failed)}. " if failed else ""
-        return Verdict(kind="fail", mark="✗", word="Fail", sentence=f"{which}{spikes}{not_run}")
+        count = f"{len(failed)} of {_checks(len(run))} failed: {', '.join(failed)}."
+        which = count if failed else "No form is proved equal."
+        return Verdict(kind="fail", mark="✗", word="Fail", sentence=f"{which} {spikes}{not_run}")
     if not run:
         return Verdict(kind="open", mark="!", word="Not checked", sentence=f"No check ran.{not_run}")
     if skipped:
@@ -114,14 +130,15 @@ def verdict(stated: str, checks: list[dict[str, Any]]) -> Verdict:
 
 def divergence(first: Mapping[str, Any]) -> str:
     """Where two runs part, in one sentence."""
-    place = ", ".join(f"{word} {_index(first[word])}" for word in ("sample", "step", "neuron") if first.get(word) is not None)
+    known = [word for word in ("sample", "step", "neuron") if first.get(word) is not None]
+    place = "".join(f", {word} {_index(first[word])}" for word in known)
     margin = "" if first.get("margin") is None else f"; the membrane was {number(first['margin'])} from the threshold"
     cause = f". Cause: {first['cause']}" if first.get("cause") else ""
-    return f"population “{first.get('population', MISSING)}”, {place}{margin}{cause}"
+    return f"population “{first.get('population', MISSING)}”{place}{margin}{cause}"
 
 
 def twin_accuracy(checks: Iterable[Mapping[str, Any]]) -> dict[str, Any] | None:
-    """Accuracy of the chip's integer twin and of what it was checked against on the same samples; None if not measured."""
+    """Accuracy of the chip's integer twin and of its reference on the same samples; None if not measured."""
     for check in checks:
         if _ran(check) and "twin" in str(check.get("candidate")) and check.get("accuracy_candidate") is not None:
             return {
@@ -158,15 +175,24 @@ def quantity(value: float | None, unit: str, smallest: int = -12) -> str:
 
 
 def amount(value: float | None, unit: str = "") -> str:
-    """A count: whole numbers below 1000 in full, else three digits and k, M or G: 1200000 -> "1.20 M"."""
-    if value is not None and math.isfinite(value) and value == int(value) and abs(value) < 1000:
-        return f"{int(value)}" + (NBSP + unit if unit else "")
-    return quantity(value, unit, smallest=0)
+    """A count: whole numbers below 1000 in full, else three digits and k, M or G: 1200000, "SOPs" -> "1.20 M SOPs"."""
+    whole = value is not None and math.isfinite(value) and value == int(value) and abs(value) < 1000
+    text = f"{value:.0f}" if whole else quantity(value, "", smallest=0)
+    return text + (NBSP + unit if unit else "")
+
+
+def exact(value: int | None) -> str:
+    """A count in full: 40321 -> "40,321". Spikes that differ are never rounded."""
+    return MISSING if value is None else f"{value:,}"
 
 
 def percent(fraction: float | None, digits: int = 2) -> str:
-    """0.9722 -> "97.22 %"."""
-    return MISSING if fraction is None or not math.isfinite(fraction) else f"{100 * fraction:.{digits}f}{NBSP}%"
+    """0.9722 -> "97.22 %"; what is not whole is never rounded up to 100 %."""
+    if fraction is None or not math.isfinite(fraction):
+        return MISSING
+    almost = f"{100 - 10.0**-digits:.{digits}f}"
+    text = f"{100 * fraction:.{digits}f}"
+    return (f">{almost}" if fraction < 1 <= float(text) / 100 else text) + NBSP + "%"
 
 
 def number(value: float | None) -> str:
@@ -203,7 +229,7 @@ def _checks(n: int) -> str:
 
 
 def _ran(check: Mapping[str, Any]) -> bool:
-    return check.get("status", "run") == "run"
+    return str(check.get("status", "run")) == "run"
 
 
 def _diverged(check: Mapping[str, Any]) -> bool:
@@ -218,4 +244,6 @@ def _markup(svg: str, name: str, label: str) -> Markup:
 def _require(file: str, content: Mapping[str, Any]) -> None:
     missing = [key for key in REQUIRED[file] if key not in content]
     if missing:
-        raise InputError(f"{file}.json must have the keys {missing}, but has {sorted(content)}; run `spikeport deploy` again.")
+        raise InputError(
+            f"{file}.json must have the keys {missing}, but has {sorted(content)}; run `spikeport deploy` again."
+        )

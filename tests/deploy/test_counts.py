@@ -185,9 +185,7 @@ def test_a_network_by_hand() -> None:
     assert tallies == {
         "image": Tally(spikes=9),
         # fan-out 2 3 3 2: 6*2 + 1*3 + 0*3 + 2*2 = 19; updates 3 steps * 4 neurons * 2 samples
-        "hidden": Tally(
-            neurons=4, synapses=10, spikes=8, synaptic_operations=19, neuron_updates=24, active_updates=15
-        ),
+        "hidden": Tally(neurons=4, synapses=10, spikes=8, synaptic_operations=19, neuron_updates=24, active_updates=15),
         # fan-out 1 1 1 1
         "pool": Tally(neurons=2, synapses=4, spikes=6, synaptic_operations=8, neuron_updates=12, active_updates=6),
         # fan-out 1 1
@@ -199,9 +197,7 @@ def test_a_network_by_hand() -> None:
 
 def test_totals_roles_and_means() -> None:
     counts = counted()
-    total = Tally(
-        neurons=10, synapses=22, spikes=29, synaptic_operations=53, neuron_updates=60, active_updates=35
-    )
+    total = Tally(neurons=10, synapses=22, spikes=29, synaptic_operations=53, neuron_updates=60, active_updates=35)
     assert counts.total == total
     assert total.idle_updates == 25
     assert list(counts.by_role) == ["input", "neuron", "or", "relay", "readout"]

@@ -64,7 +64,8 @@ def energy() -> dict[str, Any]:
 
 
 def test_the_prices_of_davies_2018() -> None:
-    prices = {name: (term.quantity, term.price.value, term.price.unit) for name, term in LOIHI1_DAVIES2018.terms.items()}
+    terms = LOIHI1_DAVIES2018.terms
+    prices = {name: (term.quantity, term.price.value, term.price.unit) for name, term in terms.items()}
     assert prices == {
         "synaptic_operations": ("synaptic_operations", 23.6, "pJ"),
         "neuron_updates_active": ("active_updates", 81.0, "pJ"),
