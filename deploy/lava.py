@@ -1,7 +1,7 @@
 """Real Lava as a confirmation: runs a NetX file in unmodified lava-dl 0.6.0, in an environment of its own.
 
-lava-dl 0.6.0 needs Python 3.10 exactly, so `lava_runner.py` is a script with its own dependencies. uv (a dependency from
-PyPI) builds its environment once, about 5 GB in uv's cache; after that a run starts within seconds.
+lava-dl 0.6.0 needs Python 3.10 exactly, so `lava_runner.py` is a script with its own dependencies. uv builds its
+environment once, about 5 GB in uv's cache; after that a run starts within seconds.
 """
 
 import contextlib
@@ -26,6 +26,12 @@ BUILD_LIMIT_S = 3600.0  # downloads about 2 GB
 PROBE_LIMIT_S = 60.0
 GRACE_S = 3.0  # between asking Lava's processes to end and killing them: time to give back shared memory
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+HDF5_SIZE_AT = {
+    0: 40,
+    1: 44,
+    2: 28,
+    3: 28,
+}  # superblock version (byte 8) -> where 8 bytes say how long the file must be
 NO_PYTHON = (
     "lava-dl 0.6.0 needs Python 3.10, but none was found and none could be fetched; "
     "install one (`uv python install 3.10`) or leave real Lava out (`--no-lava`)."
@@ -38,7 +44,7 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LavaResult:
-    """What Lava recorded. The delay from layer to layer is removed: step t of every layer answers step t of the input."""
+    """What Lava recorded. Step t of every layer answers step t of the input: the delay per layer is removed."""
 
     spikes: dict[int, NDArray[np.uint8]]  # `layer/<i>` of the file -> [S, T, C, H, W] or [S, T, N], 0 or 1
     membrane: NDArray[np.int64]  # [S, T, N]: v of the last layer after each step and its reset, in the chip's unit
@@ -54,9 +60,9 @@ def run_lava(
 ) -> LavaResult:
     """Run `network` (NetX HDF5) on binary `spikes` [S, T, C, H, W] or [S, T, N] in unmodified Lava, bit-accurate.
 
-    S samples of T steps each; all state is zero at the first step of a sample. Where the file begins with an input layer
-    of neurons, `spikes` are that layer's. `time_limit_s` bounds the run, not the first building of the environment;
-    `progress` gets the name of each stage. No Lava process outlives the call.
+    S samples of T steps each; all state is zero at the first step of a sample. Where the file begins with an input
+    layer of neurons, `spikes` are that layer's. `time_limit_s` bounds the run, not the first building of the
+    environment; `progress` gets the name of each stage. No Lava process outlives the call.
 
     Raises InputError for a file that is not HDF5 or spikes of a wrong kind, ToolError where Python 3.10 or Lava's
     environment cannot be had, where Lava fails, and at the time limit.
@@ -72,7 +78,10 @@ def run_lava(
         command = [str(python), str(RUNNER), str(network.resolve()), str(given), str(record)]
         run = _run(command, time_limit_s, f"Lava's run of {network}", report)
         if run.code != 0:
-            raise ToolError(f"Lava failed on {network} while {run.stage}: {run.reason()}.")
+            raise ToolError(
+                f"Lava failed on {network} while {run.stage}: {run.reason()}; "
+                "check that the spikes fit the network's input, or export the network again."
+            )
         with np.load(record) as arrays:
             recorded = {int(k.removeprefix("spikes_")): arrays[k] for k in arrays.files if k.startswith("spikes_")}
             membrane = arrays["membrane"].astype(np.int64)
@@ -140,13 +149,19 @@ def lava_missing() -> str | None:
 
 
 def _check_network(network: Path) -> None:
+    """Refuse what Lava would take seconds to refuse. The layout: HDF5 File Format Specification 3.0, section II.A."""
     try:
         with network.open("rb") as file:
-            head = file.read(len(HDF5_SIGNATURE))
+            head = file.read(64)
+        size = network.stat().st_size
     except OSError as error:
         raise InputError(f"{network} cannot be read ({error.strerror}); export the network first.") from error
-    if head != HDF5_SIGNATURE:
+    if not head.startswith(HDF5_SIGNATURE):
         raise InputError(f"{network} must be an HDF5 file, but does not begin like one; export the network again.")
+    at = HDF5_SIZE_AT.get(head[8]) if len(head) == 64 else None
+    wanted = int.from_bytes(head[at : at + 8], "little") if at else 64
+    if size < wanted:
+        raise InputError(f"{network} must have {wanted} bytes, but is cut off at {size}; export the network again.")
 
 
 def _check_spikes(spikes: NDArray[np.uint8]) -> None:

@@ -6,14 +6,14 @@
 
     python lava_runner.py NETWORK.net SPIKES.npy RECORD.npz
 
-SPIKES.npy   uint8 0/1 [S, T, C, H, W] (channel, row, column) or [S, T, N]: S samples of T steps. Where the file begins with
-             an input layer of neurons, these are the spikes of that layer: it stays on the host, as the encoder.
+SPIKES.npy   uint8 0/1 [S, T, C, H, W] (channel, row, column) or [S, T, N]: S samples of T steps. Where the file begins
+             with an input layer of neurons, these are that layer's spikes: it stays on the host, as the encoder.
 RECORD.npz   spikes_<i>  uint8 [S, T, C, H, W] or [S, T, N], for every `layer/<i>` of the file that has neurons
              membrane    int32 [S, T, N] (N flattened as C, H, W): v of the last layer after each step and its reset
 
-Timing. The samples stream back to back, and every synapse of Lava holds its result back by one step, so the n-th layer of
-neurons (n = 0, 1, ...) answers step t of the stream at Lava's time step t + n + 2 (Lava counts from 1). There its state
-must be zero for the first step of each sample: `reset_offset=1`, to which NetX adds 1, and 1 more per layer.
+Timing. The samples stream back to back, and every synapse of Lava holds its result back by one step, so the n-th layer
+of neurons (n = 0, 1, ...) answers step t of the stream at Lava's time step t + n + 2 (Lava counts from 1). There its
+state must be zero for the first step of each sample: `reset_offset=1`, to which NetX adds 1, and 1 more per layer.
 
 Axes. Lava orders an image (column, row, channel); this file turns the axes once on the way in and once on the way out.
 
