@@ -99,7 +99,7 @@ def encoder(time_steps: int, encoder_macs: int) -> dict[str, Any]:
         "macs": macs,
         "energy_j": macs * MAC_45NM["fp32"].joules,
         "sources": _sources({"fp32": MAC_45NM["fp32"]}),
-        "note": "On the host, in another technology: not part of any chip's total.",
+        "note": "Memory traffic; on the host, in another technology: not part of any chip's total.",
     }
 
 

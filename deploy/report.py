@@ -77,6 +77,7 @@ def render(
         "quantity": quantity,
         "amount": amount,
         "exact": exact,
+        "divergence": divergence,
         "percent": percent,
         "number": number,
         "shape": lambda shape: "×".join(str(n) for n in shape),
@@ -86,7 +87,7 @@ def render(
         name=manifest.get("name") or "",
         verdict=verdict(equivalence["verdict"], checks),
         checks=checks,
-        divergences=[(_name(check), divergence(check["first_divergence"])) for check in checks if _diverged(check)],
+        divergences=[(_name(check), divergence(check["first_divergence"])) for check in checks if _failed_at(check)],
         metrics=metrics,
         model=list(flatten({key: value for key, value in metrics.items() if key != "test_accuracy"})),
         twin=twin_accuracy(checks),
@@ -113,10 +114,10 @@ def verdict(stated: str, checks: list[dict[str, Any]]) -> Verdict:
     compared = sum(check.get("spikes_compared") or 0 for check in run)
     differing = sum(check.get("spikes_differing") or 0 for check in run)
     where = [_name(check) for check in run if check.get("spikes_differing")]
-    spikes = f"{amount(compared)} spikes compared, {exact(differing)} differ{': ' + ', '.join(where) if where else ''}."
-    not_run = f" Not run: {', '.join(skipped)}." if skipped else ""
+    spikes = f"{amount(compared)} spikes compared, {exact(differing)} differ{f' ({_list(where)})' if where else ''}."
+    not_run = f" Not run: {_list(skipped)}." if skipped else ""
     if stated == "fail" or failed:
-        count = f"{len(failed)} of {_checks(len(run))} failed: {', '.join(failed)}."
+        count = f"{len(failed)} of {_checks(len(run))} failed: {_list(failed)}."
         which = count if failed else "No form is proved equal."
         return Verdict(kind="fail", mark="✗", word="Fail", sentence=f"{which} {spikes}{not_run}")
     if not run:
@@ -216,6 +217,10 @@ def _plain(value: Any) -> str:
     return MISSING if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
+def _list(names: Iterable[str]) -> str:
+    return ", ".join(names)
+
+
 def _index(value: Any) -> str:
     return f"({', '.join(str(n) for n in value)})" if isinstance(value, list | tuple) else str(value)
 
@@ -232,8 +237,9 @@ def _ran(check: Mapping[str, Any]) -> bool:
     return str(check.get("status", "run")) == "run"
 
 
-def _diverged(check: Mapping[str, Any]) -> bool:
-    return _ran(check) and bool(check.get("first_divergence"))
+def _failed_at(check: Mapping[str, Any]) -> bool:
+    # a check that passed may know a divergence too, where only the answers have to agree: the table shows it
+    return _ran(check) and check.get("verdict") != "pass" and bool(check.get("first_divergence"))
 
 
 def _markup(svg: str, name: str, label: str) -> Markup:

@@ -137,10 +137,16 @@ def test_the_verdict_comes_first() -> None:
 def test_a_failure_is_unmistakable_and_explained() -> None:
     html = page([passed(), DIVERGED], stated="fail")
     text = Page(html).text
-    assert "✗ Fail 1 of 2 checks failed: netx. 2.40 M spikes compared, 40,321 differ: netx." in text
-    assert "population “cells.1.node2”, sample 3, step 1, neuron (4, 7, 1)" in text
-    assert "a tie at the threshold" in text
+    assert "✗ Fail 1 of 2 checks failed: netx. 2.40 M spikes compared, 40,321 differ (netx)." in text
+    place = "population “cells.1.node2”, sample 3, step 1, neuron (4, 7, 1); the membrane was -64 from the threshold"
+    assert text.count(f"{place}. Cause: a tie at the threshold.") == 2  # in the verdict and under its check
     assert 'class="verdict fail"' in html and 'class="verdict pass"' not in html
+
+
+def test_a_divergence_that_is_allowed_stands_in_the_table_alone() -> None:
+    html = page([DIVERGED | {"verdict": "pass"}])
+    assert html.count("cells.1.node2") == 1
+    assert html.index("Do all forms compute the same?") < html.index("cells.1.node2")
 
 
 @pytest.mark.parametrize(
