@@ -1,11 +1,12 @@
 """Name -> images and labels, split into train and test the same way every time."""
 
 import hashlib
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
+from zipfile import BadZipFile, is_zipfile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,11 +84,14 @@ def _npz(argument: str) -> Dataset:
 
 def _read_npz(path: Path) -> tuple[Images, Labels]:
     try:
-        with np.load(path, allow_pickle=False) as file:
-            found: dict[str, NDArray[Any]] = {name: file[name] for name in file.files}
+        with path.open("rb") as handle:
+            if not is_zipfile(handle):  # np.load would take it for something else
+                raise BadZipFile("it is no zip archive, or is cut short")
+            with np.load(handle, allow_pickle=False) as file:
+                found: dict[str, NDArray[Any]] = {name: file[name] for name in file.files}
     except FileNotFoundError as error:
         raise InputError(f"There is no file '{path}'; name an .npz file with `images` and `labels`.") from error
-    except (BadZipFile, ValueError, OSError, AttributeError) as error:
+    except (BadZipFile, OSError, ValueError, zlib.error) as error:
         raise InputError(f"'{path}' must be an .npz file of plain arrays, but cannot be read ({error}).") from error
     if not {"images", "labels"} <= found.keys():
         raise InputError(

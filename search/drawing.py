@@ -91,7 +91,7 @@ def _lane(state: int) -> int:
 
 
 def _row(node: int) -> int:
-    return TITLE + ROW * (node + 1) - 24
+    return TITLE + ROW * (node + 1) - 6
 
 
 def _state_row(state: int) -> int:

@@ -1,0 +1,72 @@
+import pytest
+import torch
+from spikeport.errors import InputError
+from spikeport.search.attention import ATTENTION, CBAM, ECA, attention_name
+from torch import nn
+
+
+@pytest.mark.parametrize("name", ATTENTION)
+def test_shape_and_gates_between_0_and_1(name: str) -> None:
+    current = 1 + torch.rand(3, 2, 8, 4, 6)
+    gate = ATTENTION[attention_name(name)](8)(current) / current
+    assert gate.shape == current.shape
+    assert (gate == 1).all() if name == "none" else ((gate > 0) & (gate < 1)).all()
+    torch.testing.assert_close(gate, gate[:1].expand_as(gate), rtol=1e-6, atol=0)  # the same in every time step
+
+
+def test_eca_takes_the_mean_over_time_and_positions_then_neighbouring_channels() -> None:
+    eca = ECA(8)  # log2(8) / 2 + 1 / 2 = 2, the next odd number is 3
+    with torch.no_grad():
+        eca.conv.weight[:] = torch.tensor([[[0.5, 1.0, -2.0]]])
+    current = torch.zeros(2, 1, 8, 1, 2)
+    current[0, 0, 3] = torch.tensor([[4.0, 0.0]])  # mean over 2 steps and 2 positions: 1
+    current[1, 0, 4] = torch.tensor([[8.0, 4.0]])  # mean 3
+    logits = torch.zeros(8)
+    logits[2] = -2.0 * 1
+    logits[3] = 1.0 * 1 - 2.0 * 3
+    logits[4] = 0.5 * 1 + 1.0 * 3
+    logits[5] = 0.5 * 3
+    torch.testing.assert_close(eca.gate(current)[0, 0, :, 0, 0], torch.sigmoid(logits), rtol=1e-6, atol=0)
+    torch.testing.assert_close(eca(current)[1, 0, 4, 0], torch.sigmoid(torch.tensor(3.5)) * torch.tensor([8.0, 4.0]))
+
+
+@pytest.mark.parametrize(("channels", "size"), [(2, 1), (8, 3), (64, 3), (128, 5)])
+def test_eca_kernel_grows_with_the_channels(channels: int, size: int) -> None:
+    assert ECA(channels).conv.kernel_size == (size,)
+
+
+def test_cbam_channel_gate_adds_what_mean_and_maximum_say() -> None:
+    cbam = CBAM(2)
+    first, last = cbam.mlp[0], cbam.mlp[2]
+    nn.init.constant_(first.weight, 0.0)
+    nn.init.constant_(last.weight, 0.0)
+    with torch.no_grad():
+        first.weight[0] = torch.tensor([1.0, 0.0])  # hidden unit 0 = relu(channel 0)
+        last.weight[1, 0] = 0.5  # channel 1 listens to it
+    current = torch.zeros(2, 1, 2, 1, 2)
+    current[1, 0, 0, 0, 1] = 6.0  # mean over 2 steps and 2 positions 1.5, maximum 6
+    gate = cbam.channel_gate(current)[0, 0, :, 0, 0]
+    torch.testing.assert_close(gate, torch.sigmoid(torch.tensor([0.0, 0.5 * 1.5 + 0.5 * 6.0])))
+
+
+def test_cbam_position_gate_sees_mean_and_maximum_over_time_and_channels() -> None:
+    cbam = CBAM(2)
+    nn.init.constant_(cbam.conv.weight, 0.0)
+    with torch.no_grad():
+        cbam.conv.weight[0, :, 3, 3] = torch.tensor([2.0, -1.0])
+    current = torch.zeros(2, 1, 2, 1, 3)
+    current[0, 0, 1, 0, 2] = 4.0  # mean over 2 steps and 2 channels 1, maximum 4
+    gate = cbam.position_gate(current)[0, 0, 0, 0]
+    torch.testing.assert_close(gate, torch.sigmoid(torch.tensor([0.0, 0.0, 2.0 * 1 - 4.0])))
+
+
+def test_cbam_gates_positions_after_channels() -> None:
+    cbam = CBAM(4)
+    current = torch.randn(2, 3, 4, 5, 5)
+    gated = current * cbam.channel_gate(current)
+    torch.testing.assert_close(cbam(current), gated * cbam.position_gate(gated))
+
+
+def test_unknown_attention() -> None:
+    with pytest.raises(InputError, match=r"^Unknown attention 'se'; choose from none, eca, cbam\.$"):
+        attention_name("se")

@@ -1,0 +1,77 @@
+import json
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from spikeport.errors import InputError
+from spikeport.search.genotype import Edge, Genotype, from_json, random_genotype, to_json
+from spikeport.search.primitives import PrimitiveSet
+
+
+@pytest.fixture
+def genotype() -> Genotype:
+    return random_genotype(np.random.default_rng(1), "plain")
+
+
+@pytest.mark.parametrize("primitives", ["darts", "plain"])
+@pytest.mark.parametrize("seed", range(20))
+def test_random_genotypes_survive_json(primitives: PrimitiveSet, seed: int) -> None:
+    genotype = random_genotype(np.random.default_rng(seed), primitives)
+    assert from_json(to_json(genotype)) == genotype
+    assert to_json(from_json(to_json(genotype))) == to_json(genotype)
+    assert "none" not in to_json(genotype)
+
+
+def test_same_generator_same_genotype() -> None:
+    assert random_genotype(np.random.default_rng(7), "darts") == random_genotype(np.random.default_rng(7), "darts")
+    assert random_genotype(np.random.default_rng(7), "darts") != random_genotype(np.random.default_rng(8), "darts")
+
+
+@pytest.mark.parametrize(
+    ("edge", "message"),
+    [
+        (Edge(0, 0, "sep_conv_3x3"), r"Unknown primitive 'sep_conv_3x3' in the normal cell; choose from max_pool_3x3, "),
+        (Edge(0, 0, "none"), r"Unknown primitive 'none' .*; choose from max_pool_3x3, skip_connect, conv_3x3, conv_5x5\.$"),
+        (Edge(1, 3, "conv_3x3"), r"`0 <= source <= node \+ 1` must hold .* node=1, source=3\.$"),
+        (Edge(1, -1, "conv_3x3"), r"node=1, source=-1"),
+        (Edge(4, 0, "conv_3x3"), r"`0 <= node < 4` must hold, but an edge in the normal cell has node=4\.$"),
+    ],
+)
+def test_impossible_edge(genotype: Genotype, edge: Edge, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        replace(genotype, normal=(*genotype.normal[1:], edge))
+
+
+def test_wrong_number_of_edges(genotype: Genotype) -> None:
+    with pytest.raises(InputError, match=r"2 incoming edges, but node 0 of the reduce cell has 1\.$"):
+        replace(genotype, reduce=genotype.reduce[1:])
+    with pytest.raises(InputError, match=r"node 3 of the normal cell has 3\.$"):
+        replace(genotype, normal=(*genotype.normal, genotype.normal[-1]))
+
+
+def test_unknown_set(genotype: Genotype) -> None:
+    with pytest.raises(InputError, match="Unknown primitive set 'big'; choose from darts, plain"):
+        from_json(to_json(genotype).replace('"plain"', '"big"'))
+
+
+def test_damaged_json(genotype: Genotype) -> None:
+    with pytest.raises(InputError, match="A genotype must be JSON, but line 5 is not"):
+        from_json("\n".join(to_json(genotype).splitlines()[:5])[:-2])
+    with pytest.raises(InputError, match="exactly the keys primitives, normal, reduce, but has list"):
+        from_json("[]")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"normal": None}, "'normal' must be list, but is None"),
+        ({"extra": 1}, "exactly the keys primitives, normal, reduce, but has primitives, normal, reduce, extra"),
+        ({"reduce": [{"node": 0, "source": 0}]}, "exactly the keys node, source, primitive, but has node, source"),
+        ({"reduce": [{"node": "0", "source": 0, "primitive": "conv_3x3"}]}, "'node' must be int, but is '0'"),
+        ({"reduce": [{"node": True, "source": 0, "primitive": "conv_3x3"}]}, "'node' must be int, but is True"),
+    ],
+)
+def test_wrong_fields(genotype: Genotype, change: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        from_json(json.dumps(json.loads(to_json(genotype)) | change))
