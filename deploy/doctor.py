@@ -30,7 +30,7 @@ class Finding:
 
 def examine() -> tuple[Finding, ...]:
     """Examine this environment, then Lava's. Changes, builds and fetches nothing."""
-    return (_python(), *(_package(*package) for package in PACKAGES), _python310(), _lava_environment())
+    return (_python(), *(_package(*package) for package in PACKAGES), *_lava())
 
 
 def _python() -> Finding:
@@ -54,28 +54,24 @@ def _package(name: str, distribution: str, module: str) -> Finding:
     return Finding(name=name, ok=True, found=version, mend="")
 
 
-def _python310() -> Finding:
-    name = "Python 3.10 for Lava"
+def _lava() -> tuple[Finding, Finding]:
+    names = ("Python 3.10 for Lava", "Lava's environment")
     try:
-        found = lava.find_python310()
+        python, built = lava.find_python310(), lava.built_environment()
     except ToolError as error:
-        return Finding(name=name, ok=False, found=str(error), mend="pip install uv")
-    if found is None:
-        return Finding(name=name, ok=False, found="not found", mend="uv python install 3.10")
-    return Finding(name=name, ok=True, found=str(found), mend="")
-
-
-def _lava_environment() -> Finding:
-    name = "Lava's environment"
-    try:
-        built = lava.built_environment()
-    except ToolError as error:
-        return Finding(name=name, ok=False, found=str(error), mend="pip install uv")
-    if built is None:
-        return Finding(
-            name=name,
-            ok=False,
-            found="not built yet; the first run of Lava builds it (about 5 GB)",
-            mend=f"uv sync --script {lava.RUNNER} --python 3.10",
-        )
-    return Finding(name=name, ok=True, found=str(built), mend="")
+        first, second = (Finding(name=name, ok=False, found=str(error), mend="pip install uv") for name in names)
+        return first, second
+    return (
+        Finding(
+            name=names[0],
+            ok=python is not None,
+            found=str(python or "not found"),
+            mend="" if python else "uv python install 3.10",
+        ),
+        Finding(
+            name=names[1],
+            ok=built is not None,
+            found=str(built or "not built yet; the first run of Lava builds it, about 5 GB"),
+            mend="" if built else f"uv sync --script {lava.RUNNER} --python {python or 3.10}",
+        ),
+    )

@@ -180,7 +180,8 @@ def main(network, spikes, record):
         with tempfile.TemporaryDirectory(dir=Path(record).parent) as scratch:
             np.savez(record, **run(Path(network), np.load(spikes), Path(scratch)))
     except Exception as error:  # noqa: BLE001 (the parent process gets one line; Lava raises everything there is)
-        say(f"error: {type(error).__name__}: {' '.join(str(error).split())}")
+        kind = "" if type(error) is ValueError else f"{type(error).__name__}: "  # a KeyError says the key alone
+        say(f"error: {kind}{' '.join(str(error).split())}")
         return 1
     return 0
 
