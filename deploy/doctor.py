@@ -72,6 +72,6 @@ def _lava() -> tuple[Finding, Finding]:
             name=names[1],
             ok=built is not None,
             found=str(built or "not built yet; the first run of Lava builds it, about 5 GB"),
-            mend="" if built else f"uv sync --script {lava.RUNNER} --python {python or 3.10}",
+            mend="" if built else f"uv sync --script {lava.RUNNER} --python {python or '3.10'}",
         ),
     )
