@@ -12,6 +12,7 @@ for which s*ft/fs, the layer's stride, must be the same whole number for all pro
 
 from dataclasses import dataclass, replace
 from itertools import product
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,8 @@ from ..errors import UnsupportedError
 from .graph import Array, Conv, Dense, Kernel, Population, Projection, Shape, SpikingGraph, check, neurons
 from .passes.relays import levels
 from .taps import Taps, convolution_of, taps_of
+
+PAD = "pad the images so that every reduction halves an even size"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +44,7 @@ class Chain:
 
 
 def chain_of(graph: SpikingGraph) -> Chain:
-    """Raises UnsupportedError for graphs with several inputs, mixed flat and image levels, or sizes that do not divide."""
+    """Raises UnsupportedError for several inputs, levels both flat and images, or sizes that do not divide."""
     if len(graph.inputs) != 1:
         raise UnsupportedError(f"A chain has one input, but the graph has {len(graph.inputs)}.")
     level = levels(graph)
@@ -64,7 +67,7 @@ def chain_of(graph: SpikingGraph) -> Chain:
     return Chain(graph=check(chained), places=places)
 
 
-def packed(values: NDArray[np.generic], place: Place) -> NDArray[np.generic]:
+def packed(values: NDArray[Any], place: Place) -> NDArray[Any]:
     """[..., C, H, W] of a population -> its channels in the layer, [..., C * fy * fx, H / fy, W / fx]."""
     if len(place.shape) == 1:
         return values
@@ -74,7 +77,7 @@ def packed(values: NDArray[np.generic], place: Place) -> NDArray[np.generic]:
     return np.moveaxis(split, (-3, -1), (-4, -3)).reshape(*lead, channels * fy * fx, height // fy, width // fx)
 
 
-def unpacked(values: NDArray[np.generic], place: Place) -> NDArray[np.generic]:
+def unpacked(values: NDArray[Any], place: Place) -> NDArray[Any]:
     """A layer's values [..., channels, H, W] -> those of one of its populations, [..., C, fy*H, fx*W]."""
     size = place.shape[0] * place.factor[0] * place.factor[1]
     if len(place.shape) == 1:
@@ -90,7 +93,9 @@ def _place(members: list[Population], layer: int, places: dict[str, Place]) -> S
     """Give every member of a level its place; return the layer's shape."""
     if len({len(m.shape) for m in members}) > 1:
         names = ", ".join(f"'{m.name}'" for m in members)
-        raise UnsupportedError(f"Populations {names} lie on one level, some flat and some images; NetX cannot mix them.")
+        raise UnsupportedError(
+            f"Populations {names} lie on one level, some flat and some images; NetX cannot mix them."
+        )
     if len(members[0].shape) == 1:
         start = 0
         for member in members:
@@ -102,8 +107,8 @@ def _place(members: list[Population], layer: int, places: dict[str, Place]) -> S
     for member in members:
         if member.shape[1] % grid[0] or member.shape[2] % grid[1]:
             raise UnsupportedError(
-                f"Population '{member.name}' has {member.shape[1]}x{member.shape[2]} neurons per channel and must divide "
-                f"into the {grid[0]}x{grid[1]} of its level; pad the images so that every reduction halves an even size."
+                f"Population '{member.name}' has {member.shape[1]}x{member.shape[2]} neurons per channel, which must "
+                f"divide into the {grid[0]}x{grid[1]} of its level; {PAD}."
             )
         factor = (member.shape[1] // grid[0], member.shape[2] // grid[1])
         places[member.name] = Place(layer=layer, start=start, factor=factor, shape=member.shape)
@@ -114,7 +119,11 @@ def _place(members: list[Population], layer: int, places: dict[str, Place]) -> S
 def _layer(members: list[Population], shape: Shape, number: int, places: dict[str, Place]) -> Population:
     first = members[0]
     for member in members:
-        if (member.threshold, member.decay, member.current_decay) != (first.threshold, first.decay, first.current_decay):
+        if (member.threshold, member.decay, member.current_decay) != (
+            first.threshold,
+            first.decay,
+            first.current_decay,
+        ):
             raise UnsupportedError(f"Populations '{first.name}' and '{member.name}' must share one layer's registers.")
     if first.role == "readout":
         return first
@@ -138,8 +147,8 @@ def _kernel(
         wanted = _layer_stride(projection.kernel, projection.target, here, there)
         if stride is not None and wanted != stride:
             raise UnsupportedError(
-                f"Population '{projection.target}': its level would need the strides {stride} and {wanted} in one layer; "
-                "pad the images so that every reduction halves an even size."
+                f"Population '{projection.target}': its level would need the strides {stride} and {wanted} in one "
+                f"layer; {PAD}."
             )
         stride = wanted
         _place_taps(taps, projection.kernel, here, there, (target[0], source[0]))
@@ -154,7 +163,7 @@ def _layer_stride(kernel: Conv, name: str, source: Place, target: Place) -> tupl
     if any(n % fs for n, fs in zip(numerators, source.factor, strict=True)):
         raise UnsupportedError(
             f"Population '{name}': stride {kernel.stride} does not fit the resolutions {source.shape[1:]} -> "
-            f"{target.shape[1:]}; pad the images so that every reduction halves an even size."
+            f"{target.shape[1:]}; {PAD}."
         )
     return (numerators[0] // source.factor[0], numerators[1] // source.factor[1])
 

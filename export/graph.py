@@ -1,7 +1,7 @@
 """SpikingGraph: the one place where a network's meaning lives after training.
 
-Populations of neurons joined by projections, in frozen dataclasses of NumPy arrays and numbers; `export/simulate.py` says
-what they compute. Arrays over time are [T, N, C, H, W] (time, batch, channel, row, column) or [T, N, F].
+Populations of neurons joined by projections, in frozen dataclasses of NumPy arrays and numbers; `export/simulate.py`
+says what they compute. Arrays over time are [T, N, C, H, W] (time, batch, channel, row, column) or [T, N, F].
 """
 
 from dataclasses import dataclass
@@ -81,8 +81,10 @@ class Population:
         spike      = v >= threshold; then v = 0 ("zero") or v - threshold ("subtract") where it spiked
 
     The membrane of the "readout" after the last step is the network's output; its threshold is infinite, or the highest
-    that the chip's register holds. An "or" or "relay" population has decay 0. In "loihi" arithmetic all of this is integer and `export/simulate.py` says how; `decay` and `current_decay`
-    then are n / 4096, `bias` and `threshold` are register mantissas, and the spike condition is v > 64 * threshold.
+    that the chip's register holds. An "or" or "relay" population has decay 0.
+
+    In "loihi" arithmetic all of this is integer and `export/simulate.py` says how; `decay` and `current_decay` then are
+    n / 4096, `bias` and `threshold` are register mantissas, and the spike condition is v > 64 * threshold.
     """
 
     name: str
@@ -111,7 +113,7 @@ class SpikingGraph:
 
     def shapes(self) -> dict[str, Shape]:
         """Name -> shape of every input and population."""
-        return {node.name: node.shape for node in (*self.inputs, *self.populations)}
+        return {node.name: node.shape for node in self.inputs} | {p.name: p.shape for p in self.populations}
 
     def incoming(self, name: str) -> tuple[Projection, ...]:
         return tuple(p for p in self.projections if p.target == name)
@@ -128,7 +130,7 @@ def check(graph: SpikingGraph) -> SpikingGraph:
     """Return the graph if it is well formed, else raise InputError that names the node."""
     if graph.time_steps < 1:
         raise InputError(f"`time_steps >= 1` must hold, but the graph has time_steps={graph.time_steps}.")
-    names = [node.name for node in (*graph.inputs, *graph.populations)]
+    names = [*(node.name for node in graph.inputs), *(p.name for p in graph.populations)]
     for name in names:
         if names.count(name) > 1:
             raise InputError(f"Names must be unique, but '{name}' stands for {names.count(name)} nodes.")
@@ -148,9 +150,7 @@ def _check_population(population: Population) -> None:
     if len(population.shape) not in (1, 3) or min(population.shape) < 1:
         raise InputError(f"{where}: a shape must be (N,) or (C, H, W) of positive sizes, but is {population.shape}.")
     if population.bias.shape != population.shape[:1]:
-        raise InputError(
-            f"{where}: the bias must have shape {population.shape[:1]}, but has {population.bias.shape}."
-        )
+        raise InputError(f"{where}: the bias must have shape {population.shape[:1]}, but has {population.bias.shape}.")
     for word, value in (("decay", population.decay), ("current_decay", population.current_decay)):
         if not 0.0 <= value <= 1.0:
             raise InputError(f"{where}: `0 <= {word} <= 1` must hold, but {word}={value}.")

@@ -1,8 +1,8 @@
 """Linear expressions of spikes, the values that tracing computes with.
 
-Between two spiking layers a network may only do what one synapse can: a sum of kernels applied to spikes, plus a constant
-per channel. Everything linear (convolution, batch norm, average pool, sum, concatenation) folds into such an expression
-exactly, or is refused by UnsupportedError.
+Between two spiking layers a network may only do what one synapse can: a sum of kernels applied to spikes, plus a
+constant per channel. Everything linear (convolution, batch norm, average pool, sum, concatenation) folds into such an
+expression exactly, or is refused by UnsupportedError.
 """
 
 from dataclasses import dataclass, replace
@@ -37,14 +37,14 @@ class Expression:
     averaged: bool = False
 
 
+def identity(shape: Shape) -> Kernel:
+    """The kernel that carries every spike over as it is."""
+    return Conv(weight=np.eye(shape[0])[:, :, None, None]) if len(shape) == 3 else Dense(weight=np.eye(shape[0]))
+
+
 def spikes_of(name: str, shape: Shape) -> Expression:
     """The spikes of a population or input, as they are."""
-    kernel: Kernel
-    if len(shape) == 3:
-        kernel = Conv(weight=np.eye(shape[0])[:, :, None, None])
-    else:
-        kernel = Dense(weight=np.eye(shape[0]))
-    term = Term(source=name, source_shape=shape, kernel=kernel)
+    term = Term(source=name, source_shape=shape, kernel=identity(shape))
     return Expression(shape=shape, terms=(term,), constant=np.zeros(shape[0]), binary=True)
 
 
@@ -52,7 +52,8 @@ def convolved(x: Expression, kernel: Conv) -> Expression:
     """x followed by a convolution.
 
     Exact where one of two kernels in a row is 1x1: W = W2 @ W1 over the channels between them. A padded kernel after a
-    larger one is refused: the outer one would have to see the zeros that its padding puts around the inner one's output.
+    larger one is refused: the outer one would have to see the zeros that its padding puts around the inner one's
+    output.
     """
     kernel = _ungrouped(kernel)
     if x.constant.any() and kernel.padding != (0, 0):

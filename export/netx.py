@@ -5,9 +5,10 @@
     layer/<i>/         stride, padding, dilation (row, column), groups (one number): conv only
     layer/<i>/neuron   type b"CUBA", iDecay, vDecay, vThMant, refDelay, wgtExp
 
-A flatten stands between a conv and a dense layer; the dense layer's columns then count [C, H, W] in C-order. iDecay counts
-what a step forgets, in 1/4096, and 4096 forgets all (the register holds one less and the chip adds it); vDecay likewise.
-refDelay and wgtExp are there for other readers: Lava reads neither. Source: lava-dl 0.6.0 lava/lib/dl/netx/hdf5.py.
+A flatten stands between a conv and a dense layer; the dense layer's columns then count [C, H, W] in C-order. iDecay
+counts what a step forgets, in 1/4096, and 4096 forgets all (the register holds one less and the chip adds it); vDecay
+likewise. refDelay and wgtExp are there for other readers: Lava reads neither. Source: lava-dl 0.6.0
+lava/lib/dl/netx/hdf5.py.
 
 The quantized graph itself travels in the same file under /spikeport, which Lava ignores.
 """
@@ -19,7 +20,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from ..errors import InputError
+from ..errors import InputError, UnsupportedError
 from ..search.runs import replacing
 from .chain import Chain
 from .graph import Conv, Dense, Kernel, Population, Projection, SpikeInput, SpikingGraph, check
@@ -28,19 +29,42 @@ from .simulate import DECAY_UNITY
 FORMAT = 1  # of the group /spikeport
 
 
-def write_netx(path: Path, chain: Chain, graph: SpikingGraph) -> dict[str, int]:
-    """Write the chain as NetX layers and the graph it came from; return layer population -> its layer/<i> index."""
+def layer_indices(chain: Chain) -> dict[str, int]:
+    """Population of the chain -> i of its `layer/<i>`. A flatten takes an index of its own before a dense layer."""
     indices: dict[str, int] = {}
-    with replacing(path) as temporary, h5py.File(temporary, "w") as file:
-        previous = chain.graph.inputs[0].shape
-        for projection, population in zip(chain.graph.projections, chain.graph.populations, strict=True):
-            if isinstance(projection.kernel, Dense) and len(previous) == 3:
-                file.create_group(f"layer/{_count(file)}")["type"] = b"flatten"
-            indices[population.name] = _count(file)
-            _write_layer(file.create_group(f"layer/{_count(file)}"), population, projection.kernel)
-            previous = population.shape
-        _write_graph(file.create_group("spikeport"), graph)
+    index, before = 0, chain.graph.inputs[0].shape
+    for population in chain.graph.populations:
+        index += len(before) == 3 and len(population.shape) == 1
+        indices[population.name] = index
+        index, before = index + 1, population.shape
     return indices
+
+
+def check_netx(chain: Chain) -> None:
+    """Raises UnsupportedError for a matrix that lava-dl would load with other weights.
+
+    Its `optimize_weight_bits` (lava/lib/dl/netx/utils.py) divides by the largest weight and stores a matrix without
+    positive weights unsigned: -64 is read as -63, and all zeros cannot be loaded.
+    """
+    for projection in chain.graph.projections:
+        if isinstance(projection.kernel, Dense) and not (projection.kernel.weight > 0).any():
+            raise UnsupportedError(
+                f"Population '{projection.target}': lava-dl needs a positive weight in a full matrix, but there is "
+                "none; train the network further."
+            )
+
+
+def write_netx(path: Path, chain: Chain, graph: SpikingGraph) -> None:
+    """Write the chain as NetX layers and, beside them, the graph it came from."""
+    check_netx(chain)
+    indices = layer_indices(chain)
+    with replacing(path) as temporary, h5py.File(temporary, "w") as file:
+        for projection, population in zip(chain.graph.projections, chain.graph.populations, strict=True):
+            index = indices[population.name]
+            if index - 1 not in (-1, *indices.values()):
+                file.create_group(f"layer/{index - 1}")["type"] = b"flatten"
+            _write_layer(file.create_group(f"layer/{index}"), population, projection.kernel)
+        _write_graph(file.create_group("spikeport"), graph)
 
 
 def read_graph(path: Path) -> SpikingGraph:
@@ -59,10 +83,6 @@ def read_graph(path: Path) -> SpikingGraph:
         raise InputError(f"{path} is no readable HDF5 file ({error}); export it again.") from error
     except (KeyError, ValueError, TypeError) as error:
         raise InputError(f"{path} is damaged in its group /spikeport ({error}); export it again.") from error
-
-
-def _count(file: h5py.File) -> int:
-    return len(file["layer"]) if "layer" in file else 0
 
 
 def _write_layer(layer: h5py.Group, population: Population, kernel: Kernel) -> None:
@@ -130,9 +150,7 @@ def _read_graph(group: h5py.Group) -> SpikingGraph:
     if head["format"] != FORMAT:
         raise ValueError(f"format {head['format']} instead of {FORMAT}")
     populations = [
-        Population(
-            **{**node, "shape": tuple(node["shape"])}, bias=group[f"bias/{i}"][()].astype(np.float64)
-        )
+        Population(**{**node, "shape": tuple(node["shape"])}, bias=group[f"bias/{i}"][()].astype(np.float64))
         for i, node in enumerate(head["populations"])
     ]
     projections = []

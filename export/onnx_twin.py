@@ -2,16 +2,18 @@
 
 Input  <input>             uint8 [T, N, C, H, W], 0 or 1
 Output readout             int64 [N, classes]: the readout's membrane after the last step
-       spikes/<population> int64 [N]: spikes per sample;   active/<population> int64 [N]: neuron-steps in which current or
+       spikes/<population> int64 [N]: spikes per sample;   active/<population> int64 [N]: neuron-steps in which current
+       or
                            membrane was not zero before the threshold
-Inside <population>/spikes float [T, N, *shape] and <population>/membrane int64 (readout: after reset), which
-`with_spikes` turns into outputs.
+Inside <population>/spikes float [T, N, *shape], <population>/v_before int64 (membrane before the reset) and
+readout/membrane int64 (after each step), which `with_spikes` turns into outputs, too.
 
 Convolutions run in float32 over all steps at once, where sums of 0/1 spikes times integer weights are exact below 2^24;
 that bound is checked. Membranes are int64; ONNX integer division truncates toward zero, as the chip does.
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -52,17 +54,16 @@ def write_twin(path: Path, graph: SpikingGraph, metadata: dict[str, str]) -> Non
 
 
 def with_spikes(model: onnx.ModelProto, graph: SpikingGraph) -> onnx.ModelProto:
-    """A copy whose outputs are every population's spikes and the readout's membrane after each step."""
+    """A copy that also gives out every population's spikes and membranes, and the readout's after each step."""
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
-    del copy.graph.output[:]
     for population in graph.populations:
-        shape = [graph.time_steps, "N", *population.shape]
-        if population.role == "readout":
-            name, kind = f"{population.name}/membrane", TensorProto.INT64
-        else:
-            name, kind = f"{population.name}/spikes", TensorProto.FLOAT
-        copy.graph.output.append(helper.make_tensor_value_info(name, kind, shape))
+        inside = {"membrane": TensorProto.INT64}
+        if population.role != "readout":
+            inside = {"spikes": TensorProto.FLOAT, "v_before": TensorProto.INT64}
+        for word, kind in inside.items():
+            shape: list[str | int | None] = [graph.time_steps, "N", *population.shape]
+            copy.graph.output.append(helper.make_tensor_value_info(f"{population.name}/{word}", kind, shape))
     return copy
 
 
@@ -97,7 +98,9 @@ class _Builder:
         self._check_exact(p)
         current = self._currents(p)
         split = [f"{p.name}/current/{t}" for t in range(steps)]
-        self.nodes.append(helper.make_node("Split", [current], split, name=f"{p.name}/Split", axis=0, num_outputs=steps))
+        self.nodes.append(
+            helper.make_node("Split", [current], split, name=f"{p.name}/Split", axis=0, num_outputs=steps)
+        )
         bias = self._constant(
             f"{p.name}/bias",
             (p.bias.astype(np.int64) << MANTISSA_SHIFT).reshape(1, 1, *p.bias.shape, *[1] * (len(p.shape) - 1)),
@@ -139,7 +142,9 @@ class _Builder:
         spike = self._node("Greater", [v, threshold], f"{p.name}/fires/{t}")
         return spike, self._node("Where", [spike, self._constant("zero", 0), v], f"{p.name}/v_after/{t}")
 
-    def _results(self, p: Population, fired: list[str], before: list[str], after: list[str], current: str | None) -> None:
+    def _results(
+        self, p: Population, fired: list[str], before: list[str], after: list[str], current: str | None
+    ) -> None:
         axes = self._constant(f"axes/{len(p.shape)}", np.array([0, *range(2, 2 + len(p.shape))], np.int64))
         membrane = self._node("Concat", before, f"{p.name}/v_before", axis=0)
         moved = self._node("Equal", [membrane, self._constant("zero", 0)], f"{p.name}/at_rest")
@@ -178,7 +183,9 @@ class _Builder:
                     group=kernel.groups,
                 )
             else:
-                part = self._node("MatMul", [source, self._constant(f"{name}/weight", weight.T.copy())], f"{name}/matmul")
+                part = self._node(
+                    "MatMul", [source, self._constant(f"{name}/weight", weight.T.copy())], f"{name}/matmul"
+                )
             parts.append(part)
         if not parts:
             raise UnsupportedError(f"Population '{p.name}' has no incoming projection.")
@@ -227,7 +234,7 @@ class _Builder:
             self.constants.append(numpy_helper.from_array(array, name))
         return name
 
-    def _node(self, kind: str, inputs: list[str], output: str, **attributes: object) -> str:
+    def _node(self, kind: str, inputs: list[str], output: str, **attributes: Any) -> str:
         self.named.add(output)
         self.nodes.append(helper.make_node(kind, inputs, [output], name=f"{output}:{kind}", **attributes))
         return output

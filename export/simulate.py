@@ -1,7 +1,7 @@
 """What a SpikingGraph means, in NumPy, step by step.
 
-Plain and slow on purpose: every fast or foreign form is tested against this file. "float" arithmetic is the docstring of
-`Population`; "loihi" arithmetic reproduces `PyLifModelBitAcc` of Lava 0.10 (lava/proc/lif/models.py), all in integers:
+Plain and slow on purpose: every fast or foreign form is tested against this file. "float" arithmetic is the docstring
+of `Population`; "loihi" arithmetic is that of Lava 0.10 (lava/proc/lif/models.py, `PyLifModelBitAcc`), all in integers:
 
     u = trunc(u * current_decay) + 64 * a          a = sum of weights of arriving spikes; u wraps at 2^23
     v = clip(trunc(v * decay) + u + 64 * bias, +-(2^23 - 1))
@@ -10,6 +10,7 @@ Plain and slow on purpose: every fast or foreign form is tested against this fil
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,8 +51,8 @@ def simulate(graph: SpikingGraph, inputs: Mapping[str, Spikes]) -> Trace:
     samples = next(iter(spikes.values())).shape[1]
     for population in graph.populations:  # feed-forward: a population needs only complete earlier ones
         shape = (samples, *population.shape)
-        u: NDArray[np.float64] = np.zeros(shape)
-        v: NDArray[np.float64] = np.zeros(shape)
+        u: Values = np.zeros(shape)
+        v: Values = np.zeros(shape)
         fired, membrane, left = [], [], []
         for t in range(graph.time_steps):
             a = np.zeros(shape)
@@ -91,7 +92,8 @@ def _convolve(kernel: Conv, x: Array) -> Array:
     return out.reshape(len(x), out_channels, height, width)
 
 
-State = tuple[Array, Array, NDArray[np.bool_], Array]
+Values = NDArray[Any]  # float64, or int64 in "loihi" arithmetic
+State = tuple[Values, Values, NDArray[np.bool_], Values]
 
 
 def _per_neuron(values: Array, population: Population) -> Array:
@@ -99,7 +101,7 @@ def _per_neuron(values: Array, population: Population) -> Array:
     return values.reshape(-1, *([1] * (len(population.shape) - 1)))
 
 
-def _float_step(population: Population, u: Array, v: Array, a: Array) -> State:
+def _float_step(population: Population, u: Values, v: Values, a: Array) -> State:
     """(u, v before reset, fires, v after reset) of one step."""
     u = population.current_decay * u + a
     v = population.decay * v + u + _per_neuron(population.bias, population)
@@ -108,7 +110,7 @@ def _float_step(population: Population, u: Array, v: Array, a: Array) -> State:
     return u, v, fires, after
 
 
-def _loihi_step(population: Population, u: Array, v: Array, a: Array) -> State:
+def _loihi_step(population: Population, u: Values, v: Values, a: Array) -> State:
     """The same in the chip's integers (held in int64)."""
     u = _wrap(_decayed(u, population.current_decay) + (a.astype(np.int64) << MANTISSA_SHIFT))
     bias = _per_neuron(population.bias, population).astype(np.int64) << MANTISSA_SHIFT
@@ -117,13 +119,13 @@ def _loihi_step(population: Population, u: Array, v: Array, a: Array) -> State:
     return u, v, fires, np.where(fires, 0, v)
 
 
-STEP: dict[str, Callable[[Population, Array, Array, Array], State]] = {"float": _float_step, "loihi": _loihi_step}
+STEP: dict[str, Callable[[Population, Values, Values, Array], State]] = {"float": _float_step, "loihi": _loihi_step}
 
 
-def _decayed(state: Array, decay: float) -> Integers:
+def _decayed(state: Values, decay: float) -> Integers:
     """trunc(state * n / 4096) with n = 4096 * decay, toward zero."""
     product = state.astype(np.int64) * round(decay * DECAY_UNITY)
-    return np.sign(product) * (np.abs(product) // DECAY_UNITY)
+    return np.asarray(np.sign(product) * (np.abs(product) // DECAY_UNITY), np.int64)
 
 
 def _wrap(current: Integers) -> Integers:

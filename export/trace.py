@@ -1,14 +1,14 @@
 """torch.fx: a trained SpikingJelly network -> SpikingGraph and the encoder that stands before it.
 
-SpikingJelly's modules are leaves. Every value is either *real* (computed on the host, before the first spiking layer: the
-encoder) or a linear expression of spikes (`export/linear.py`). A spiking layer turns an expression into a Population; all
-that lies between two spiking layers disappears into Projections. What has no rule here stops the trace.
+SpikingJelly's modules are leaves. Every value is either *real* (computed on the host, before the first spiking layer:
+the encoder) or a linear expression of spikes (`export/linear.py`). A spiking layer turns an expression into a
+Population; all that lies between two spiking layers disappears into Projections. What has no rule here stops the trace.
 """
 
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -43,15 +43,14 @@ Value = Real | Expression
 def trace(network: nn.Module, example: torch.Tensor, time_steps: int, *, reads_spikes: bool = False) -> Traced:
     """Trace a network in eval mode and multi-step mode.
 
-    example: one input, images [1, C, H, W], or spikes [T, 1, C, H, W] when reads_spikes is set. The network's result must
-    be a linear layer averaged over time. Raises UnsupportedError that names the module that cannot be carried.
+    example: one input, images [1, C, H, W], or spikes [T, 1, C, H, W] when reads_spikes is set. The network's result
+    must be a linear layer averaged over time. Raises UnsupportedError that names the module that cannot be carried.
     """
     if network.training:
         raise UnsupportedError("Tracing needs the trained network in eval mode: call network.eval() first.")
-    graph = _Tracer().trace(network)
-    module = fx.GraphModule(network, graph)
+    module = symbolic(network)
     with torch.no_grad():
-        ShapeProp(module).propagate(example)  # type: ignore[no-untyped-call]
+        ShapeProp(module).propagate(example)
     for memory in module.modules():
         if isinstance(memory, base.MemoryModule):
             memory.reset()
@@ -59,6 +58,23 @@ def trace(network: nn.Module, example: torch.Tensor, time_steps: int, *, reads_s
     spiking = walk.run()
     encoder = None if reads_spikes else _encoder(module, walk.encoder_nodes)
     return Traced(graph=check(spiking), encoder=encoder)
+
+
+def symbolic(network: nn.Module) -> fx.GraphModule:
+    """The network as an fx graph whose leaves are the modules that tracing has a rule for."""
+    return fx.GraphModule(network, _Tracer().trace(network))
+
+
+def spiking_layers(module: fx.GraphModule) -> dict[str, fx.Node]:
+    """Population name -> node of every spiking layer, in the order of execution."""
+    modules = dict(module.named_modules())
+    nodes = [n for n in module.graph.nodes if n.op == "call_module"]
+    return {population_name(str(n.target)): n for n in nodes if isinstance(modules[str(n.target)], neuron.BaseNode)}
+
+
+def population_name(path: str) -> str:
+    """A population is named by the module path of its neurons, without the attribute `lif` itself."""
+    return path.removesuffix(".lif")
 
 
 class _Tracer(fx.Tracer):
@@ -83,7 +99,7 @@ class _Walk:
         self.populations: list[Population] = []
         self.projections: list[Projection] = []
         self.encoder_nodes: list[fx.Node] = []
-        self.pools: dict[tuple[fx.Node, Any, Any, Any], Expression] = {}  # the same max-pool twice is one population
+        self.pools: dict[Any, Expression] = {}  # the same max-pool twice is one population
 
     def run(self) -> SpikingGraph:
         for node in self.nodes:
@@ -137,8 +153,8 @@ class _Walk:
         raise UnsupportedError(f"a {type(module).__name__} cannot be a synapse or a neuron on the chip")
 
     def _neurons(self, node: fx.Node, module: Any, x: Value) -> Expression:
-        name = str(node.target).removesuffix(".lif")
-        decay, scale = _leak(module)
+        name = population_name(str(node.target))
+        decay, scale = leak(module)
         if module.step_mode != "m":
             raise UnsupportedError("spiking layers must run in multi-step mode, step_mode='m'")
         if isinstance(x, Real):
@@ -205,13 +221,17 @@ class _Walk:
         return replace(mean, averaged=True)
 
     def _arguments(self, node: fx.Node) -> tuple[Any, ...]:
-        return tuple(fx.node.map_arg(node.args, lambda n: self.values[n]))
+        return tuple(self._values(node.args))
 
     def _keywords(self, node: fx.Node) -> dict[str, Any]:
-        return dict(fx.node.map_arg(node.kwargs, lambda n: self.values[n]))
+        return dict(self._values(node.kwargs))
+
+    def _values(self, arguments: Any) -> Any:
+        """The same nesting with every fx node replaced by its value."""
+        return fx.node.map_arg(arguments, cast(Any, self.values.__getitem__))
 
 
-def _leak(module: neuron.BaseNode) -> tuple[float, float]:
+def leak(module: neuron.BaseNode) -> tuple[float, float]:
     """(decay, scale of the input current) such that v = decay * v + scale * I, as SpikingJelly charges."""
     if isinstance(module, neuron.ParametricLIFNode):
         rate, scales = float(torch.sigmoid(module.w)), module.decay_input
@@ -284,8 +304,8 @@ def _flatten(x: Expression, module: Any) -> Expression:
 
 def _attention(x: Expression, module: nn.Module) -> Expression:
     raise UnsupportedError(
-        f"the gates of {type(module).__name__} depend on the input and cannot be synapses; search with --attention none, "
-        "or export to onnx"
+        f"the gates of {type(module).__name__} depend on the input and cannot be synapses; search with "
+        "--attention none, or export to onnx"
     )
 
 

@@ -8,6 +8,8 @@ Kernels of unequal stride stay apart, and so do those whose union would have mor
 
 from dataclasses import replace
 
+import numpy as np
+
 from ...errors import UnsupportedError
 from ..graph import Conv, Dense, Kernel, Projection, Shape, SpikingGraph
 from ..taps import Taps, convolution_of, taps_of
@@ -76,4 +78,4 @@ def _union(a: Conv, b: Conv, source: Shape, target: Shape) -> Conv | None:
 
 
 def _area(kernel: Conv) -> int:
-    return kernel.weight.shape[2] * kernel.weight.shape[3]
+    return int(np.prod(kernel.weight.shape[2:]))

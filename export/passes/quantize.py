@@ -6,11 +6,11 @@ A level becomes one NetX layer with one threshold register, so it has one scale 
     b = round(S / threshold * b)              13 bits
     S = floor(min(254 / max|w / threshold|, 4095 / max|b / threshold|, 253))
 
-SpikingJelly fires on v >= threshold, the chip on v > 64 * register. In the chip's units v >= 64 * S means v > 64 * (S - 1)
-for every multiple of 64, which a membrane is until it decays: the register holds S - 1, and a tie fires on both sides.
-A relay or OR population gets the weight 254: one spike is above every register value (<= 252), fires and resets to 0, so
-the layer's decay never acts on it. The readout has no threshold: its scale keeps the largest expected membrane (`peak`)
-at half of what the highest register, 2^17 - 1, lets through.
+SpikingJelly fires on v >= threshold, the chip on v > 64 * register. In the chip's units v >= 64 * S means v > 64 * (S
+- 1) for every multiple of 64, which a membrane is until it decays: the register holds S - 1, and a tie fires on both
+sides. A relay or OR population gets the weight 254: one spike is above every register value (<= 252), fires and resets
+to 0, so the layer's decay never acts on it. The readout has no threshold: its scale keeps the largest expected
+membrane (`peak`) at half of what the highest register, 2^17 - 1, lets through.
 """
 
 from collections.abc import Iterable
@@ -34,8 +34,8 @@ PEAK_ROOM = 2.0  # headroom of the readout's membrane above the largest one seen
 def quantize(graph: SpikingGraph, peak: float) -> SpikingGraph:
     """Quantize a graph that went through `insert_relays`; a quantized graph is returned as it is.
 
-    peak: the largest |membrane| of the readout over a calibration set (logits, no unit). Raises UnsupportedError with the
-    population that the chip's neuron cannot be.
+    peak: the largest |membrane| of the readout over a calibration set (logits, no unit). Raises UnsupportedError with
+    the population that the chip's neuron cannot be.
     """
     if graph.arithmetic == "loihi":
         return graph
@@ -86,8 +86,8 @@ def _scale(members: list[Population], incoming: list[Projection], peak: float) -
     scale = int(min(*limits, SCALE_MAX))
     if scale < 2:
         raise UnsupportedError(
-            f"Population '{members[0].name}': weights up to {weights:.3g} and biases up to {biases:.3g} thresholds leave "
-            f"scale {scale} in 8-bit weights; train with a higher weight decay."
+            f"Population '{members[0].name}': weights up to {weights:.3g} and biases up to {biases:.3g} thresholds "
+            f"leave scale {scale} in 8-bit weights; train with a higher weight decay."
         )
     return scale
 
@@ -97,7 +97,7 @@ def _largest(arrays: Iterable[Array]) -> float:
 
 
 def _registers(members: list[Population]) -> tuple[float, float]:
-    """(decay, current decay) of the level, multiples of 1/4096. Relays and ORs work with any decay, not with a current's."""
+    """(decay, current decay) of the level, multiples of 1/4096. A relay or OR works with any decay of the membrane."""
     neurons = [m for m in members if _computes(m)] or members
     first = neurons[0]
     for other in members:
@@ -108,8 +108,8 @@ def _registers(members: list[Population]) -> tuple[float, float]:
     for other in neurons:
         if (other.decay, other.current_decay) != (first.decay, first.current_decay):
             raise UnsupportedError(
-                f"Populations '{first.name}' and '{other.name}' share a layer and must share decay and current_decay, but "
-                f"have {first.decay}, {first.current_decay} and {other.decay}, {other.current_decay}."
+                f"Populations '{first.name}' and '{other.name}' share a layer and must share decay and current_decay, "
+                f"but have {first.decay}, {first.current_decay} and {other.decay}, {other.current_decay}."
             )
     if first.current_decay and len(neurons) < len(members):
         raise UnsupportedError(

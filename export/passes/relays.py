@@ -12,7 +12,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..graph import Conv, Dense, Kernel, Population, Projection, Shape, SpikingGraph, neurons
+from ..graph import Population, Projection, Shape, SpikingGraph
+from ..linear import identity
 
 
 def levels(graph: SpikingGraph) -> dict[str, int]:
@@ -37,7 +38,7 @@ def insert_relays(graph: SpikingGraph) -> SpikingGraph:
             if name not in relays:
                 relays[name] = _relay(name, shapes[projection.source])
                 level[name] = level[projection.source] + step
-                hops.append(Projection(source=source, target=name, kernel=_identity(relays[name].shape)))
+                hops.append(Projection(source=source, target=name, kernel=identity(relays[name].shape)))
             source = name
         projections.append(replace(projection, source=source))
     populations = sorted((*graph.populations, *relays.values()), key=lambda p: level[p.name])
@@ -50,12 +51,4 @@ def _shares_last_level(graph: SpikingGraph, level: dict[str, int]) -> int:
 
 
 def _relay(name: str, shape: Shape) -> Population:
-    return Population(
-        name=name, shape=shape, decay=0.0, threshold=0.5, bias=np.zeros(shape[0]), role="relay"
-    )
-
-
-def _identity(shape: Shape) -> Kernel:
-    if len(shape) == 3:
-        return Conv(weight=np.eye(shape[0])[:, :, None, None])
-    return Dense(weight=np.eye(neurons(shape)))
+    return Population(name=name, shape=shape, decay=0.0, threshold=0.5, bias=np.zeros(shape[0]), role="relay")

@@ -1,0 +1,221 @@
+"""Prove, count, price, report: the whole stage, into the run folder.
+
+onnx      torch against model.onnx: every spike, ties apart, and every class
+graph     torch against the float SpikingGraph: the same
+encoder   torch's first spiking layer against encoder.onnx: every spike, ties apart
+loihi     twin.onnx against unmodified Lava running network.net: every spike and the readout's membrane, exactly
+accuracy  torch against encoder.onnx + twin.onnx on the whole test split: how much the chip's integers cost
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError, UnsupportedError
+from ..export.netx import read_graph
+from ..export.targets import TARGETS, traced
+from ..search.datasets import Dataset, load_dataset
+from ..search.network import SpikingNetwork, load_network
+from ..search.runs import Run, read_json, read_text, write_json, write_text
+from .counts import Activity, count
+from .energy import energy_json
+from .equivalence import Check, Nudges, compare_float, compare_integers, overall, total_spikes
+from .record import Record
+from .report import render
+from .runners import EncoderRunner, GraphRunner, LavaRunner, OnnxRunner, TwinRunner
+from .torch_runner import BATCH, TorchRunner
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeploySettings:
+    """Raises InputError when a value is out of range."""
+
+    samples: int = 64  # images of the test split on which the float forms are compared
+    lava_samples: int = 32  # images streamed back to back through real Lava
+    lava: bool = True  # False: leave real Lava out, and say so in the report
+    lava_limit_s: float = 1800.0
+    accuracy_drop: float = 0.02  # how much accuracy the chip's integers may cost on the test split
+
+    def __post_init__(self) -> None:
+        for name in ("samples", "lava_samples", "lava_limit_s"):
+            if getattr(self, name) <= 0:
+                raise InputError(f"`{name} > 0` must hold, but {name}={getattr(self, name)}.")
+        if not 0 <= self.accuracy_drop <= 1:
+            raise InputError(f"`0 <= accuracy_drop <= 1` must hold, but accuracy_drop={self.accuracy_drop}.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deployment:
+    """What `deploy` found; the same is in the run folder."""
+
+    run: Run
+    equivalence: dict[str, Any]
+    energy: dict[str, Any] | None  # None: nothing was exported for a chip
+
+
+def deploy(run: Run, settings: DeploySettings, tell: Tell) -> Deployment:
+    """Check every exported form of a run, estimate its energy and write equivalence.json, energy.json, report.html.
+
+    Raises InputError for a run without a model or without an export, ToolError where real Lava is asked for and cannot
+    be run or runs past its time limit. A failed check is no error: it is the verdict.
+    """
+    network = load_network(run)
+    dataset = load_dataset(network.settings.dataset)
+    found = [target for target in TARGETS if run.export_folder(target).is_dir()]
+    if not found:
+        raise InputError(f"The run '{run.path}' has no export; run `spikeport export --run {run.path}` first.")
+    checks: list[Check] = []
+    energy = None
+    reference = _Reference(network, dataset.test_images[: settings.samples])
+    if "onnx" in found:
+        tell("comparing model.onnx with torch")
+        checks.append(_timed(lambda: _check_onnx(run, reference)))
+    tell("comparing the float graph with torch")
+    checks.append(_timed(lambda: _check_graph(network, reference)))
+    if "loihi" in found:
+        loihi, energy = _deploy_loihi(run, settings, network, dataset, reference, tell)
+        checks += loihi
+    equivalence = {"verdict": overall(checks), "checks": [check.to_dict() for check in checks]}
+    write_json(run.equivalence, equivalence)
+    if energy is not None:
+        write_json(run.energy, energy)
+    tell("writing the report")
+    page = render(
+        manifest=read_json(run.manifest) | {"name": run.path.name},
+        metrics=read_json(run.metrics),
+        equivalence=equivalence,
+        energy=energy,
+        cells_svg=_optional(run.cells_svg),
+        history_svg=_optional(run.history_svg),
+    )
+    write_text(run.report, page)
+    return Deployment(run=run, equivalence=equivalence, energy=energy)
+
+
+class _Reference:
+    """The torch network on a fixed set of images."""
+
+    def __init__(self, network: SpikingNetwork, images: np.ndarray[Any, np.dtype[np.float32]]) -> None:
+        self.images = images
+        self.run = TorchRunner(network)
+
+    def __call__(self, nudges: Nudges) -> Record:
+        return self.run(self.images, nudges)
+
+
+def _check_onnx(run: Run, reference: _Reference) -> Check:
+    candidate = OnnxRunner(run.export_folder("onnx") / "model.onnx")(reference.images)
+    return compare_float("onnx", "torch", "model.onnx", reference, candidate)
+
+
+def _check_graph(network: SpikingNetwork, reference: _Reference) -> Check:
+    try:
+        graph = traced(network).graph
+    except UnsupportedError as error:
+        return _not_run("graph", "torch", "float SpikingGraph", str(error))
+    candidate = GraphRunner(graph)(reference({}).spikes[graph.inputs[0].name])
+    return compare_float("graph", "torch", "float SpikingGraph", reference, candidate)
+
+
+def _deploy_loihi(
+    run: Run, settings: DeploySettings, network: SpikingNetwork, dataset: Dataset, reference: _Reference, tell: Tell
+) -> tuple[list[Check], dict[str, Any]]:
+    folder = run.export_folder("loihi")
+    graph = read_graph(folder / "network.net")
+    encoder = EncoderRunner(folder / "encoder.onnx")
+    twin = TwinRunner(folder / "twin.onnx", graph)
+
+    tell("comparing encoder.onnx with torch")
+    checks = [_timed(lambda: _check_encoder(graph.inputs[0].name, encoder, reference))]
+
+    tell("measuring the twin on the test split")
+    spikes = encoder(dataset.test_images)
+    start = time.monotonic()
+    predictions, activity = twin.measure(spikes)
+    accuracy = _check_accuracy(network, dataset, predictions, activity, settings.accuracy_drop)
+    accuracy = replace(accuracy, seconds=time.monotonic() - start)
+
+    if settings.lava:
+        tell("running network.net in Lava")
+        few = spikes[:, : settings.lava_samples]
+        lava = LavaRunner(folder / "network.net", graph, settings.lava_limit_s, tell)
+        checks.append(_timed(lambda: compare_integers("loihi", "twin.onnx", "Lava network.net", twin(few), lava(few))))
+    else:
+        checks.append(_not_run("loihi", "twin.onnx", "Lava network.net", "left out with --no-lava"))
+    checks.append(accuracy)
+
+    tell("counting and pricing")
+    counts = count(graph, activity, spikes.shape[1])
+    return checks, energy_json(graph=graph, counts=counts, encoder_macs=_encoder_macs(network))
+
+
+def _check_encoder(name: str, encoder: EncoderRunner, reference: _Reference) -> Check:
+    def first_layer(nudges: Nudges) -> Record:
+        record = reference(nudges)
+        return replace(record, spikes={name: record.spikes[name]}, margins={name: record.margins[name]})
+
+    spikes = encoder(reference.images)
+    nothing = reference({}).readout  # an encoder has no readout; the same on both sides
+    candidate = Record(spikes={name: spikes}, readout=nothing, margins={})
+    check = compare_float(
+        "encoder", "torch", "encoder.onnx", lambda nudges: replace(first_layer(nudges), readout=nothing), candidate
+    )
+    return replace(check, top1_agreement=None, max_abs_logit_difference=None)
+
+
+def _check_accuracy(
+    network: SpikingNetwork,
+    dataset: Dataset,
+    predictions: np.ndarray[Any, np.dtype[np.int64]],
+    activity: dict[str, Activity],
+    allowed: float,
+) -> Check:
+    """Accuracy, agreement and spikes of both on the whole test split; passes unless the drop is larger than allowed."""
+    labels, samples = dataset.test_labels, len(dataset.test_labels)
+    runner, right, reference_spikes = TorchRunner(network), [], 0
+    for start in range(0, samples, BATCH):
+        record = runner(dataset.test_images[start : start + BATCH])
+        right.append(record.predictions)
+        reference_spikes += total_spikes(record.spikes)
+    expected = np.concatenate(right)
+    accuracy, twin_accuracy = float((expected == labels).mean()), float((predictions == labels).mean())
+    return Check(
+        name="accuracy",
+        reference="torch",
+        candidate="encoder.onnx + twin.onnx",
+        verdict="pass" if accuracy - twin_accuracy <= allowed else "fail",
+        samples=samples,
+        top1_agreement=float((expected == predictions).mean()),
+        accuracy_reference=accuracy,
+        accuracy_candidate=twin_accuracy,
+        allowed_accuracy_drop=allowed,
+        spikes_per_inference_reference=reference_spikes / samples,
+        spikes_per_inference_candidate=total_spikes({n: a.spikes for n, a in activity.items()}) / samples,
+    )
+
+
+def _encoder_macs(network: SpikingNetwork) -> int:
+    """Multiply-accumulates of the stem's convolution for one image and step."""
+    conv = network.stem.conv
+    _, rows, columns = network.settings.input_shape
+    return int(conv.weight.numel() * rows * columns)
+
+
+def _not_run(name: str, reference: str, candidate: str, reason: str) -> Check:
+    return Check(name=name, reference=reference, candidate=candidate, status="not run", reason=reason)
+
+
+def _timed(run: Callable[[], Check]) -> Check:
+    start = time.monotonic()
+    check = run()
+    return replace(check, seconds=time.monotonic() - start)
+
+
+def _optional(path: Path) -> str | None:
+    return read_text(path) if path.is_file() else None

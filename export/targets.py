@@ -1,0 +1,123 @@
+"""The export targets: one table, target -> what writes its folder in the run."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+from tempfile import mkdtemp
+
+import torch
+
+from ..errors import InputError
+from ..search.datasets import load_dataset
+from ..search.network import SpikingNetwork, load_network
+from ..search.predict import predict
+from ..search.runs import Run, write_json
+from .chain import chain_of
+from .graph import SpikingGraph, neurons
+from .netx import check_netx, layer_indices, write_netx
+from .onnx_float import write_encoder, write_model
+from .onnx_twin import write_twin
+from .passes import lower
+from .passes.quantize import quantize
+from .passes.relays import levels
+from .trace import Traced, trace
+
+Tell = Callable[[str], None]  # progress, one sentence per stage
+
+EXAMPLE_IMAGES = 2  # more than one, or the exporter takes the batch for a constant
+CALIBRATION_IMAGES = 512  # of the train split
+
+
+def export(run: Run, target: str, tell: Tell) -> list[Path]:
+    """Export to one target, or to "all" there are; return the folders written.
+
+    A folder is replaced as a whole, or stays as it was. Raises InputError for an unknown target or a run without a
+    model, UnsupportedError where the target cannot carry the network.
+    """
+    if target not in (*TARGETS, "all"):
+        raise InputError(f"Unknown target '{target}'; choose from {', '.join(TARGETS)}, all.")
+    network = load_network(run)
+    chosen = TARGETS if target == "all" else {target: TARGETS[target]}
+    folders = []
+    for name, write in chosen.items():
+        tell(f"exporting to {name}")
+        folders.append(_replace_folder(run.export_folder(name), partial(write, run, network)))
+    return folders
+
+
+def traced(network: SpikingNetwork) -> Traced:
+    """The network as a SpikingGraph and an encoder."""
+    return trace(network, _example(network)[:1], network.settings.time_steps)
+
+
+def _onnx(run: Run, network: SpikingNetwork, folder: Path) -> None:
+    write_model(folder / "model.onnx", network, _example(network), _metadata(run, network))
+
+
+def _loihi(run: Run, network: SpikingNetwork, folder: Path) -> None:
+    found = traced(network)
+    peak = _peak(network)
+    graph = quantize(lower(found.graph), peak)
+    chain = chain_of(graph)
+    check_netx(chain)  # everything that can be refused is refused before the first byte
+    metadata = _metadata(run, network)
+    assert found.encoder is not None  # images are read by an encoder
+    write_encoder(folder / "encoder.onnx", found.encoder, _example(network), metadata)
+    write_twin(folder / "twin.onnx", graph, metadata)
+    write_netx(folder / "network.net", chain, graph)
+    manifest = {
+        "time_steps": graph.time_steps,
+        "input": asdict(graph.inputs[0]),
+        "readout_peak": peak,
+        "populations": _populations(graph),
+        "layers": layer_indices(chain),
+        "places": {name: asdict(place) for name, place in chain.places.items()},
+        "sha256": {path.name: sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())},
+    }
+    write_json(folder / "manifest.json", manifest)
+
+
+TARGETS: dict[str, Callable[[Run, SpikingNetwork, Path], None]] = {"onnx": _onnx, "loihi": _loihi}
+
+
+def _populations(graph: SpikingGraph) -> dict[str, object]:
+    """How large the graph is, and how much of it are relays."""
+    relays = [p for p in graph.populations if p.role == "relay"]
+    return {
+        "levels": max(levels(graph).values()),
+        "populations": len(graph.populations),
+        "neurons": sum(neurons(p.shape) for p in graph.populations),
+        "relay_populations": len(relays),
+        "relay_neurons": sum(neurons(p.shape) for p in relays),
+    }
+
+
+def _peak(network: SpikingNetwork) -> float:
+    """The largest |logit| over the first images of the train split."""
+    images = load_dataset(network.settings.dataset).train_images[:CALIBRATION_IMAGES]
+    return float(predict(network, images).abs().max())
+
+
+def _example(network: SpikingNetwork) -> torch.Tensor:
+    return torch.rand(EXAMPLE_IMAGES, *network.settings.input_shape, generator=torch.Generator().manual_seed(0))
+
+
+def _metadata(run: Run, network: SpikingNetwork) -> dict[str, str]:
+    return {"run": run.path.name, "time_steps": str(network.settings.time_steps), "threshold": "1.0"}
+
+
+def _replace_folder(folder: Path, write: Callable[[Path], None]) -> Path:
+    """Let `write` fill an empty folder and put it in the place of `folder`; on an error nothing changes."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    fresh = Path(mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        write(fresh)
+        fresh.chmod(0o755)  # mkdtemp's folder is closed to others
+        shutil.rmtree(folder, ignore_errors=True)
+        fresh.rename(folder)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+    return folder
