@@ -42,8 +42,8 @@ class ECA(nn.Module):
 class CBAM(nn.Module):
     """Convolutional block attention (arXiv 1807.06521, section 3): a gate per channel, then a gate per position.
 
-        channel[N, C]     = sigmoid(mlp(mean over T, H, W) + mlp(max over T, H, W))
-        position[N, H, W] = sigmoid(conv7x7 of [mean over T, C; max over T, C] of the current gated by channel)
+    channel[N, C]     = sigmoid(mlp(mean over T, H, W) + mlp(max over T, H, W))
+    position[N, H, W] = sigmoid(conv7x7 of [mean over T, C; max over T, C] of the current gated by channel)
     """
 
     def __init__(self, channels: int, reduction: int = 16) -> None:

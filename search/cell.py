@@ -4,8 +4,8 @@
                    n_j = LIF(attention(BN(sum over incoming edges of edge(spikes))))     j = 1..4
                    out = concat(n_1 .. n_4)
 
-The currents of a node's edges meet at one membrane, as SpikeDHS retrains its cells (Che et al., NeurIPS 2022). Spikes are
-[T, N, C, H, W]. Every layer of neurons is the attribute `lif` of its block, so that a population is named by its path.
+The currents of a node's edges meet at one membrane, as SpikeDHS retrains its cells (Che et al., NeurIPS 2022). Spikes
+are [T, N, C, H, W]. Every layer of neurons is the attribute `lif` of its block: a population is named by its path.
 """
 
 import functools

@@ -11,8 +11,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from ..errors import InputError
-from .runs import load_tensors, save_tensors
+from .runs import check_tensors, load_tensors, save_tensors
 
 Row = dict[str, Any]  # one line of history.jsonl
 
@@ -27,13 +26,15 @@ def save_checkpoint(path: Path, network: nn.Module, optimizers: Mapping[str, Opt
 
 
 def load_checkpoint(path: Path, network: nn.Module, optimizers: Mapping[str, Optimizer]) -> list[Row]:
-    """Fill network and optimizers in place and return the rows of the finished epochs; [] where there is no file."""
+    """Fill network and optimizers in place and return the rows of the finished epochs; [] where there is no file.
+
+    Raises InputError when the file is damaged or belongs to another network.
+    """
     if not path.exists():
         return []
     tensors, metadata = load_tensors(path)
     weights = {name.removeprefix("network."): t for name, t in tensors.items() if name.startswith("network.")}
-    if weights.keys() != network.state_dict().keys() or "rows" not in metadata:
-        raise InputError(f"'{path}' is not a checkpoint of this network; remove the run folder and start again.")
+    check_tensors(path, weights, network.state_dict())
     network.load_state_dict(weights)
     for word, optimizer in optimizers.items():
         state: dict[int, dict[str, Tensor]] = {}

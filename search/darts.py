@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import torch
 from spikingjelly.activation_based.functional import reset_net
 from torch.nn.functional import cross_entropy
 from torch.optim import Adam
@@ -61,7 +60,7 @@ def search(
     record: Callable[[list[Row]], None] = lambda rows: None,
     progress: Progress = silent,
 ) -> Genotype:
-    """Search with the train split and return the genotype of the last epoch; goes on from the checkpoint if there is one.
+    """Search with the train split, go on from the checkpoint if there is one, return the genotype of the last epoch.
 
     `record` is told the rows of the history after every epoch: scores on the weights' half (train) and, with the
     supernet in eval mode, on the alphas' half (validation).

@@ -115,7 +115,7 @@ def draw_history(rows: Sequence[dict[str, Any]]) -> str:
         for axes, stage in zip(grid, stages, strict=False):
             _plot_stage(axes, stage, [row for row in rows if row["stage"] == stage])
         file = io.BytesIO()
-        FigureCanvasSVG(figure).print_svg(file, metadata={"Date": None})
+        FigureCanvasSVG(figure).print_svg(file, metadata={"Date": None})  # type: ignore[no-untyped-call]
     return file.getvalue().decode()
 
 

@@ -1,6 +1,6 @@
 """Genotype -> spiking network: stem, cells with two reductions, global mean, linear readout averaged over time."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import cast
@@ -14,7 +14,7 @@ from .cell import Cell, Incoming, Stem
 from .genotype import NODES, CellKind, Genotype
 from .genotype import from_dict as genotype_from_dict
 from .primitives import PRIMITIVES, Builder
-from .runs import Run, check_finite, load_tensors, read_json, save_tensors, write_json
+from .runs import Run, check_tensors, load_tensors, read_json, save_tensors, write_json
 
 STEM_MULTIPLIER = 3  # channels of the stem over those of the first cell, as in DARTS
 
@@ -84,7 +84,7 @@ class SpikingBackbone(nn.Module):
 
 
 class SpikingNetwork(SpikingBackbone):
-    """The network built from a genotype. Populations: `stem`, `cells.<i>.p0`, `.p1`, `.n1` .. `.n4`, each with `.lif`."""
+    """The network built from a genotype; its neurons are `stem.lif` and `cells.<i>.<p0 | p1 | n1 .. n4>.lif`."""
 
     def __init__(self, genotype: Genotype, settings: NetworkSettings) -> None:
         def incoming(kind: CellKind, node: int) -> Sequence[tuple[int, Builder]]:
@@ -113,7 +113,7 @@ def load_network(run: Run) -> SpikingNetwork:
         raise InputError(f"'{run.config}' must have the keys genotype and network, but has {', '.join(config)}.")
     network = SpikingNetwork(genotype_from_dict(config["genotype"]), _settings(run.config, config["network"]))
     tensors, _ = load_tensors(run.weights)
-    check_tensors(run.weights, network, tensors)
+    check_tensors(run.weights, tensors, network.state_dict())
     network.load_state_dict(tensors)
     return network.eval()
 
@@ -123,18 +123,3 @@ def _settings(path: Path, data: object) -> NetworkSettings:
     if not isinstance(data, dict) or data.keys() != wanted:
         raise InputError(f"'{path}': `network` must have exactly the keys {', '.join(sorted(wanted))}.")
     return NetworkSettings(**data | {"input_shape": tuple(data["input_shape"])})
-
-
-def check_tensors(path: Path, network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    """Raises InputError that names the first tensor that is missing, unknown, of another shape or not finite."""
-    wanted = network.state_dict()
-    for name in sorted(wanted.keys() ^ tensors.keys()):
-        word = "misses" if name in wanted else "has the unknown"
-        raise InputError(f"'{path}' {word} tensor '{name}'; take the weights that belong to config.json.")
-    for name, tensor in wanted.items():
-        if tensor.shape != tensors[name].shape:
-            raise InputError(
-                f"'{path}': tensor '{name}' must have shape {list(tensor.shape)}, but has "
-                f"{list(tensors[name].shape)}; take the weights that belong to config.json."
-            )
-    check_finite(path, tensors)

@@ -195,10 +195,18 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise InputError(f"'{path}' must be a safetensors file, but is damaged ({error}); write it again.") from error
 
 
-def check_finite(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Raises InputError that names the first tensor with a value that is not a number."""
-    for name, tensor in tensors.items():
-        if not torch.isfinite(tensor).all():
+def check_tensors(path: Path, tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
+    """Raises InputError that names the first tensor that is missing, unknown, of another shape or not finite."""
+    for name in sorted(wanted.keys() ^ tensors.keys()):
+        word = "misses" if name in wanted else "has the unknown"
+        raise InputError(f"'{path}' {word} tensor '{name}'; take the file that belongs to this network.")
+    for name, tensor in wanted.items():
+        if tensor.shape != tensors[name].shape:
+            raise InputError(
+                f"'{path}': tensor '{name}' must have shape {list(tensor.shape)}, but has "
+                f"{list(tensors[name].shape)}; take the file that belongs to this network."
+            )
+        if not torch.isfinite(tensors[name]).all():
             raise InputError(
                 f"'{path}': every weight must be finite, but tensor '{name}' is not; "
                 "the training diverged or the file is damaged: train again with a lower learning rate."

@@ -19,7 +19,7 @@ BELOW_ONE = ("momentum", "validation_fraction")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchSettings:
-    """Defaults as in DARTS (arXiv 1806.09055, section 3 and its code). Raises InputError when a value is out of range."""
+    """Defaults as in DARTS (arXiv 1806.09055, section 3). Raises InputError when a value is out of range."""
 
     dataset: str = "digits"
     primitives: PrimitiveSet = "darts"

@@ -41,9 +41,9 @@ class MixedEdge(nn.Module):
 
 
 class Supernet(SpikingBackbone):
-    """The network of `settings` with mixed edges. `alphas[kind]` is [14 edges, primitives], shared by all cells of a kind.
+    """The network of `settings` with mixed edges; cells of a kind share `alphas[kind]`, [14 edges, primitives].
 
-    An edge's weights are the softmax of its row; rows are in the order of `EDGES`, columns in that of the primitive set.
+    An edge's weights are the softmax of its row. Rows are in the order of `EDGES`, columns as in the primitive set.
     """
 
     def __init__(self, primitives: PrimitiveSet, settings: NetworkSettings) -> None:

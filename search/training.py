@@ -51,7 +51,7 @@ def generator(seed: int, stream: str, epoch: int = 0) -> np.random.Generator:
 
 @contextmanager
 def seeded(seed: int, stream: str) -> Iterator[None]:
-    """Torch's own random numbers inside the block depend on (seed, stream); outside they go on as if nothing happened."""
+    """Torch's random numbers depend on (seed, stream) inside the block, and go on undisturbed after it."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(generator(seed, stream).integers(2**63)))
         yield
@@ -60,7 +60,7 @@ def seeded(seed: int, stream: str) -> Iterator[None]:
 def epoch_batches(
     images: Images, labels: Labels, batch_size: int, rng: np.random.Generator, *, shift: int = 0
 ) -> list[Batch]:
-    """All samples once, in random order, each moved by up to `shift` pixels along both axes; zeros come in at the edge."""
+    """All samples once, in random order, each moved by up to `shift` pixels along both axes."""
     order = rng.permutation(len(images))
     moved = shifted(images[order], rng, shift)
     return [

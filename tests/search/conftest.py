@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+
 from spikeport.search.datasets import Dataset
 from spikeport.search.settings import SearchSettings
 
@@ -39,7 +40,7 @@ def blobs_npz(blobs: Dataset, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="session")
 def tiny(blobs_npz: str) -> SearchSettings:
-    """A search and a training of three epochs of three batches each, on the blobs."""
+    """A search and a training of two epochs of a few batches each, on the blobs."""
     return SearchSettings(
         dataset=blobs_npz,
         primitives="plain",
@@ -47,9 +48,9 @@ def tiny(blobs_npz: str) -> SearchSettings:
         cells=3,
         time_steps=2,
         seed=3,
-        batch_size=8,
-        search_epochs=3,
-        train_epochs=3,
+        batch_size=12,
+        search_epochs=2,
+        train_epochs=2,
         alpha_learning_rate=0.1,
         learning_rate=0.1,
         train_learning_rate=0.1,

@@ -1,8 +1,9 @@
 import pytest
 import torch
+from torch import nn
+
 from spikeport.errors import InputError
 from spikeport.search.attention import ATTENTION, CBAM, ECA, attention_name
-from torch import nn
 
 
 @pytest.mark.parametrize("name", ATTENTION)

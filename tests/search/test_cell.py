@@ -1,8 +1,9 @@
 import torch
+from spikingjelly.activation_based.neuron import LIFNode
+
 from spikeport.search.cell import Cell, Stem, lif_neurons
 from spikeport.search.genotype import CellKind
 from spikeport.search.primitives import PRIMITIVES, Builder
-from spikingjelly.activation_based.neuron import LIFNode
 
 
 def test_lif_by_hand() -> None:
@@ -17,8 +18,8 @@ def test_the_gradient_ignores_the_reset() -> None:
     lif_neurons()(current)[1].sum().backward()
     gradient = current.grad
     assert gradient is not None
-    # after the spike of step 0, v[1] = I[1] alone, and the arctangent's slope alpha / 2 / (1 + (pi / 2 alpha (v - 1))^2)
-    # with alpha 2 is 1 / (1 + (pi / 2)^2) at v = 0.5
+    # After the spike of step 0, v[1] = I[1] = 0.5 alone; there the arctangent's slope with alpha 2,
+    # alpha / 2 / (1 + (pi / 2 * alpha * (v - 1))^2), is 1 / (1 + (pi / 2)^2).
     torch.testing.assert_close(gradient.flatten()[1].item(), 1 / (1 + (torch.pi / 2) ** 2), rtol=1e-6, atol=0)
     assert gradient.flatten()[0] == 0
 

@@ -3,6 +3,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from spikeport.errors import InputError
 from spikeport.search.datasets import Dataset, load_dataset
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from spikeport.errors import InputError
 from spikeport.search.genotype import Edge, Genotype, from_json, random_genotype, to_json
 from spikeport.search.primitives import PrimitiveSet
@@ -31,8 +32,14 @@ def test_same_generator_same_genotype() -> None:
 @pytest.mark.parametrize(
     ("edge", "message"),
     [
-        (Edge(0, 0, "sep_conv_3x3"), r"Unknown primitive 'sep_conv_3x3' in the normal cell; choose from max_pool_3x3, "),
-        (Edge(0, 0, "none"), r"Unknown primitive 'none' .*; choose from max_pool_3x3, skip_connect, conv_3x3, conv_5x5\.$"),
+        (
+            Edge(0, 0, "sep_conv_3x3"),
+            r"Unknown primitive 'sep_conv_3x3' in the normal cell; choose from max_pool_3x3, ",
+        ),
+        (
+            Edge(0, 0, "none"),
+            r"Unknown primitive 'none' .*; choose from max_pool_3x3, skip_connect, conv_3x3, conv_5x5\.$",
+        ),
         (Edge(1, 3, "conv_3x3"), r"`0 <= source <= node \+ 1` must hold .* node=1, source=3\.$"),
         (Edge(1, -1, "conv_3x3"), r"node=1, source=-1"),
         (Edge(4, 0, "conv_3x3"), r"`0 <= node < 4` must hold, but an edge in the normal cell has node=4\.$"),

@@ -6,15 +6,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from spikingjelly.activation_based.base import StepModule
+from spikingjelly.activation_based.functional import reset_net
+from torch import fx, nn
+
 from spikeport.errors import InputError
 from spikeport.search.attention import ATTENTION, CBAM, ECA, Attention
 from spikeport.search.genotype import random_genotype
 from spikeport.search.network import NetworkSettings, SpikingNetwork, load_network, save_network
 from spikeport.search.primitives import FactorizedReduce, PrimitiveSet
 from spikeport.search.runs import Run, load_tensors, save_tensors
-from spikingjelly.activation_based.base import StepModule
-from spikingjelly.activation_based.functional import reset_net
-from torch import fx, nn
 
 SETTINGS = NetworkSettings(channels=2, cells=3, time_steps=3, classes=5, input_shape=(2, 8, 12))
 
@@ -49,7 +50,9 @@ def test_reductions_at_one_and_two_thirds(cells: int, reductions: tuple[int, ...
 
 def test_populations_are_named_by_their_path() -> None:
     paths = [name for name, module in network().named_modules() if name.endswith(".lif")]
-    assert paths == ["stem.lif"] + [f"cells.{i}.{b}.lif" for i in range(3) for b in ("p0", "p1", "n1", "n2", "n3", "n4")]
+    assert paths == ["stem.lif"] + [
+        f"cells.{i}.{b}.lif" for i in range(3) for b in ("p0", "p1", "n1", "n2", "n3", "n4")
+    ]
 
 
 def test_s0_is_halved_after_a_reduction() -> None:
@@ -91,7 +94,10 @@ def test_can_be_traced(attention: Attention) -> None:
         ({"cells": 0}, r"`cells >= 1` must hold"),
         ({"classes": 1}, r"`classes >= 2` must hold"),
         ({"attention": "se"}, "Unknown attention 'se'"),
-        ({"input_shape": (1, 28, 30)}, r"The columns must be even before each of the 2 reductions, .* have 30; pad them to 32\.$"),
+        (
+            {"input_shape": (1, 28, 30)},
+            r"The columns must be even before each of the 2 reductions, .* have 30; pad them to 32\.$",
+        ),
         ({"input_shape": (1, 7, 8)}, r"The rows must be even .* have 7; pad them to 8\.$"),
         ({"input_shape": (8, 8)}, r"shape \(channels, rows, columns\), but got \(8, 8\)"),
     ],

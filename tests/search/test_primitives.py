@@ -1,8 +1,9 @@
 import pytest
 import torch
+from torch import Tensor, nn
+
 from spikeport.errors import InputError
 from spikeport.search.primitives import PRIMITIVES, FactorizedReduce, primitive_set, spiking_primitives
-from torch import Tensor, nn
 
 CASES = [(name, primitive) for name, table in PRIMITIVES.items() for primitive in table]
 

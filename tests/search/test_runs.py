@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from spikeport.errors import InputError
 from spikeport.search.runs import (
     Run,

@@ -1,0 +1,98 @@
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from spikeport.search import darts
+from spikeport.search.checkpoint import Row
+from spikeport.search.darts import alpha_step, halves, search
+from spikeport.search.datasets import Dataset
+from spikeport.search.genotype import to_json
+from spikeport.search.settings import SearchSettings
+from spikeport.search.supernet import Supernet
+from spikeport.search.training import seeded
+
+
+def test_halves_are_disjoint_and_complete() -> None:
+    weights, alphas = halves(101, seed=4)
+    assert (len(weights), len(alphas)) == (50, 51)
+    assert sorted([*weights, *alphas]) == list(range(101))
+    assert not np.array_equal(halves(101, seed=5)[0], weights)
+
+
+def test_alpha_step_moves_only_alphas(blobs: Dataset, tiny: SearchSettings) -> None:
+    with seeded(0, "search weights"):
+        supernet = Supernet("plain", tiny.network(blobs))
+    weights = [parameter.detach().clone() for parameter in supernet.weights()]
+    alphas = [parameter.detach().clone() for parameter in supernet.architecture()]
+    batch = (torch.from_numpy(blobs.train_images[:8]), torch.from_numpy(blobs.train_labels[:8]))
+    alpha_step(supernet, torch.optim.Adam(supernet.architecture(), lr=0.1), batch)
+    assert all(torch.equal(a, b) for a, b in zip(weights, supernet.weights(), strict=True))
+    assert not any(torch.equal(a, b) for a, b in zip(alphas, supernet.architecture(), strict=True))
+    assert all(parameter.grad is None for parameter in supernet.weights())
+
+
+def numbered(dataset: Dataset) -> Dataset:
+    """Each training image says its index (its mean); test images are not numbers, so that looking at them is fatal."""
+    count = len(dataset.train_images)
+    images = np.broadcast_to(np.arange(count, dtype=np.float32)[:, None, None, None] / count, (count, 1, 4, 4)).copy()
+    return replace(dataset, train_images=images, test_images=dataset.test_images * np.float32(np.nan))
+
+
+def test_weights_and_alphas_learn_from_their_own_half(
+    blobs: Dataset, tiny: SearchSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: dict[str, set[int]] = {"weights": set(), "alphas": set()}
+
+    def indices(images: torch.Tensor) -> set[int]:
+        return set((images.mean(dim=(1, 2, 3)) * len(blobs.train_images)).round().int().tolist())
+
+    def spy(word: str, function: Any) -> Any:
+        def call(network: Any, optimizer: Any, batches: Any, **arguments: Any) -> Any:
+            for images, _ in batches if word == "weights" else [batches]:
+                seen[word] |= indices(images)
+            return function(network, optimizer, batches, **arguments)
+
+        return call
+
+    monkeypatch.setattr(darts, "train_epoch", spy("weights", darts.train_epoch))
+    monkeypatch.setattr(darts, "alpha_step", spy("alphas", darts.alpha_step))
+    search(numbered(blobs), replace(tiny, shift=0), tmp_path / "c.safetensors")
+    weight_half, alpha_half = halves(len(blobs.train_images), tiny.seed)
+    assert seen == {"weights": set(weight_half.tolist()), "alphas": set(alpha_half.tolist())}
+
+
+def test_same_seed_same_genotype(blobs: Dataset, tiny: SearchSettings, tmp_path: Path) -> None:
+    def found(name: str) -> tuple[str, list[Row]]:
+        rows: list[Row] = []
+        settings = replace(tiny, search_epochs=1)
+        genotype = search(blobs, settings, tmp_path / name, lambda new: rows.extend(new[len(rows) :]))
+        return to_json(genotype), rows
+
+    torch.manual_seed(1)
+    first = found("a")
+    torch.rand(5)  # what others draw does not matter
+    assert found("b") == first
+
+
+def test_alphas_rest_while_they_warm_up(blobs: Dataset, tiny: SearchSettings, tmp_path: Path) -> None:
+    settings = replace(tiny, search_epochs=1, alpha_warmup_epochs=1)
+    with seeded(settings.seed, "search weights"):
+        untouched = Supernet("plain", settings.network(blobs)).genotype()
+    assert search(blobs, settings, tmp_path / "a") == untouched
+    assert search(blobs, replace(settings, alpha_warmup_epochs=0), tmp_path / "b") != untouched
+
+
+def test_history_counts_spikes_in_every_epoch(blobs: Dataset, tiny: SearchSettings, tmp_path: Path) -> None:
+    told: list[list[Row]] = []
+    search(blobs, tiny, tmp_path / "c.safetensors", told.append)
+    assert [len(rows) for rows in told] == [0, 1, 2]
+    for row in told[-1]:
+        for split in ("train", "validation"):
+            spikes = row[split]["spikes_per_cell"]
+            assert list(spikes) == ["stem", "cells.0", "cells.1", "cells.2"]
+            assert spikes["stem"] > 0
+            assert set(row[split]) == {"loss", "accuracy", "spikes_per_cell"}

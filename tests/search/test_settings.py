@@ -1,0 +1,47 @@
+import json
+from typing import Any
+
+import pytest
+
+from spikeport.errors import InputError
+from spikeport.search.datasets import load_dataset
+from spikeport.search.settings import SearchSettings, settings_from_dict
+
+
+def test_survives_json() -> None:
+    settings = SearchSettings(primitives="plain", time_steps=4, seed=9)
+    assert settings_from_dict(json.loads(json.dumps(settings.to_dict()))) == settings
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"time_steps": 0}, r"^`time_steps >= 1` must hold, but got time_steps=0\.$"),
+        ({"cells": 2}, r"`cells >= 3` must hold, but got cells=2"),
+        ({"channels": -1}, "`channels >= 1`"),
+        ({"batch_size": 0}, "`batch_size >= 1`"),
+        ({"search_epochs": 0}, "`search_epochs >= 1`"),
+        ({"seed": -1}, "`seed >= 0`"),
+        ({"shift": -1}, "`shift >= 0`"),
+        ({"learning_rate": 0.0}, "`learning_rate > 0` must hold, but got learning_rate=0.0"),
+        ({"momentum": 1.0}, "`momentum < 1`"),
+        ({"validation_fraction": 0}, "`validation_fraction > 0`"),
+        ({"validation_fraction": 1.0}, "`validation_fraction < 1`"),
+        ({"learning_rate": float("nan")}, "`learning_rate > 0`"),
+        ({"time_steps": 2.5}, "`time_steps` must be int, but is 2.5"),
+        ({"time_steps": True}, "`time_steps` must be int, but is True"),
+        ({"dataset": 3}, "`dataset` must be str, but is 3"),
+        ({"primitives": "big"}, "Unknown primitive set 'big'; choose from darts, plain"),
+        ({"attention": "se"}, "Unknown attention 'se'; choose from none, eca, cbam"),
+        ({"epochs": 3}, "Unknown setting 'epochs'; choose from dataset, primitives, "),
+    ],
+)
+def test_refused(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        settings_from_dict(change)
+
+
+def test_network_settings_follow_the_images() -> None:
+    network = SearchSettings(channels=5, cells=4, attention="eca").network(load_dataset("digits"))
+    assert (network.channels, network.cells, network.attention, network.dataset) == (5, 4, "eca", "digits")
+    assert (network.input_shape, network.classes) == ((1, 8, 8), 10)

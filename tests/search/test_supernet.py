@@ -1,0 +1,81 @@
+import pytest
+import torch
+
+from spikeport.search.network import NetworkSettings
+from spikeport.search.primitives import PRIMITIVES, PrimitiveSet
+from spikeport.search.supernet import EDGES, MixedEdge, Supernet, derive
+
+SETTINGS = NetworkSettings(channels=2, cells=3, time_steps=2, classes=3, input_shape=(1, 8, 8))
+PLAIN = list(PRIMITIVES["plain"])
+
+
+@pytest.mark.parametrize("primitives", ["darts", "plain"])
+def test_shapes_and_gradients(primitives: PrimitiveSet) -> None:
+    supernet = Supernet(primitives, SETTINGS)
+    logits = supernet(torch.rand(4, 1, 8, 8))
+    assert logits.shape == (4, 3)
+    logits.square().sum().backward()
+    for alphas in supernet.architecture():
+        assert alphas.shape == (14, len(PRIMITIVES[primitives]))
+        assert alphas.grad is not None
+        assert alphas.grad.abs().sum() > 0
+    names = {id(parameter) for parameter in supernet.weights()} | {id(alphas) for alphas in supernet.architecture()}
+    assert names == {id(parameter) for parameter in supernet.parameters()}
+    assert len(supernet.weights()) + 2 == len(list(supernet.parameters()))
+
+
+def test_mixed_edge_is_the_weighted_sum_of_normalised_candidates() -> None:
+    weights = torch.tensor([0.1, 0.2, 0.3, 0.15, 0.25])  # none, max-pool, skip, conv 3x3, conv 5x5
+    edge = MixedEdge(lambda: weights, "plain", 3, 1).train()
+    spikes = torch.rand(2, 4, 3, 6, 6).round()
+
+    def normalised(name: str) -> torch.Tensor:
+        current = edge.candidates[name][0](spikes)
+        mean = current.mean(dim=(0, 1, 3, 4), keepdim=True)
+        return (current - mean) / (current.var(dim=(0, 1, 3, 4), keepdim=True, unbiased=False) + 1e-5).sqrt()
+
+    expected = sum(weights[row] * normalised(name) for row, name in enumerate(PLAIN) if row > 0)
+    torch.testing.assert_close(edge(spikes), expected, rtol=1e-4, atol=1e-5)
+    assert not any(parameter.ndim == 1 for parameter in edge.parameters())  # the norms have no weights of their own
+
+
+def test_cells_of_a_kind_share_their_alphas() -> None:
+    supernet = Supernet("plain", SETTINGS).eval()
+    edges = [supernet.cells[i].n1.edges[0] for i in range(3)]  # normal, reduce, reduce
+    with torch.no_grad():
+        supernet.alphas["reduce"][0] += torch.tensor([0.0, 0.0, 2.0, 0.0, 0.0])
+    assert torch.equal(edges[1]._weights(), edges[2]._weights())
+    assert not torch.allclose(edges[0]._weights(), edges[1]._weights(), atol=0.1)
+
+
+def test_derive_takes_the_two_strongest_edges_and_never_none() -> None:
+    alphas = torch.zeros(14, len(PLAIN))
+    alphas[:, PLAIN.index("none")] = 5.0  # the strongest of all, everywhere
+    for edge, primitive, strength in (
+        ((0, 0), "conv_3x3", 1.0),  # node 0 has only two edges
+        ((0, 1), "skip_connect", 2.0),
+        ((1, 1), "conv_5x5", 1.0),
+        ((1, 2), "max_pool_3x3", 2.0),
+        ((2, 3), "conv_3x3", 3.0),
+        ((2, 0), "conv_3x3", 2.0),
+        ((2, 2), "conv_5x5", 1.0),  # third: left out
+        ((3, 4), "skip_connect", 1.0),
+    ):
+        alphas[EDGES.index(edge), PLAIN.index(primitive)] = strength
+    assert [(edge.node, edge.source, edge.primitive) for edge in derive(alphas, "plain")] == [
+        (0, 0, "conv_3x3"),
+        (0, 1, "skip_connect"),
+        (1, 1, "conv_5x5"),
+        (1, 2, "max_pool_3x3"),
+        (2, 0, "conv_3x3"),
+        (2, 3, "conv_3x3"),
+        (3, 0, "max_pool_3x3"),  # all equal: the first edge, the first primitive
+        (3, 4, "skip_connect"),
+    ]
+
+
+def test_none_takes_strength_from_the_others_on_its_edge() -> None:
+    alphas = torch.zeros(14, len(PLAIN))
+    alphas[EDGES.index((1, 0)), PLAIN.index("conv_3x3")] = 2.0
+    alphas[EDGES.index((1, 0)), PLAIN.index("none")] = 6.0  # softmax of conv_3x3: 0.02, below the 0.2 of the equals
+    assert [edge.source for edge in derive(alphas, "plain") if edge.node == 1] == [1, 2]
