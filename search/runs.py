@@ -110,6 +110,12 @@ def newest_run(root: Path = Path("runs")) -> Run:
     return Run(manifests[-1].parent)
 
 
+def new_run_path(root: Path = Path("runs")) -> Path:
+    """The next free folder `root`/<number>."""
+    taken = [int(path.name) for path in Path(root).glob("*") if path.name.isdecimal()]
+    return Path(root) / f"{max(taken, default=0) + 1:03d}"
+
+
 def make_manifest(command: str, seed: int, dataset: Mapping[str, str], settings: Mapping[str, Any]) -> dict[str, Any]:
     """What it takes to repeat a run: command, seed, versions, git commit, dataset (name, sha256), resolved settings."""
     return {
