@@ -1,0 +1,142 @@
+"""The command line: `spikeport search`, `export`, `deploy`, `demo`, `doctor`.
+
+Results go to stdout, progress to stderr. Exit codes: 0 done; 1 a known error, told in one line with the next step;
+2 wrong usage; 3 everything ran and the verdict is fail.
+"""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from spikeport import __version__
+from spikeport.console import Console, common_options, settings_options
+from spikeport.deploy.doctor import examine
+from spikeport.deploy.pipeline import DeploySettings, deploy
+from spikeport.errors import SpikeportError
+from spikeport.export.targets import TARGETS, export
+from spikeport.search.pipeline import DEMO, recorded_settings, run_search
+from spikeport.search.runs import Run, new_run_path, newest_run, open_run
+from spikeport.search.settings import SearchSettings
+
+FAILED = 3
+
+run_option = click.option(
+    "--run", "folder", type=click.Path(path_type=Path), help="Run folder; without it, the newest one in runs/."
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="spikeport")
+def cli() -> None:
+    """From architecture search to a neuromorphic chip, proved equal at every step.
+
+    \b
+    spikeport demo                     the whole road on scikit-learn's digits
+    spikeport search --dataset digits  find a cell, train the network built from it
+    spikeport export --target loihi    the newest run as NetX for Intel Loihi
+    spikeport deploy                   prove it, count it, price it, report it
+    """
+
+
+@cli.command("search")
+@settings_options(SearchSettings)
+@click.option("--out", type=click.Path(path_type=Path), help="Run folder to make [default: runs/<next number>].")
+@click.option("--genotype", type=click.Path(path_type=Path), help="Train the cell of this JSON file, do not search.")
+@click.option("--resume", is_flag=True, help="Go on with a killed run (--out, or the newest) from its last epoch.")
+@common_options
+def search_command(console: Console, out: Path | None, genotype: Path | None, resume: bool, **given: Any) -> None:
+    """Find a spiking cell by MA-DARTS, then train and test the network built from it.
+
+    \b
+    spikeport search --dataset digits --channels 8 --cells 3 --search-epochs 10 --train-epochs 30 --out runs/mine
+    spikeport search --resume --out runs/mine
+    spikeport search --dataset npz:train.npz,test.npz --attention cbam
+    """
+    path = out or (newest_run().path if resume else new_run_path())
+    base = recorded_settings(open_run(path)) if resume else SearchSettings()
+    settings = replace(base, **{key: value for key, value in given.items() if value is not None})
+    run = run_search(settings, path, resume=resume, progress=console.step, genotype=genotype, command=console.command)
+    console.result(console.searched(run))
+
+
+@cli.command("export")
+@run_option
+@click.option("--target", default="all", show_default=True, help=f"{', '.join(TARGETS)} or all.")
+@common_options
+def export_command(console: Console, folder: Path | None, target: str) -> None:
+    """Write a trained run as ONNX and as NetX HDF5 for Intel Loihi, into its folder export/.
+
+    \b
+    spikeport export --target loihi
+    spikeport export --run runs/mine --target all
+    """
+    run = _run(folder)
+    console.result(console.exported(run, export(run, target, console.tell)))
+
+
+@cli.command("deploy")
+@run_option
+@settings_options(DeploySettings, hidden=("lava",))
+@click.option("--no-lava", is_flag=True, help="Leave real Lava out; the report then says that it was not run.")
+@common_options
+def deploy_command(console: Console, folder: Path | None, no_lava: bool, **given: Any) -> None:
+    """Prove that every exported form computes the same, estimate its energy, write report.html.
+
+    Ends with exit code 3 if a check fails, and names the first population, step and neuron that differ.
+    """
+    settings = replace(DeploySettings(lava=not no_lava), **{k: v for k, v in given.items() if v is not None})
+    _deploy(console, _run(folder), settings)
+
+
+@cli.command("demo")
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=Path("runs/demo"), show_default=True, help="Run folder."
+)
+@click.option("--no-lava", is_flag=True, help="Leave real Lava out (it needs Python 3.10 and 5 GB).")
+@common_options
+def demo_command(console: Console, out: Path, no_lava: bool) -> None:
+    """Search, export and deploy on scikit-learn's digits, which need no download.
+
+    A demo that was killed goes on where it was.
+    """
+    started = Run(out).manifest.exists()
+    run = run_search(DEMO, out, resume=started, progress=console.step, command=console.command)
+    export(run, "all", console.tell)
+    _deploy(console, run, DeploySettings(lava=not no_lava))
+
+
+@cli.command("doctor")
+@common_options
+def doctor_command(console: Console) -> None:
+    """Say what is there and what is missing, with the command that mends it."""
+    findings = examine()
+    console.result(console.examined(findings))
+    if not all(finding.ok for finding in findings):
+        sys.exit(1)
+
+
+def _run(folder: Path | None) -> Run:
+    return open_run(folder) if folder else newest_run()
+
+
+def _deploy(console: Console, run: Run, settings: DeploySettings) -> None:
+    found = deploy(run, settings, console.tell)
+    console.result(console.deployed(found))
+    if found.equivalence["verdict"] == "fail":
+        sys.exit(FAILED)
+
+
+def main() -> None:
+    """The entry point: known errors become one line and exit code 1."""
+    try:
+        cli()
+    except SpikeportError as error:
+        click.echo(f"spikeport: {error}", err=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

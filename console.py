@@ -1,0 +1,234 @@
+"""What a person sees: options from settings, progress on stderr, results as tables or, with --json, as one object."""
+
+import functools
+import json
+import shlex
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+import click
+from rich.console import Console as RichConsole
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.table import Table
+
+from .deploy.doctor import Finding
+from .deploy.pipeline import Deployment
+from .search.genotype import from_json
+from .search.progress import ProgressEvent
+from .search.runs import Run, read_json, read_text
+
+HELP = {
+    "dataset": "digits, or npz:TRAIN.npz,TEST.npz with `images` uint8 [N, H, W, C] and `labels`.",
+    "primitives": "Candidate operations: darts (the eight of DARTS) or plain (convolutions, skip, max-pool).",
+    "attention": "On a node's input current: none, eca or cbam. The Loihi target takes none only.",
+    "channels": "Channels of a node in the first cell; doubled at each reduction.",
+    "cells": "Cells in a row, reductions at 1/3 and 2/3.",
+    "time_steps": "Time steps T of the window.",
+    "seed": "The same seed gives the same genotype and weights on the same machine.",
+    "batch_size": "Images in a batch.",
+    "shift": "Move training images by up to this many pixels.",
+    "search_epochs": "Epochs of the search.",
+    "learning_rate": "Of the weights in the search, falling along a cosine.",
+    "minimum_learning_rate": "At the end of the cosine.",
+    "momentum": "Of SGD.",
+    "weight_decay": "Of the weights.",
+    "gradient_clip": "Largest norm of the gradient.",
+    "alpha_learning_rate": "Of the architecture weights (Adam).",
+    "alpha_weight_decay": "Of the architecture weights.",
+    "alpha_warmup_epochs": "First epochs in which the architecture weights rest.",
+    "train_epochs": "Epochs in which the found network is trained from scratch.",
+    "train_learning_rate": "Of that training, falling along a cosine.",
+    "validation_fraction": "Of the train split, kept out of the training to watch it.",
+    "samples": "Test images on which the float forms are compared.",
+    "lava_samples": "Test images streamed through real Lava, back to back.",
+    "lava_limit_s": "Seconds that Lava may run.",
+    "accuracy_drop": "How much test accuracy the chip's integers may cost before the verdict is fail.",
+}
+
+
+class Console:
+    """Progress on stderr (none with --quiet), one result on stdout."""
+
+    def __init__(self, *, as_json: bool, quiet: bool) -> None:
+        self.as_json, self.quiet = as_json, quiet
+        self.out, self.err = RichConsole(), RichConsole(stderr=True)
+        self.command = shlex.join(["spikeport", *sys.argv[1:]])
+        self._bar: Progress | None = None
+        self._tasks: dict[str, Any] = {}
+
+    def tell(self, sentence: str) -> None:
+        """A stage begins."""
+        self.close()
+        if not self.quiet:
+            self.err.print(sentence, highlight=False, markup=False)
+
+    def step(self, event: ProgressEvent) -> None:
+        """A batch is done: one bar per stage."""
+        if self.quiet:
+            return
+        if not self.err.is_terminal:
+            if event.step == event.steps:
+                self.err.print(_sentence(event), highlight=False, soft_wrap=True)
+            return
+        if self._bar is None:
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[note]}"),
+            )
+            self._bar = Progress(*columns, console=self.err)
+            self._bar.start()
+        if event.stage not in self._tasks:
+            total = event.epochs * event.steps
+            self._tasks[event.stage] = self._bar.add_task(event.stage, total=total, note="")
+        done = (event.epoch - 1) * event.steps + event.step
+        self._bar.update(self._tasks[event.stage], completed=done, note=_numbers(event))
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar, self._tasks = None, {}
+
+    def result(self, shown: tuple[Mapping[str, Any], Iterable[Table | str]]) -> None:
+        """(what --json prints, what a person reads)."""
+        self.close()
+        data, parts = shown
+        if self.as_json:
+            click.echo(json.dumps(data, indent=2))
+            return
+        for part in parts:
+            self.out.print(part, highlight=False, soft_wrap=isinstance(part, str))
+
+    def searched(self, run: Run) -> tuple[Mapping[str, Any], Iterable[Table | str]]:
+        metrics = read_json(run.metrics)
+        table = _table("Found and trained", "", "")
+        table.add_row("test accuracy", f"{metrics['test_accuracy']:.4f}")
+        table.add_row("spikes per inference", f"{metrics['spikes_per_inference']:.0f}")
+        table.add_row("parameters", f"{metrics['parameters']:,}")
+        table.add_row("cells", str(run.cells_svg))
+        data = {"run": str(run.path), "metrics": metrics, "genotype": asdict(from_json(read_text(run.genotype)))}
+        return data, [table, f"next: spikeport export --run {run.path} --target all"]
+
+    def exported(self, run: Run, folders: list[Path]) -> tuple[Mapping[str, Any], Iterable[Table | str]]:
+        table = _table("Exported", "target", "files")
+        for folder in folders:
+            table.add_row(folder.name, "\n".join(str(path) for path in sorted(folder.iterdir())))
+        data = {"run": str(run.path), "targets": {folder.name: str(folder) for folder in folders}}
+        return data, [table, f"next: spikeport deploy --run {run.path}"]
+
+    def deployed(self, found: Deployment) -> tuple[Mapping[str, Any], Iterable[Table | str]]:
+        checks = found.equivalence["checks"]
+        table = _table(
+            f"Verdict: {found.equivalence['verdict']}", "check", "forms", "spikes compared", "differ", "result"
+        )
+        for check in checks:
+            table.add_row(
+                check["name"],
+                f"{check['reference']} / {check['candidate']}",
+                _count(check["spikes_compared"]),
+                _count(check["spikes_differing"]),
+                check["verdict"] or f"not run: {check['reason']}",
+            )
+        parts: list[Table | str] = [table, *_divergences(checks), _headline(found, checks)]
+        data = {
+            "run": str(found.run.path),
+            **found.equivalence,
+            "energy": found.energy,
+            "report": str(found.run.report),
+        }
+        return data, [*parts, f"report: {found.run.report}"]
+
+    def examined(self, findings: Iterable[Finding]) -> tuple[Mapping[str, Any], Iterable[Table | str]]:
+        table = _table("spikeport doctor", "", "part", "found", "what mends it")
+        for finding in findings:
+            table.add_row(
+                "ok" if finding.ok else "missing", finding.name, finding.found, "" if finding.ok else finding.mend
+            )
+        return {"findings": [asdict(finding) for finding in findings]}, [table]
+
+
+def common_options(command: Callable[..., None]) -> Callable[..., None]:
+    """--json and --quiet; the command gets a Console."""
+
+    @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object and nothing else.")
+    @click.option("--quiet", "-q", is_flag=True, help="No progress on stderr.")
+    @functools.wraps(command)
+    def wrapped(as_json: bool, quiet: bool, **options: Any) -> None:
+        console = Console(as_json=as_json, quiet=quiet)
+        try:
+            command(console, **options)
+        finally:
+            console.close()
+
+    return wrapped
+
+
+def settings_options(
+    settings: type, hidden: tuple[str, ...] = ()
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """One option per field of a settings dataclass; an option that is not given stays None."""
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        hints = get_type_hints(settings)
+        for field in reversed(fields(settings)):
+            if field.name not in hidden:
+                kind = hints[field.name]
+                choices = click.Choice(get_args(kind)) if get_origin(kind) is Literal else kind
+                text = f"{HELP[field.name]} [default: {field.default}]"
+                command = click.option(f"--{field.name.replace('_', '-')}", type=choices, help=text)(command)
+        return command
+
+    return decorate
+
+
+def _table(title: str, *headers: str) -> Table:
+    table = Table(title=title, title_justify="left", show_header=any(headers))
+    for header in headers:
+        table.add_column(header, overflow="fold")
+    return table
+
+
+def _divergences(checks: list[dict[str, Any]]) -> list[str]:
+    return [
+        f"{check['name']}: first divergence in population '{first['population']}', sample {first['sample']}, "
+        f"step {first['step']}, neuron {tuple(first['neuron'])}: {first['cause']}"
+        for check in checks
+        if (first := check["first_divergence"])
+    ]
+
+
+def _headline(found: Deployment, checks: list[dict[str, Any]]) -> str:
+    """Accuracy, spikes and energy in one line."""
+    parts = []
+    for check in checks:
+        if check["accuracy_reference"] is not None:
+            parts.append(
+                f"accuracy {check['accuracy_reference']:.4f} float, {check['accuracy_candidate']:.4f} on the chip"
+            )
+    if found.energy is not None:
+        for name, profile in found.energy["profiles"].items():
+            counts = profile["counts"]
+            parts.append(f"{counts['spikes']:.0f} spikes and {counts['synaptic_operations']:.0f} SOPs per inference")
+            parts.append(
+                f"{profile['energy_j']['total'] * 1e6:.3f} uJ ({name}, {len(profile['unpriced'])} terms unpriced)"
+            )
+    return "; ".join(parts) or "nothing exported for a chip: no energy"
+
+
+def _count(number: int | None) -> str:
+    return "-" if number is None else f"{number:,}"
+
+
+def _sentence(event: ProgressEvent) -> str:
+    return f"{event.stage} epoch {event.epoch}/{event.epochs}: {_numbers(event)}"
+
+
+def _numbers(event: ProgressEvent) -> str:
+    minutes, seconds = divmod(round(event.seconds_left), 60)
+    return (
+        f"loss {event.loss:.3f}  accuracy {event.accuracy:.3f}  spikes {event.spikes:.0f}  {minutes}:{seconds:02d} left"
+    )
