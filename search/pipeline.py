@@ -18,13 +18,19 @@ from .runs import Run, create_run, make_manifest, open_run, read_json, read_text
 from .settings import SearchSettings, settings_from_dict
 from .training import evaluate, seeded, train_network
 
+# Small enough for two CPU cores and a few minutes: digits are 8x8, and the plain primitives cost a third of `darts`.
 DEMO = SearchSettings(
+    dataset="digits",
+    primitives="plain",
     channels=8,
     cells=3,
     time_steps=2,
-    search_epochs=8,
-    train_epochs=25,
     shift=1,
+    search_epochs=6,
+    learning_rate=0.1,
+    alpha_learning_rate=0.01,  # in 6 short epochs the alphas take few steps, so they must be long
+    train_epochs=32,
+    train_learning_rate=0.1,
 )
 
 
