@@ -44,10 +44,15 @@ class Chain:
 
 
 def chain_of(graph: SpikingGraph) -> Chain:
-    """Raises UnsupportedError for several inputs, levels both flat and images, or sizes that do not divide."""
+    """The chain of a graph that went through `insert_relays`.
+
+    Raises UnsupportedError for several inputs, levels both flat and images, or sizes that do not divide.
+    """
     if len(graph.inputs) != 1:
         raise UnsupportedError(f"A chain has one input, but the graph has {len(graph.inputs)}.")
     level = levels(graph)
+    if any(level[p.target] != level[p.source] + 1 for p in graph.projections):
+        raise ValueError("chain_of takes a graph whose projections span one level each")
     places: dict[str, Place] = {}
     layers: list[Population] = []
     projections: list[Projection] = []

@@ -5,7 +5,7 @@ says what they compute. Arrays over time are [T, N, C, H, W] (time, batch, chann
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -151,6 +151,8 @@ def _check_population(population: Population) -> None:
         raise InputError(f"{where}: a shape must be (N,) or (C, H, W) of positive sizes, but is {population.shape}.")
     if population.bias.shape != population.shape[:1]:
         raise InputError(f"{where}: the bias must have shape {population.shape[:1]}, but has {population.bias.shape}.")
+    if population.role not in get_args(Role) or population.reset not in get_args(Reset):
+        raise InputError(f"{where}: unknown role '{population.role}' or reset '{population.reset}'.")
     for word, value in (("decay", population.decay), ("current_decay", population.current_decay)):
         if not 0.0 <= value <= 1.0:
             raise InputError(f"{where}: `0 <= {word} <= 1` must hold, but {word}={value}.")
@@ -172,7 +174,7 @@ def _check_projection(projection: Projection, shapes: dict[str, Shape], order: d
         found: Shape = kernel.weight.shape
         wanted: Shape = (neurons(target), neurons(source))
     else:
-        if len(source) != 3 or source[0] != kernel.weight.shape[1] * kernel.groups:
+        if kernel.weight.ndim != 4 or len(source) != 3 or source[0] != kernel.weight.shape[1] * kernel.groups:
             raise InputError(f"{where}: a kernel {kernel.weight.shape} x {kernel.groups} groups cannot read {source}.")
         found, wanted = kernel.output_shape(source), target
     if found != wanted:

@@ -12,6 +12,7 @@ import numpy as np
 from ..errors import UnsupportedError
 from .graph import Array, Conv, Dense, Kernel, Shape, neurons
 from .simulate import apply
+from .taps import ungrouped
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +56,8 @@ def convolved(x: Expression, kernel: Conv) -> Expression:
     larger one is refused: the outer one would have to see the zeros that its padding puts around the inner one's
     output.
     """
-    kernel = _ungrouped(kernel)
+    _once_in_time(x)
+    kernel = ungrouped(kernel)
     if x.constant.any() and kernel.padding != (0, 0):
         raise UnsupportedError("a padded convolution after a bias cannot fold; put the batch norm or bias behind it")
     terms = tuple(replace(term, kernel=_composed(term.kernel, kernel)) for term in x.terms)
@@ -84,7 +86,9 @@ def added(a: Expression, b: Expression) -> Expression:
 
 def concatenated(parts: list[Expression]) -> Expression:
     """Side by side on the channel axis: each term's kernel gets zero rows where the other parts' channels are."""
-    if len({part.shape[1:] for part in parts}) != 1 or any(part.averaged for part in parts):
+    for part in parts:
+        _once_in_time(part)
+    if len({part.shape[1:] for part in parts}) != 1:
         raise UnsupportedError(f"only equal sizes concatenate, but these are {', '.join(str(p.shape) for p in parts)}")
     channels = sum(part.shape[0] for part in parts)
     terms, start = [], 0
@@ -105,6 +109,7 @@ def concatenated(parts: list[Expression]) -> Expression:
 
 def flattened(x: Expression) -> Expression:
     """[C, H, W] -> [C * H * W] in C-order."""
+    _once_in_time(x)
     if len(x.shape) == 1:
         return x
     terms = tuple(replace(term, kernel=_matrix(term)) for term in x.terms)
@@ -112,8 +117,19 @@ def flattened(x: Expression) -> Expression:
     return replace(x, shape=(neurons(x.shape),), terms=terms, constant=constant)
 
 
+def averaged(x: Expression) -> Expression:
+    """The mean over time. From here on only a matrix, a scale and a shift have a rule, because time is gone."""
+    _once_in_time(x)
+    return replace(x, binary=False, averaged=True)
+
+
+def _once_in_time(x: Expression) -> None:
+    if x.averaged:
+        raise UnsupportedError("after the mean over time only linear layers have a rule; take the mean last")
+
+
 def merged(terms: tuple[Term, ...]) -> tuple[Term, ...]:
-    """Add the kernels of terms with the same source and geometry; drop kernels that are all zero."""
+    """Add the kernels of terms with the same source and geometry; of kernels that are all zero keep one at most."""
     kept: dict[object, Term] = {}
     for term in terms:
         if not term.kernel.weight.any():
@@ -122,7 +138,7 @@ def merged(terms: tuple[Term, ...]) -> tuple[Term, ...]:
         if key in kept:
             term = replace(term, kernel=_with_weight(term.kernel, kept[key].kernel.weight + term.kernel.weight))
         kept[key] = term
-    return tuple(kept.values())
+    return tuple(kept.values()) or terms[:1]
 
 
 def _geometry(kernel: Kernel) -> tuple[object, ...]:
@@ -131,19 +147,6 @@ def _geometry(kernel: Kernel) -> tuple[object, ...]:
 
 def _with_weight(kernel: Kernel, weight: Array) -> Kernel:
     return replace(kernel, weight=weight)
-
-
-def _ungrouped(kernel: Conv) -> Conv:
-    """The same convolution with groups=1: zeros where a group does not reach."""
-    if kernel.groups == 1:
-        return kernel
-    out_channels, per_group, *size = kernel.weight.shape
-    weight = np.zeros((out_channels, per_group * kernel.groups, *size))
-    rows = out_channels // kernel.groups
-    for g in range(kernel.groups):
-        block = slice(g * rows, (g + 1) * rows)
-        weight[block, g * per_group : (g + 1) * per_group] = kernel.weight[block]
-    return replace(kernel, weight=weight, groups=1)
 
 
 def _composed(inner: Kernel, outer: Conv) -> Conv:

@@ -56,6 +56,8 @@ def check_netx(chain: Chain) -> None:
 
 def write_netx(path: Path, chain: Chain, graph: SpikingGraph) -> None:
     """Write the chain as NetX layers and, beside them, the graph it came from."""
+    if graph.arithmetic != "loihi":
+        raise ValueError("write_netx takes a quantized graph")
     check_netx(chain)
     indices = layer_indices(chain)
     with replacing(path) as temporary, h5py.File(temporary, "w") as file:
@@ -68,20 +70,21 @@ def write_netx(path: Path, chain: Chain, graph: SpikingGraph) -> None:
 
 
 def read_graph(path: Path) -> SpikingGraph:
-    """The quantized graph of a file that `write_netx` wrote, with the weights of its NetX layers.
+    """The quantized graph of a file that `write_netx` wrote.
 
-    Raises InputError for a file that is missing, no HDF5, truncated, or without that graph.
+    Raises InputError for a file that is missing, no HDF5, truncated, damaged, or without that graph.
     """
     try:
         with h5py.File(path, "r") as file:
             if "spikeport" not in file:
-                raise InputError(f"{path} has no group /spikeport: it was not written by `spikeport export`.")
-            return check(_read_graph(file["spikeport"]))
+                raise KeyError("there is none; `spikeport export` did not write this file")
+            graph = _read_graph(file["spikeport"])
+        return check(graph)
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist; write it with `spikeport export --target loihi`.") from error
     except OSError as error:
         raise InputError(f"{path} is no readable HDF5 file ({error}); export it again.") from error
-    except (KeyError, ValueError, TypeError) as error:
+    except (InputError, KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
         raise InputError(f"{path} is damaged in its group /spikeport ({error}); export it again.") from error
 
 

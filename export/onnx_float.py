@@ -1,8 +1,7 @@
 """ONNX of the torch network: the whole time window (`model.onnx`) and the encoder alone (`encoder.onnx`), float32.
 
 model.onnx     images float32 [batch, C, H, W] -> logits [batch, classes]; <population>/spikes [T, batch, C, H, W] of
-every
-               spiking layer, so that equality is checked on spikes and not on the argmax alone
+               every spiking layer, so that equality is checked on spikes and not on the argmax alone
 encoder.onnx   images float32 [batch, C, H, W] -> spikes [T, batch, C, H, W]
 """
 

@@ -2,9 +2,8 @@
 
 Input  <input>             uint8 [T, N, C, H, W], 0 or 1
 Output readout             int64 [N, classes]: the readout's membrane after the last step
-       spikes/<population> int64 [N]: spikes per sample;   active/<population> int64 [N]: neuron-steps in which current
-       or
-                           membrane was not zero before the threshold
+       spikes/<population> int64 [N]: spikes per sample;   active/<population> int64 [N]: neuron-steps in which the
+                           current or the membrane before the threshold was not zero
 Inside <population>/spikes float [T, N, *shape], <population>/v_before int64 (membrane before the reset) and
 readout/membrane int64 (after each step), which `with_spikes` turns into outputs, too.
 
@@ -106,15 +105,16 @@ class _Builder:
             (p.bias.astype(np.int64) << MANTISSA_SHIFT).reshape(1, 1, *p.bias.shape, *[1] * (len(p.shape) - 1)),
         )
         u, v = "", ""
-        fired, before, after = [], [], []
+        currents, fired, before, after = [], [], [], []
         for t in range(steps):
             u = self._current_step(p, t, u, split[t])
+            currents.append(u)
             v = self._membrane_step(p, t, v, u, bias)
             before.append(v)
             spike, v = self._fire(p, t, v)
             fired.append(spike)
             after.append(v)
-        self._results(p, fired, before, after, current if p.current_decay == 0.0 else None)
+        self._results(p, currents, fired, before, after)
 
     def _current_step(self, p: Population, t: int, u: str, a: str) -> str:
         if u and p.current_decay:
@@ -143,16 +143,17 @@ class _Builder:
         return spike, self._node("Where", [spike, self._constant("zero", 0), v], f"{p.name}/v_after/{t}")
 
     def _results(
-        self, p: Population, fired: list[str], before: list[str], after: list[str], current: str | None
+        self, p: Population, currents: list[str], fired: list[str], before: list[str], after: list[str]
     ) -> None:
         axes = self._constant(f"axes/{len(p.shape)}", np.array([0, *range(2, 2 + len(p.shape))], np.int64))
+        current = self._node("Concat", currents, f"{p.name}/u", axis=0)
         membrane = self._node("Concat", before, f"{p.name}/v_before", axis=0)
-        moved = self._node("Equal", [membrane, self._constant("zero", 0)], f"{p.name}/at_rest")
-        active = self._node("Not", [moved], f"{p.name}/moved")
-        if current is not None:  # a current that the membrane cancels exactly is work, too
-            still = self._node("Equal", [current, self._constant("zero", 0)], f"{p.name}/no_current")
-            arrives = self._node("Not", [still], f"{p.name}/arrives")
-            active = self._node("Or", [active, arrives], f"{p.name}/is_active")
+        # A current that the membrane cancels exactly is work, too.
+        is_active = []
+        for word, values in (("arrives", current), ("moved", membrane)):
+            still = self._node("Equal", [values, self._constant("zero", 0)], f"{p.name}/not_{word}")
+            is_active.append(self._node("Not", [still], f"{p.name}/{word}"))
+        active = self._node("Or", is_active, f"{p.name}/is_active")
         counted = self._node("Cast", [active], f"{p.name}/active_int", to=TensorProto.INT64)
         self._node("ReduceSum", [counted, axes], f"active/{p.name}", keepdims=0)
         if p.role == "readout":
@@ -188,7 +189,7 @@ class _Builder:
                 )
             parts.append(part)
         if not parts:
-            raise UnsupportedError(f"Population '{p.name}' has no incoming projection.")
+            raise UnsupportedError(f"Population '{p.name}' has no incoming projection; connect or remove it.")
         total = parts[0]
         for i, part in enumerate(parts[1:]):
             total = self._node("Add", [total, part], f"{p.name}/sum/{i}")

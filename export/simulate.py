@@ -42,7 +42,7 @@ class Trace:
 def simulate(graph: SpikingGraph, inputs: Mapping[str, Spikes]) -> Trace:
     """Run the graph on spikes [T, N, *shape] per input, all states zero before the first step.
 
-    Raises InputError when an input is missing or has another shape.
+    Raises InputError when an input is missing, has another shape or is not 0 or 1.
     """
     _check_inputs(graph, inputs)
     spikes: dict[str, Spikes] = {name: np.asarray(value, np.uint8) for name, value in inputs.items()}
@@ -146,3 +146,5 @@ def _check_inputs(graph: SpikingGraph, inputs: Mapping[str, Spikes]) -> None:
                 f"Input '{node.name}' must have shape [{graph.time_steps}, N, {', '.join(map(str, node.shape))}], "
                 f"but has {list(shape)}."
             )
+        if not np.isin(inputs[node.name], (0, 1)).all():
+            raise InputError(f"Input '{node.name}' must be spikes, 0 or 1, but has other values.")

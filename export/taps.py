@@ -4,6 +4,7 @@ Output y reads input `stride * y + offset` for every tap; offset = dilation * j 
 outside the input gives 0, as zero padding does.
 """
 
+from dataclasses import replace
 from itertools import product
 from math import gcd
 
@@ -16,16 +17,30 @@ Taps = dict[tuple[int, int], Array]  # (row offset, column offset) -> weight [O,
 
 
 def taps_of(kernel: Conv) -> Taps:
-    """The non-zero taps of an ungrouped convolution."""
-    rows, columns = kernel.weight.shape[2:]
+    """The non-zero taps of a convolution."""
+    weights = ungrouped(kernel).weight
+    rows, columns = weights.shape[2:]
     found = {
         (
             i * kernel.dilation[0] - kernel.padding[0],
             j * kernel.dilation[1] - kernel.padding[1],
-        ): kernel.weight[:, :, i, j]
+        ): weights[:, :, i, j]
         for i, j in product(range(rows), range(columns))
     }
     return {offset: weight for offset, weight in found.items() if weight.any()}
+
+
+def ungrouped(kernel: Conv) -> Conv:
+    """The same convolution with groups=1: zeros where a group does not reach."""
+    if kernel.groups == 1:
+        return kernel
+    out_channels, per_group, *size = kernel.weight.shape
+    weight = np.zeros((out_channels, per_group * kernel.groups, *size))
+    rows = out_channels // kernel.groups
+    for g in range(kernel.groups):
+        block = slice(g * rows, (g + 1) * rows)
+        weight[block, g * per_group : (g + 1) * per_group] = kernel.weight[block]
+    return replace(kernel, weight=weight, groups=1)
 
 
 def convolution_of(taps: Taps, stride: tuple[int, int], source: Shape, target: Shape) -> Conv:
@@ -45,8 +60,9 @@ def convolution_of(taps: Taps, stride: tuple[int, int], source: Shape, target: S
 def _axis(offsets: list[int], stride: int, source: int, target: int) -> tuple[int, int, int]:
     """(kernel size, padding, dilation) along one axis."""
     low, high = min(offsets), max(offsets)
-    dilation = gcd(*(offset - low for offset in offsets)) or 1
-    for padding in range(max(0, -low), max(0, -low) + source + abs(high) + 2):
+    widest = gcd(*(offset - low for offset in offsets)) or 1
+    dilations = [d for d in range(widest, 0, -1) if widest % d == 0]
+    for dilation, padding in product(dilations, range(max(0, -low), max(0, -low) + source + abs(high) + 2)):
         if (padding + low) % dilation:
             continue
         needed = (padding + high) // dilation + 1

@@ -2,26 +2,24 @@
 
 SpikingJelly's modules are leaves. Every value is either *real* (computed on the host, before the first spiking layer:
 the encoder) or a linear expression of spikes (`export/linear.py`). A spiking layer turns an expression into a
-Population; all that lies between two spiking layers disappears into Projections. What has no rule here stops the trace.
+Population; all that lies between two spiking layers disappears into Projections by the rules of `export/rules.py`. What
+has no rule stops the trace.
 """
 
-import operator
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from inspect import signature
 from typing import Any, cast
 
 import numpy as np
 import torch
-from spikingjelly.activation_based import base, neuron
+from spikingjelly.activation_based import base, functional, layer, neuron
 from torch import fx, nn
-from torch.fx.passes.shape_prop import ShapeProp
 
-from ..errors import UnsupportedError
-from ..search.attention import ATTENTION
-from ..search.primitives import FactorizedReduce
+from ..errors import InputError, UnsupportedError
 from . import linear
-from .graph import Array, Conv, Population, Projection, Reset, SpikeInput, SpikingGraph, check
+from .graph import Conv, Population, Projection, SpikeInput, SpikingGraph, check
 from .linear import Expression
+from .rules import FUNCTIONS, MODULES, pair
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,16 +42,23 @@ def trace(network: nn.Module, example: torch.Tensor, time_steps: int, *, reads_s
     """Trace a network in eval mode and multi-step mode.
 
     example: one input, images [1, C, H, W], or spikes [T, 1, C, H, W] when reads_spikes is set. The network's result
-    must be a linear layer averaged over time. Raises UnsupportedError that names the module that cannot be carried.
+    must be a linear layer averaged over time. Raises UnsupportedError that names the module that cannot be carried, and
+    InputError where the network does not run on the example. Membranes are reset.
     """
-    if network.training:
+    if any(module.training for module in network.modules()):
         raise UnsupportedError("Tracing needs the trained network in eval mode: call network.eval() first.")
     module = symbolic(network)
-    with torch.no_grad():
-        ShapeProp(module).propagate(example)
-    for memory in module.modules():
-        if isinstance(memory, base.MemoryModule):
-            memory.reset()
+    functional.reset_net(module)
+    try:
+        with torch.no_grad():
+            _Shapes(module).run(example)
+    except (RuntimeError, ValueError) as error:
+        raise InputError(
+            f"The network must run on an example of shape {list(example.shape)}, but stops: "
+            f"{str(error).splitlines()[0]}"
+        ) from error
+    finally:
+        functional.reset_net(module)
     walk = _Walk(module, time_steps, reads_spikes)
     spiking = walk.run()
     encoder = None if reads_spikes else _encoder(module, walk.encoder_nodes)
@@ -62,7 +67,12 @@ def trace(network: nn.Module, example: torch.Tensor, time_steps: int, *, reads_s
 
 def symbolic(network: nn.Module) -> fx.GraphModule:
     """The network as an fx graph whose leaves are the modules that tracing has a rule for."""
-    return fx.GraphModule(network, _Tracer().trace(network))
+    try:
+        return fx.GraphModule(network, _Tracer().trace(network))
+    except fx.proxy.TraceError as error:
+        raise UnsupportedError(
+            f"The network's forward pass must not depend on the data, but torch.fx says: {error}."
+        ) from error
 
 
 def spiking_layers(module: fx.GraphModule) -> dict[str, fx.Node]:
@@ -79,11 +89,18 @@ def population_name(path: str) -> str:
 
 class _Tracer(fx.Tracer):
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        known = (base.StepModule, FactorizedReduce, *ATTENTIONS)
-        return isinstance(m, known) or super().is_leaf_module(m, module_qualified_name)
+        known = isinstance(m, base.StepModule) or type(m) in MODULES
+        return known or super().is_leaf_module(m, module_qualified_name)
 
 
-ATTENTIONS = tuple(kind for kind in ATTENTION.values() if isinstance(kind, type) and kind is not nn.Identity)
+class _Shapes(fx.Interpreter):
+    """Runs the network and leaves every tensor's shape in its node."""
+
+    def run_node(self, n: fx.Node) -> Any:
+        result = super().run_node(n)
+        if isinstance(result, torch.Tensor):
+            n.meta["shape"] = tuple(result.shape)
+        return result
 
 
 class _Walk:
@@ -107,8 +124,6 @@ class _Walk:
             try:
                 self.values[node] = self._value(node)
             except UnsupportedError as error:
-                if str(error).startswith("Layer"):
-                    raise
                 raise UnsupportedError(f"Layer '{where}': {error}.") from error
         return SpikingGraph(
             inputs=tuple(self.inputs),
@@ -121,66 +136,90 @@ class _Walk:
         if node.op == "placeholder":
             if not self.reads_spikes:
                 return Real()
-            shape = tuple(node.meta["tensor_meta"].shape[2:])
-            self.inputs.append(SpikeInput(name=node.name, shape=shape))
-            return linear.spikes_of(node.name, shape)
+            return self._input(node, node.name)
+        arguments, keywords = self._values(node.args), self._values(node.kwargs)
         if node.op == "output":
-            return self._readout(self._arguments(node)[0])
-        arguments = self._arguments(node)
+            return self._readout(arguments[0])
+        given = _flat([*arguments, *keywords.values()])
+        if not any(isinstance(value, Expression) for value in given):
+            is_neuron = node.op == "call_module" and isinstance(self.modules[str(node.target)], neuron.BaseNode)
+            return self._encoded(node) if is_neuron else Real()
+        if any(isinstance(value, Real) for value in given):
+            raise UnsupportedError(
+                "it mixes spikes with values that are not spikes; let one spiking layer read the image, and all others "
+                "its spikes"
+            )
         if node.op == "call_module":
-            return self._module(node, self.modules[str(node.target)], arguments[0])
-        if not any(isinstance(a, Expression) for a in _flat(arguments)):
-            return Real()
-        if any(isinstance(a, Real) for a in _flat(arguments)):
-            raise UnsupportedError("it mixes spikes with values that are not spikes")
-        rule = FUNCTIONS.get(node.target)
-        if rule is None:
-            raise UnsupportedError(f"'{getattr(node.target, '__name__', node.target)}' is no linear map of spikes")
-        return rule(self, *arguments, **self._keywords(node))
+            return self._module(node, self.modules[str(node.target)], given)
+        return self._function(node, arguments, keywords)
 
-    def _module(self, node: fx.Node, module: nn.Module, x: Any) -> Value:
+    def _function(self, node: fx.Node, arguments: Any, keywords: Any) -> Expression:
+        rule, name = FUNCTIONS.get(node.target), getattr(node.target, "__name__", node.target)
+        if rule is None:
+            raise UnsupportedError(f"'{name}' has no rule for spikes; use layers that are linear, or export to onnx")
+        try:
+            bound = signature(rule).bind(*arguments, **keywords)
+        except TypeError as error:
+            raise UnsupportedError(f"'{name}' has no rule with these arguments ({error})") from error
+        return rule(*bound.args, **bound.kwargs)
+
+    def _module(self, node: fx.Node, module: nn.Module, given: list[Any]) -> Expression:
+        if getattr(module, "step_mode", "m") != "m":
+            raise UnsupportedError("layers that read spikes must run in multi-step mode, step_mode='m'")
+        if len(given) != 1:
+            raise UnsupportedError(f"a {type(module).__name__} with {len(given)} inputs has no rule")
+        x = given[0]
         if isinstance(module, neuron.BaseNode):
             return self._neurons(node, module, x)
-        if isinstance(module, nn.Identity | nn.Dropout) or type(module).__name__ in ("Dropout", "Dropout2d"):
-            return x if isinstance(x, Expression) else Real()
-        if isinstance(x, Real):
-            return x
-        if isinstance(module, nn.MaxPool2d):
+        if type(module) in (nn.MaxPool2d, layer.MaxPool2d):
             return self._max_pool(node, module, x)
-        for kind, rule in MODULES.items():
-            if isinstance(module, kind):
-                return rule(x, module)
-        raise UnsupportedError(f"a {type(module).__name__} cannot be a synapse or a neuron on the chip")
+        if type(module) not in MODULES:
+            raise UnsupportedError(
+                f"a {type(module).__name__} cannot be a synapse or a neuron on the chip; replace it, or export to onnx"
+            )
+        return MODULES[type(module)](x, module)
 
-    def _neurons(self, node: fx.Node, module: Any, x: Value) -> Expression:
-        name = population_name(str(node.target))
-        decay, scale = leak(module)
+    def _encoded(self, node: fx.Node) -> Expression:
+        """The spikes of a layer that reads the image: an input of the graph."""
+        module: Any = self.modules[str(node.target)]
         if module.step_mode != "m":
             raise UnsupportedError("spiking layers must run in multi-step mode, step_mode='m'")
-        if isinstance(x, Real):
-            shape = tuple(node.meta["tensor_meta"].shape[2:])
-            self.inputs.append(SpikeInput(name=name, shape=shape))
-            self.encoder_nodes.append(node)
-            return linear.spikes_of(name, shape)
-        if scale != 1.0:
-            x = linear.scaled(x, scale)
-        reset: Reset = "subtract" if module.v_reset is None else "zero"
+        self.encoder_nodes.append(node)
+        return self._input(node, population_name(str(node.target)))
+
+    def _input(self, node: fx.Node, name: str) -> Expression:
+        steps, _, *shape = node.meta["shape"]
+        if steps != self.time_steps:
+            raise UnsupportedError(f"it has {steps} time steps, but the network is said to have {self.time_steps}")
+        self.inputs.append(SpikeInput(name=name, shape=tuple(shape)))
+        return linear.spikes_of(name, tuple(shape))
+
+    def _neurons(self, node: fx.Node, module: Any, x: Expression) -> Expression:
+        decay, scale = leak(module)
         if module.v_reset:
-            raise UnsupportedError(f"`v_reset` must be 0 or None, but is {module.v_reset}")
+            raise UnsupportedError(f"`v_reset` must be 0 or None, but is {module.v_reset}; train with v_reset=0.0")
+        if x.averaged:
+            raise UnsupportedError("a spiking layer after the mean over time has no rule; take the mean last")
+        x = linear.scaled(x, scale)
         return self._populate(
             x,
             Population(
-                name=name, shape=x.shape, decay=decay, threshold=float(module.v_threshold), bias=x.constant, reset=reset
+                name=population_name(str(node.target)),
+                shape=x.shape,
+                decay=decay,
+                threshold=float(module.v_threshold),
+                bias=x.constant,
+                reset="subtract" if module.v_reset is None else "zero",
             ),
         )
 
-    def _max_pool(self, node: fx.Node, module: nn.MaxPool2d, x: Expression) -> Expression:
+    def _max_pool(self, node: fx.Node, module: Any, x: Expression) -> Expression:
         """The maximum of 0/1 is OR: a population that fires as soon as one of its inputs does."""
         if not x.binary:
             raise UnsupportedError("max-pool is exact on spikes only; put it directly behind a spiking layer")
-        size, stride, padding = _pair(module.kernel_size), _pair(module.stride), _pair(module.padding)
-        if _pair(module.dilation) != (1, 1) or module.ceil_mode:
-            raise UnsupportedError("max-pool with dilation or ceil_mode has no rule")
+        size, stride, padding = pair(module.kernel_size), pair(module.stride), pair(module.padding)
+        if pair(module.dilation) != (1, 1) or module.ceil_mode:
+            raise UnsupportedError("max-pool with dilation or ceil_mode has no rule; use neither")
         key = (node.args[0], size, stride, padding)
         if key not in self.pools:
             window = Conv(weight=np.ones((x.shape[0], 1, *size)), stride=stride, padding=padding, groups=x.shape[0])
@@ -195,6 +234,7 @@ class _Walk:
     def _readout(self, x: Any) -> Expression:
         if not isinstance(x, Expression) or len(x.shape) != 1 or not x.averaged:
             raise UnsupportedError("a network must end in a linear layer averaged over time, as x.mean(0)")
+        x = linear.scaled(x, 1.0 / self.time_steps)
         return self._populate(
             x,
             Population(
@@ -202,7 +242,7 @@ class _Walk:
                 shape=x.shape,
                 decay=1.0,  # the membrane sums the steps up; the mean's 1/T is in weights and bias
                 threshold=np.inf,
-                bias=x.constant / self.time_steps,
+                bias=x.constant,
                 role="readout",
             ),
         )
@@ -213,112 +253,23 @@ class _Walk:
             self.projections.append(Projection(source=term.source, target=population.name, kernel=term.kernel))
         return linear.spikes_of(population.name, population.shape)
 
-    def averaged(self, x: Expression, *dims: Any, **keywords: Any) -> Expression:
-        dim = keywords.get("dim", dims[0] if dims else None)
-        if dim not in (0, (0,), [0]):
-            raise UnsupportedError(f"only the mean over time (dim 0) has a rule, but dim={dim}")
-        mean = replace(linear.scaled(x, 1.0 / self.time_steps), constant=x.constant)
-        return replace(mean, averaged=True)
-
-    def _arguments(self, node: fx.Node) -> tuple[Any, ...]:
-        return tuple(self._values(node.args))
-
-    def _keywords(self, node: fx.Node) -> dict[str, Any]:
-        return dict(self._values(node.kwargs))
-
     def _values(self, arguments: Any) -> Any:
         """The same nesting with every fx node replaced by its value."""
         return fx.node.map_arg(arguments, cast(Any, self.values.__getitem__))
 
 
-def leak(module: neuron.BaseNode) -> tuple[float, float]:
+def leak(module: Any) -> tuple[float, float]:
     """(decay, scale of the input current) such that v = decay * v + scale * I, as SpikingJelly charges."""
-    if isinstance(module, neuron.ParametricLIFNode):
-        rate, scales = float(torch.sigmoid(module.w)), module.decay_input
-    elif isinstance(module, neuron.LIFNode):
-        rate, scales = 1.0 / float(module.tau), module.decay_input
-    elif isinstance(module, neuron.IFNode):
+    kind: type = type(module)  # a subclass may compute something else
+    if kind is neuron.IFNode:
         return 1.0, 1.0
+    if kind is neuron.ParametricLIFNode:
+        rate = float(torch.sigmoid(module.w))
+    elif kind is neuron.LIFNode:
+        rate = 1.0 / float(module.tau)
     else:
-        raise UnsupportedError(f"a {type(module).__name__} has no rule; use LIFNode, ParametricLIFNode or IFNode")
-    return 1.0 - rate, rate if scales else 1.0
-
-
-def _conv(x: Expression, module: Any) -> Expression:
-    if module.padding_mode != "zeros" or isinstance(module.padding, str):
-        raise UnsupportedError("only zero padding given in numbers has a rule")
-    kernel = Conv(
-        weight=_array(module.weight),
-        stride=_pair(module.stride),
-        padding=_pair(module.padding),
-        dilation=_pair(module.dilation),
-        groups=module.groups,
-    )
-    return _biased(linear.convolved(x, kernel), module.bias)
-
-
-def _linear(x: Expression, module: Any) -> Expression:
-    if len(x.shape) != 1:
-        raise UnsupportedError("a linear layer needs a flattened value; put a flatten before it")
-    return _biased(linear.multiplied(x, _array(module.weight)), module.bias)
-
-
-def _batch_norm(x: Expression, module: Any) -> Expression:
-    if module.running_var is None:
-        raise UnsupportedError("batch norm without running statistics is not linear")
-    scale = 1.0 / np.sqrt(_array(module.running_var) + module.eps)
-    shift = np.zeros_like(scale)
-    if module.affine:
-        scale, shift = scale * _array(module.weight), _array(module.bias)
-    return linear.scaled(x, scale, shift - scale * _array(module.running_mean))
-
-
-def _average_pool(x: Expression, module: Any) -> Expression:
-    size, padding = _pair(module.kernel_size), _pair(module.padding)
-    if not module.count_include_pad and padding != (0, 0):
-        raise UnsupportedError("average pool must count its padding, count_include_pad=True")
-    if module.ceil_mode or module.divisor_override:
-        raise UnsupportedError("average pool with ceil_mode or divisor_override has no rule")
-    return linear.convolved(x, _mean_window(x.shape[0], size, _pair(module.stride), padding))
-
-
-def _global_average(x: Expression, module: Any) -> Expression:
-    if _pair(module.output_size) != (1, 1):
-        raise UnsupportedError("adaptive average pool has a rule for output size 1 only")
-    height, width = x.shape[1:]
-    return linear.convolved(x, _mean_window(x.shape[0], (height, width), (1, 1), (0, 0)))
-
-
-def _mean_window(channels: int, size: tuple[int, int], stride: tuple[int, int], padding: tuple[int, int]) -> Conv:
-    weight = np.full((channels, 1, *size), 1.0 / (size[0] * size[1]))
-    return Conv(weight=weight, stride=stride, padding=padding, groups=channels)
-
-
-def _reduce(x: Expression, module: FactorizedReduce) -> Expression:
-    return linear.convolved(x, Conv(weight=_array(module.effective_weight), stride=(2, 2)))
-
-
-def _flatten(x: Expression, module: Any) -> Expression:
-    return linear.flattened(x)
-
-
-def _attention(x: Expression, module: nn.Module) -> Expression:
-    raise UnsupportedError(
-        f"the gates of {type(module).__name__} depend on the input and cannot be synapses; search with "
-        "--attention none, or export to onnx"
-    )
-
-
-def _biased(x: Expression, bias: torch.Tensor | None) -> Expression:
-    return x if bias is None else replace(x, constant=x.constant + _array(bias))
-
-
-def _array(tensor: torch.Tensor) -> Array:
-    return tensor.detach().cpu().numpy().astype(np.float64)
-
-
-def _pair(value: Any) -> tuple[int, int]:
-    return (int(value), int(value)) if isinstance(value, int) else (int(value[0]), int(value[1]))
+        raise UnsupportedError(f"a {kind.__name__} has no rule; use LIFNode, ParametricLIFNode or IFNode")
+    return 1.0 - rate, rate if module.decay_input else 1.0
 
 
 def _flat(arguments: Any) -> list[Any]:
@@ -327,69 +278,12 @@ def _flat(arguments: Any) -> list[Any]:
     return [arguments]
 
 
-MODULES: dict[Any, Callable[[Expression, Any], Expression]] = {
-    FactorizedReduce: _reduce,
-    nn.Conv2d: _conv,
-    nn.Linear: _linear,
-    nn.BatchNorm2d: _batch_norm,
-    nn.AvgPool2d: _average_pool,
-    nn.AdaptiveAvgPool2d: _global_average,
-    nn.Flatten: _flatten,
-    **dict.fromkeys(ATTENTIONS, _attention),
-}
-
-
-def _rule_add(walk: _Walk, a: Any, b: Any, **keywords: Any) -> Expression:
-    if keywords:
-        raise UnsupportedError(f"addition with {', '.join(keywords)} has no rule")
-    if not isinstance(a, Expression):
-        a, b = b, a
-    if isinstance(b, Expression):
-        return linear.added(a, b)
-    return a if b == 0 else linear.scaled(a, 1.0, b)
-
-
-def _rule_multiply(walk: _Walk, a: Any, b: Any) -> Expression:
-    if not isinstance(a, Expression):
-        a, b = b, a
-    if isinstance(b, Expression):
-        raise UnsupportedError("a product of spikes is no linear map")
-    return linear.scaled(a, float(b))
-
-
-def _rule_concatenate(walk: _Walk, parts: Any, *dims: Any, **keywords: Any) -> Expression:
-    dim = keywords.get("dim", dims[0] if dims else 0)
-    if dim not in (2, -3):
-        raise UnsupportedError(f"only concatenation of channels (dim 2) has a rule, but dim={dim}")
-    return linear.concatenated(list(parts))
-
-
-def _rule_flatten(walk: _Walk, x: Expression, *dims: Any, **keywords: Any) -> Expression:
-    start = keywords.get("start_dim", dims[0] if dims else 0)
-    if start != 2:
-        raise UnsupportedError(f"only flattening of [T, N, C, H, W] from dim 2 on has a rule, but start_dim={start}")
-    return linear.flattened(x)
-
-
-FUNCTIONS: dict[Any, Callable[..., Expression]] = {
-    operator.add: _rule_add,
-    operator.iadd: _rule_add,
-    torch.add: _rule_add,
-    "add": _rule_add,
-    operator.mul: _rule_multiply,
-    torch.mul: _rule_multiply,
-    torch.cat: _rule_concatenate,
-    torch.flatten: _rule_flatten,
-    "flatten": _rule_flatten,
-    torch.mean: _Walk.averaged,
-    "mean": _Walk.averaged,
-}
-
-
 def _encoder(module: fx.GraphModule, outputs: list[fx.Node]) -> nn.Module:
     """The part of the network up to its first spiking layers."""
     if len(outputs) != 1:
-        raise UnsupportedError(f"One spiking layer must read the image, but {len(outputs)} do.")
+        raise UnsupportedError(
+            f"One spiking layer must read the image, but {len(outputs)} do; let the others read its spikes."
+        )
     graph = fx.Graph()
     copies: dict[fx.Node, fx.Node] = {}
     needed = _ancestors(outputs[0])

@@ -7,6 +7,7 @@ Kernels of unequal stride stay apart, and so do those whose union would have mor
 """
 
 from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 
@@ -48,19 +49,17 @@ def _ancestors(graph: SpikingGraph, name: str) -> set[str]:
 
 def _merged(kernels: list[Kernel], source: Shape, target: Shape) -> list[Kernel]:
     dense = [k.weight for k in kernels if isinstance(k, Dense)]
-    result: list[Kernel] = [Dense(weight=sum(dense[1:], dense[0]))] if dense else []
-    convs: list[Conv] = []
-    for kernel in kernels:
-        if isinstance(kernel, Dense):
-            continue
-        for i, other in enumerate(convs):
-            union = _union(other, kernel, source, target)
-            if union is not None:
-                convs[i] = union
-                break
-        else:
-            convs.append(kernel)
-    return result + list(convs)
+    convs = _united([k for k in kernels if isinstance(k, Conv)], source, target)
+    return [*([Dense(weight=sum(dense[1:], dense[0]))] if dense else []), *convs]
+
+
+def _united(kernels: list[Conv], source: Shape, target: Shape) -> list[Conv]:
+    """Merge pairs until no two of the kernels have a union."""
+    for (i, a), (j, b) in combinations(enumerate(kernels), 2):
+        union = _union(a, b, source, target)
+        if union is not None:
+            return _united([*kernels[:i], union, *kernels[i + 1 : j], *kernels[j + 1 :]], source, target)
+    return kernels
 
 
 def _union(a: Conv, b: Conv, source: Shape, target: Shape) -> Conv | None:

@@ -28,6 +28,7 @@ BIAS_MAX = 4095  # 13-bit signed mantissa, exponent 6 [Lava 0.10 PyLifModelBitAc
 THRESHOLD_MAX = 2**17 - 1  # 17-bit unsigned mantissa [same]
 DECAY_MAX = 4095  # 12-bit register of the membrane's decay [same]
 SCALE_MAX = 253  # so that the relay's weight 254 stays above the register S - 1
+NO_LIMIT = np.finfo(np.float64).max  # finite, so that a weight of 0 stays 0 at any scale
 PEAK_ROOM = 2.0  # headroom of the readout's membrane above the largest one seen while calibrating
 
 
@@ -80,9 +81,9 @@ def _scale(members: list[Population], incoming: list[Projection], peak: float) -
     learnt = {m.name: _factor(m, 1.0) for m in members if _computes(m)}
     weights = _largest(p.kernel.weight * learnt[p.target] for p in incoming if p.target in learnt)
     biases = _largest(m.bias * learnt[m.name] for m in members if m.name in learnt)
-    limits = [WEIGHT_MAX / weights if weights else np.inf, BIAS_MAX / biases if biases else np.inf]
+    limits = [WEIGHT_MAX / weights if weights else NO_LIMIT, BIAS_MAX / biases if biases else NO_LIMIT]
     if members[0].role == "readout":
-        return float(min(*limits, THRESHOLD_MAX / (PEAK_ROOM * peak) if peak else np.inf))
+        return float(min(*limits, THRESHOLD_MAX / (PEAK_ROOM * peak) if peak else NO_LIMIT))
     scale = int(min(*limits, SCALE_MAX))
     if scale < 2:
         raise UnsupportedError(
@@ -101,6 +102,11 @@ def _registers(members: list[Population]) -> tuple[float, float]:
     neurons = [m for m in members if _computes(m)] or members
     first = neurons[0]
     for other in members:
+        if other.threshold <= 0.0:
+            raise UnsupportedError(
+                f"Population '{other.name}': `threshold > 0` must hold, but threshold={other.threshold}; train with a "
+                "positive v_threshold."
+            )
         if other.reset != "zero":
             raise UnsupportedError(
                 f"Population '{other.name}': NetX has no soft reset; train with v_reset=0.0 (reset to zero)."
