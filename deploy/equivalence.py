@@ -3,8 +3,8 @@ cause.
 
 Spikes compare with ==. Float forms may answer a *tie* differently, a membrane within TIE of its threshold, because
 they add in another order. A tie is proved to be one: the reference is run again with that one spike decided the other
-way, and then everything must be equal. Ties are counted and listed; any other differing spike is a fail. Integer forms
-have no ties.
+way, and then everything must be equal: the numbers of a check are those after that. Ties are counted and listed; any
+other differing spike is a fail, and so are logits apart by more than rounding. Integer forms have no ties.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 
 from .record import Difference, Record, differing, first_differences
 
-TIE = 1e-4  # of |membrane - threshold|, in thresholds of 1
-ROUNDS = 50  # reference runs to settle ties; one round settles the first tie of every sample
+TIE = 1e-4  # of |membrane - threshold|, in the membrane's unit
+NUDGE = 2e-5  # how far beyond its threshold a tie is pushed: more than float32 rounds off, less than a tie
+ROUNDS = 50  # reference runs to settle ties; one round settles the first ties of every sample
+LOGITS = 1e-4  # how far logits may lie apart when all spikes are equal, relative to the largest one (at least 1)
 
 Nudges = dict[str, NDArray[np.float32]]
 Reference = Callable[[Nudges], Record]
@@ -54,18 +56,19 @@ class Check:
 def compare_float(
     name: str, reference_name: str, candidate_name: str, reference: Reference, candidate: Record
 ) -> Check:
-    """Equal spikes but for ties, and the same class for every sample."""
+    """Equal spikes but for ties, the same class for every sample, and logits equal but for rounding."""
     record, ties = settle(reference, candidate)
     unequal = differing(record, candidate)
     agreement = float((record.predictions == candidate.predictions).mean())
     first = _first(record, candidate, _float_cause)
-    if first is None and agreement < 1.0:
-        first = _readout_divergence(record, candidate, record.predictions != candidate.predictions)
+    apart = _apart(record, candidate)
+    if first is None and apart.any():
+        first = _logit_divergence(record, candidate, apart)
     return Check(
         name=name,
         reference=reference_name,
         candidate=candidate_name,
-        verdict="pass" if unequal == 0 and agreement == 1.0 else "fail",
+        verdict="pass" if unequal == 0 and not apart.any() else "fail",
         samples=len(record.readout),
         spikes_compared=_count(record),
         spikes_differing=unequal,
@@ -84,7 +87,7 @@ def compare_integers(
     membranes: NDArray[Any] = np.not_equal(_steps(reference), _steps(candidate))
     first = _first(reference, candidate, _integer_cause)
     if first is None and membranes.any():
-        first = _readout_divergence(reference, candidate, np.asarray(membranes.any(axis=(0, 2))))
+        first = _membrane_divergence(reference, candidate, membranes)
     return Check(
         name=name,
         reference=reference_name,
@@ -102,25 +105,32 @@ def compare_integers(
 def settle(reference: Reference, candidate: Record) -> tuple[Record, list[Difference]]:
     """The reference's record with every tie decided as the candidate did, and these ties.
 
-    Each round decides the first tie of every sample. A sample whose first difference is no tie is left as it is.
+    Each round decides the ties among the first differences of every sample. What remains is no tie, or would not be
+    settled by deciding it.
     """
     nudges: Nudges = {}
     ties: list[Difference] = []
+    decided: set[tuple[str, int, int, tuple[int, ...]]] = set()
     record = reference(nudges)
     for _ in range(ROUNDS):
         first = first_differences(record, candidate)
-        lost = {d.sample for d in first if d.margin is None or abs(d.margin) >= TIE}
-        new = [d for d in first if d.sample not in lost]
+        new = [d for d in first if _is_tie(d) and (d.population, d.sample, d.step, d.neuron) not in decided]
         if not new:
             break
         for tie in new:
+            assert tie.margin is not None  # or it would be no tie
             spikes = candidate.spikes[tie.population]
             nudge = nudges.setdefault(tie.population, np.zeros(spikes.shape, np.float32))
             place = (tie.step, tie.sample, *tie.neuron)
-            nudge[place] = TIE if spikes[place] else -TIE
+            nudge[place] = (NUDGE if spikes[place] else -NUDGE) - tie.margin
+            decided.add((tie.population, tie.sample, tie.step, tie.neuron))
         ties += new
         record = reference(nudges)
     return record, ties
+
+
+def _is_tie(difference: Difference) -> bool:
+    return difference.margin is not None and abs(difference.margin) < TIE
 
 
 def overall(checks: list[Check]) -> Literal["pass", "fail"]:
@@ -145,8 +155,8 @@ def _place(difference: Difference) -> dict[str, Any]:
 
 
 def _float_cause(d: Difference, spiked: bool) -> str:
-    if d.margin is not None and abs(d.margin) < TIE:
-        return "a tie that started a chain of more ties than could be settled"
+    if _is_tie(d):
+        return f"{_who(spiked)}; a tie, but deciding it does not make the rest equal within {ROUNDS} runs"
     return (
         f"{_who(spiked)}, all spikes before it are equal and it is no tie: weights, bias, threshold or decay of "
         f"'{d.population}' differ"
@@ -163,18 +173,37 @@ def _who(spiked: bool) -> str:
     return "only the reference spikes" if spiked else "only the candidate spikes"
 
 
-def _readout_divergence(reference: Record, candidate: Record, samples: NDArray[np.bool_]) -> dict[str, Any]:
+def _apart(reference: Record, candidate: Record) -> NDArray[np.bool_]:
+    """[N] the samples whose class differs, or a logit by more than rounding."""
+    near = _gaps(reference, candidate) <= LOGITS * max(1.0, float(np.abs(reference.readout).max()))
+    return np.asarray((reference.predictions != candidate.predictions) | ~near.all(1))
+
+
+def _logit_divergence(reference: Record, candidate: Record, samples: NDArray[np.bool_]) -> dict[str, Any]:
+    """The largest difference of the first such sample, after the last step."""
     sample = int(np.flatnonzero(samples)[0])
-    a, b = (np.asarray(_steps(record)[:, sample], np.float64) for record in (reference, candidate))
-    step, neuron = (int(i) for i in np.argwhere(a != b)[0]) if (a != b).any() else (len(a) - 1, 0)
+    neuron = int(np.nan_to_num(_gaps(reference, candidate)[sample], nan=np.inf).argmax())
+    a, b = (float(record.readout[sample, neuron]) for record in (reference, candidate))
+    steps = len(next(iter(reference.spikes.values())))
+    return _readout_place(sample, steps - 1, neuron, a, b)
+
+
+def _membrane_divergence(reference: Record, candidate: Record, unequal: NDArray[np.bool_]) -> dict[str, Any]:
+    """The first step, there the first sample and class."""
+    step, sample, neuron = (int(i) for i in np.argwhere(unequal)[0])
+    a, b = (float(_steps(record)[step, sample, neuron]) for record in (reference, candidate))
+    return _readout_place(sample, step, neuron, a, b)
+
+
+def _readout_place(sample: int, step: int, neuron: int, reference: float, candidate: float) -> dict[str, Any]:
     return {
         "population": "readout",
         "sample": sample,
         "step": step,
         "neuron": [neuron],
         "margin": None,
-        "cause": f"all spikes are equal, but its membrane is {b[step, neuron]:g} instead of {a[step, neuron]:g}: its "
-        "weights, bias or decay differ",
+        "cause": f"all spikes are equal, but its membrane is {candidate:.9g} instead of {reference:.9g}: weights, bias "
+        "or decay of 'readout' differ",
     }
 
 
@@ -186,8 +215,16 @@ def _count(record: Record) -> int:
     return sum(spikes.size for spikes in record.spikes.values())
 
 
-def _logit_difference(a: Record, b: Record) -> float:
-    return float(np.abs(np.asarray(a.readout, np.float64) - np.asarray(b.readout, np.float64)).max())
+def _gaps(a: Record, b: Record) -> NDArray[np.float64]:
+    """[N, classes] how far the logits lie apart; nan where one is not finite."""
+    with np.errstate(invalid="ignore"):
+        return np.abs(np.asarray(a.readout, np.float64) - np.asarray(b.readout, np.float64))
+
+
+def _logit_difference(a: Record, b: Record) -> float | None:
+    """None where a logit is not finite, for JSON has no such number."""
+    largest = float(_gaps(a, b).max())
+    return largest if np.isfinite(largest) else None
 
 
 def total_spikes(spikes: Mapping[str, NDArray[np.integer[Any]]]) -> int:

@@ -6,7 +6,9 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from numpy.typing import NDArray
+from onnxruntime.capi import onnxruntime_pybind11_state as onnxruntime_errors
 
 from ..errors import InputError
 from ..export.chain import chain_of, unpacked
@@ -19,6 +21,14 @@ from .lava import Progress, run_lava
 from .record import Record, Spikes
 
 BATCH = 64  # samples that are in memory at the same time
+RUNTIME_ERRORS = (  # they have no base of their own
+    onnxruntime_errors.Fail,
+    onnxruntime_errors.InvalidArgument,
+    onnxruntime_errors.InvalidGraph,
+    onnxruntime_errors.InvalidProtobuf,
+    onnxruntime_errors.NotImplemented,
+    onnxruntime_errors.RuntimeException,
+)
 
 Images = NDArray[np.float32]
 
@@ -27,12 +37,11 @@ class OnnxRunner:
     """model.onnx in ONNX Runtime: images -> logits and the spikes of every spiking layer."""
 
     def __init__(self, path: Path) -> None:
-        self.session = _session(path)
-        self.names = [output.name for output in self.session.get_outputs()]
+        self.session = _Session(path, _load(path), "images", ["logits"])
 
     def __call__(self, images: Images) -> Record:
-        results = _run(self.session, {"images": images})
-        spikes = {n.removesuffix("/spikes"): results[n].astype(np.uint8) for n in self.names if n.endswith("/spikes")}
+        results = self.session.run(images)
+        spikes = {n.removesuffix("/spikes"): r.astype(np.uint8) for n, r in results.items() if n.endswith("/spikes")}
         return Record(spikes=spikes, readout=results["logits"], margins={})
 
 
@@ -40,23 +49,24 @@ class EncoderRunner:
     """encoder.onnx: images -> spikes [T, N, C, H, W]."""
 
     def __init__(self, path: Path) -> None:
-        self.session = _session(path)
+        self.session = _Session(path, _load(path), "images", ["spikes"])
 
     def __call__(self, images: Images) -> Spikes:
         batches = [images[i : i + BATCH] for i in range(0, len(images), BATCH)]
-        spikes = [_run(self.session, {"images": batch})["spikes"].astype(np.uint8) for batch in batches]
+        spikes = [self.session.run(batch)["spikes"].astype(np.uint8) for batch in batches]
         return np.concatenate(spikes, axis=1)
 
 
 class GraphRunner:
-    """The SpikingGraph as `export/simulate.py` defines it: spikes -> Record."""
+    """The SpikingGraph, float or quantized, as `export/simulate.py` defines it: spikes -> Record."""
 
     def __init__(self, graph: SpikingGraph) -> None:
         self.graph = graph
 
     def __call__(self, spikes: Spikes) -> Record:
         trace = simulate(self.graph, {self.graph.inputs[0].name: spikes})
-        thresholds = {p.name: p.threshold for p in self.graph.populations if p.role != "readout"}
+        unit = 1 << MANTISSA_SHIFT if self.graph.arithmetic == "loihi" else 1
+        thresholds = {p.name: p.threshold * unit for p in self.graph.populations if p.role != "readout"}
         margins = {name: trace.membranes[name] - value for name, value in thresholds.items()}
         return Record(spikes=trace.spikes, readout=trace.readout[-1], readout_steps=trace.readout, margins=margins)
 
@@ -66,7 +76,8 @@ class TwinRunner:
 
     def __init__(self, path: Path, graph: SpikingGraph) -> None:
         self.graph = graph
-        self.session = _session(path, with_spikes(_load(path), graph))
+        populations = [f"active/{p.name}" for p in graph.populations]
+        self.session = _Session(path, with_spikes(_load(path), graph), graph.inputs[0].name, populations)
 
     def __call__(self, spikes: Spikes) -> Record:
         return self.run(spikes)[0]
@@ -74,7 +85,7 @@ class TwinRunner:
     def run(self, spikes: Spikes) -> tuple[Record, dict[str, int]]:
         """The record, and population -> neuron-steps in which its current or membrane was not zero."""
         (entry,) = self.graph.inputs
-        results = _run(self.session, {entry.name: spikes})
+        results = self.session.run(spikes)
         fired = {entry.name: spikes}
         margins: dict[str, NDArray[np.generic]] = {}
         for p in self.graph.populations:
@@ -116,7 +127,11 @@ class LavaRunner:
         )
         chain = chain_of(self.graph)
         indices = layer_indices(chain)
-        layers = [np.swapaxes(result.spikes[indices[p.name]], 0, 1) for p in chain.graph.populations]
+        wanted = {indices[p.name]: p.shape for p in chain.graph.populations}
+        found = {i: layer.shape[2:] for i, layer in result.spikes.items()}
+        if found != wanted:
+            raise InputError(f"'{self.path}' must have the layers {wanted}, but has {found}; export it again.")
+        layers = [np.swapaxes(result.spikes[i], 0, 1) for i in wanted]
         fired = {self.graph.inputs[0].name: spikes}
         for p in self.graph.populations:
             if p.role != "readout":
@@ -126,41 +141,44 @@ class LavaRunner:
         return Record(spikes=fired, readout=steps[-1], readout_steps=steps, margins={})
 
 
+class _Session:
+    """A checked model in ONNX Runtime. Raises InputError, in one line with the file's name, for whatever is wrong."""
+
+    def __init__(self, path: Path, model: onnx.ModelProto, reads: str, gives: list[str]) -> None:
+        self.path, self.reads = path, reads
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 4  # fatal only: errors are raised, and warnings are about constants it folds
+        options.enable_mem_reuse = False  # planning it takes 10 times as long as all else for a twin's 3000 nodes
+        try:
+            serialized = model.SerializeToString()
+            self.session = onnxruntime.InferenceSession(serialized, options, providers=["CPUExecutionProvider"])
+        except RUNTIME_ERRORS as error:
+            raise InputError(f"'{path}' cannot be run by ONNX Runtime ({_line(error)}); export it again.") from error
+        inputs = [node.name for node in self.session.get_inputs()]
+        self.outputs = [node.name for node in self.session.get_outputs()]
+        missing = [name for name in gives if name not in self.outputs]
+        if inputs != [reads] or missing:
+            raise InputError(
+                f"'{path}' must read '{reads}' and give {', '.join(gives)}, but reads {', '.join(inputs)} and lacks "
+                f"{', '.join(missing) or 'nothing'}; export it again."
+            )
+
+    def run(self, values: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        try:
+            results = self.session.run(None, {self.reads: values})
+        except RUNTIME_ERRORS as error:
+            raise InputError(f"'{self.path}' refused its input ({_line(error)}); export the run again.") from error
+        return dict(zip(self.outputs, results, strict=True))
+
+
 def _load(path: Path) -> onnx.ModelProto:
     if not path.is_file():
         raise InputError(f"There is no file '{path}'; write it with `spikeport export`.")
     try:
         return onnx.load(str(path))
-    except Exception as error:
-        raise InputError(f"'{path}' is no readable ONNX file ({error}); export it again.") from error
-
-
-def _session(path: Path, model: onnx.ModelProto | None = None) -> Any:
-    model = model or _load(path)
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # errors only; its warnings are about constants it folds
-    try:
-        return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    except RUNTIME_ERRORS as error:
-        raise InputError(f"'{path}' cannot be run by ONNX Runtime ({_line(error)}); export it again.") from error
-
-
-def _run(session: Any, feed: dict[str, NDArray[np.generic]]) -> dict[str, NDArray[Any]]:
-    try:
-        results = session.run(None, feed)
-    except RUNTIME_ERRORS as error:
-        raise InputError(f"ONNX Runtime refused the input ({_line(error)}); export the run again.") from error
-    return dict(zip([output.name for output in session.get_outputs()], results, strict=True))
+    except (DecodeError, OSError) as error:
+        raise InputError(f"'{path}' is no readable ONNX file ({_line(error)}); export it again.") from error
 
 
 def _line(error: BaseException) -> str:
     return " ".join(str(error).split())[:300]
-
-
-RUNTIME_ERRORS = (
-    onnxruntime.capi.onnxruntime_pybind11_state.Fail,
-    onnxruntime.capi.onnxruntime_pybind11_state.InvalidArgument,
-    onnxruntime.capi.onnxruntime_pybind11_state.InvalidGraph,
-    onnxruntime.capi.onnxruntime_pybind11_state.InvalidProtobuf,
-    onnxruntime.capi.onnxruntime_pybind11_state.NotImplemented,
-)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from spikingjelly.activation_based import functional
 from torch import nn
 
+from ..errors import UnsupportedError
 from ..export.onnx_float import with_spikes
 from ..export.trace import leak, population_name, spiking_layers
 from .record import Record
@@ -16,7 +17,7 @@ from .record import Record
 BATCH = 64  # images that are in memory at the same time, with every membrane
 
 Hook = Callable[[nn.Module, tuple[torch.Tensor, ...]], tuple[torch.Tensor, ...]]
-Nudges = Mapping[str, NDArray[np.float32]]  # population -> [T, N, *shape], added to its input current
+Nudges = Mapping[str, NDArray[np.float32]]  # population -> [T, N, *shape], added to its membrane as it charges
 
 
 class TorchRunner:
@@ -24,6 +25,8 @@ class TorchRunner:
 
     A nudge decides a tie: where a membrane meets its threshold within float32's rounding, two correct implementations
     may differ, and the reference is run again with the other answer.
+
+    Raises UnsupportedError for a neuron whose membrane has no formula here.
     """
 
     def __init__(self, network: nn.Module) -> None:
@@ -33,11 +36,14 @@ class TorchRunner:
         self.layers = {
             population_name(str(n.target)): modules[str(n.target)] for n in spiking_layers(self.module).values()
         }
+        for name, layer in self.layers.items():
+            if layer.v_reset:
+                raise UnsupportedError(f"Layer '{name}': `v_reset` must be 0 or None, but is {layer.v_reset}.")
 
     def __call__(self, images: NDArray[np.float32], nudges: Nudges | None = None) -> Record:
         currents: dict[str, torch.Tensor] = {}
         handles = [
-            layer.register_forward_pre_hook(_listener(name, currents, (nudges or {}).get(name)))
+            layer.register_forward_pre_hook(_listener(name, currents, leak(layer)[1], (nudges or {}).get(name)))
             for name, layer in self.layers.items()
         ]
         functional.reset_net(self.module)
@@ -53,9 +59,9 @@ class TorchRunner:
         return Record(spikes=spikes, readout=logits.numpy(), margins=margins)
 
 
-def _listener(name: str, currents: dict[str, torch.Tensor], nudge: NDArray[np.float32] | None) -> Hook:
+def _listener(name: str, currents: dict[str, torch.Tensor], scale: float, nudge: NDArray[np.float32] | None) -> Hook:
     def listen(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
-        current = inputs[0] if nudge is None else inputs[0] + torch.from_numpy(nudge)
+        current = inputs[0] if nudge is None else inputs[0] + torch.from_numpy(nudge / np.float32(scale))
         currents[name] = current
         return (current,)
 

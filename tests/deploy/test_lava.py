@@ -1,7 +1,6 @@
 """Real Lava against a NumPy reference, and what happens where it cannot run."""
 
 import contextlib
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,15 +17,6 @@ from spikeport.errors import InputError, ToolError
 
 Ints = NDArray[np.int64]
 LIMIT = 2**23  # of current and membrane
-
-
-@pytest.fixture(scope="session")
-def real_lava() -> None:
-    reason = lava.lava_missing()
-    if reason and os.environ.get("CI") == "true":
-        pytest.fail(reason)
-    if reason:
-        pytest.skip(reason)
 
 
 @pytest.fixture

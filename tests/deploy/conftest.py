@@ -1,0 +1,74 @@
+"""What the tests of deploy share: real Lava, and networks that are small but really spike."""
+
+import os
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from spikingjelly.activation_based import functional
+from torch import nn
+
+from spikeport.deploy import lava
+from spikeport.search.genotype import random_genotype
+from spikeport.search.network import NetworkSettings, SpikingNetwork
+from spikeport.search.primitives import PrimitiveSet
+
+
+@pytest.fixture(scope="session")
+def real_lava() -> None:
+    """Skips with its reason where real Lava cannot be had; with CI=true that is a failure."""
+    reason = lava.lava_missing()
+    if reason and os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    if reason:
+        pytest.skip(reason)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread() -> Iterator[None]:
+    """Networks as small as these are slower on several threads than on one."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def spiking_network() -> Callable[..., SpikingNetwork]:
+    return _spiking_network
+
+
+@pytest.fixture(scope="session")
+def images_of() -> Callable[..., NDArray[np.float32]]:
+    return _images_of
+
+
+def _spiking_network(
+    seed: int, primitives: PrimitiveSet, *, channels: int, time_steps: int, rows: int, columns: int
+) -> SpikingNetwork:
+    """A random genotype in three cells, the middle and the last of which reduce, in eval mode.
+
+    The random scales and shifts of its batch norms keep every layer firing; their statistics are those of a few batches.
+    """
+    torch.manual_seed(seed)
+    genotype = random_genotype(np.random.default_rng(seed), primitives)
+    settings = NetworkSettings(
+        channels=channels, cells=3, time_steps=time_steps, classes=4, input_shape=(1, rows, columns)
+    )
+    network = SpikingNetwork(genotype, settings).train()
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            nn.init.uniform_(module.bias, -0.2, 0.6)
+            module.momentum = None  # the mean over the batches
+    for _ in range(3):
+        network(torch.rand(16, 1, rows, columns))
+        functional.reset_net(network)
+    return network.eval()
+
+
+def _images_of(network: SpikingNetwork, number: int, seed: int = 0) -> NDArray[np.float32]:
+    shape = (number, *network.settings.input_shape)
+    return np.random.default_rng(seed).random(shape, np.float32)
