@@ -57,18 +57,20 @@ def render(
     manifest: dict[str, Any],
     metrics: dict[str, Any],
     equivalence: dict[str, Any],
-    energy: dict[str, Any],
+    energy: dict[str, Any] | None,
     cells_svg: str | None,
     history_svg: str | None,
 ) -> str:
     """The whole page as text, from the contents of the run folder's files of these names.
 
-    `manifest["name"]`, the run's name, is optional and stands in the title.
+    `manifest["name"]`, the run's name, is optional and stands in the title. `energy` is None where the network was not
+    exported for a chip; the page then says so in place of the energy.
 
     Raises InputError if `equivalence` or `energy` lacks a key, or a drawing holds more than a drawing.
     """
     _require("equivalence", equivalence)
-    _require("energy", energy)
+    if energy is not None:
+        _require("energy", energy)
     checks: list[dict[str, Any]] = equivalence["checks"]
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -80,6 +82,7 @@ def render(
         "divergence": divergence,
         "percent": percent,
         "number": number,
+        "tie": tie,
         "shape": lambda shape: "×".join(str(n) for n in shape),
     }
     template = environment.from_string(Path(__file__).with_name("report.html.j2").read_text(encoding="utf-8"))
@@ -92,8 +95,8 @@ def render(
         model=list(flatten({key: value for key, value in metrics.items() if key != "test_accuracy"})),
         twin=twin_accuracy(checks),
         energy=energy,
-        chip=energy["profiles"][energy["per_population_profile"]],
-        bars=bars(energy["per_population"]),
+        chip=energy and energy["profiles"][energy["per_population_profile"]],
+        bars=bars(energy["per_population"]) if energy else [],
         roles=ROLES,
         environment=list(flatten(manifest)),
         cells=cells_svg and _markup(cells_svg, "cells", "The cells that the search found"),
@@ -131,11 +134,14 @@ def verdict(stated: str, checks: list[dict[str, Any]]) -> Verdict:
 
 def divergence(first: Mapping[str, Any]) -> str:
     """Where two runs part, in one sentence."""
-    known = [word for word in ("sample", "step", "neuron") if first.get(word) is not None]
-    place = "".join(f", {word} {_index(first[word])}" for word in known)
     margin = "" if first.get("margin") is None else f"; the membrane was {number(first['margin'])} from the threshold"
     cause = f". Cause: {first['cause']}" if first.get("cause") else ""
-    return f"population “{first.get('population', MISSING)}”{place}{margin}{cause}"
+    return f"{_spot(first)}{margin}{cause}"
+
+
+def tie(one: Mapping[str, Any]) -> str:
+    """Where a tie is, and how near the membrane came to its threshold."""
+    return f"{_spot(one)}: {number(one.get('margin'))} from the threshold"
 
 
 def twin_accuracy(checks: Iterable[Mapping[str, Any]]) -> dict[str, Any] | None:
@@ -219,6 +225,12 @@ def _plain(value: Any) -> str:
 
 def _list(names: Iterable[str]) -> str:
     return ", ".join(names)
+
+
+def _spot(place: Mapping[str, Any]) -> str:
+    known = [word for word in ("sample", "step", "neuron") if place.get(word) is not None]
+    where = "".join(f", {word} {_index(place[word])}" for word in known)
+    return f"population “{place.get('population', MISSING)}”{where}"
 
 
 def _index(value: Any) -> str:

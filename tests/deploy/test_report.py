@@ -295,3 +295,47 @@ def test_nothing_is_rounded_to_perfect() -> None:
     shown = [percent(x).replace(NBSP, " ") for x in (1.0, 0.99999, 0.9722, 0.0, None)]
     assert shown == ["100.00 %", ">99.99 %", "97.22 %", "0.00 %", "—"]
     assert exact(40321) == "40,321"
+
+
+def test_without_a_chip_export_there_is_no_energy_and_the_page_says_so() -> None:
+    metrics = {"test_accuracy": 0.9722, "spikes_per_inference": 1234.5, "parameters": 48310}
+    html = page([passed(name="onnx", candidate="model.onnx")], energy=None, metrics=metrics)
+    parsed = Page(html)
+    assert parsed.open == []
+    assert "Energy was not estimated because no chip export exists" in parsed.text
+    assert "Energy per inference — not estimated: no chip export exists" in parsed.text
+    assert "Spikes per inference 1.23 k" in parsed.text
+    for word in ("✓ Pass", "torch → model.onnx", "97.22 %", "The cells", "The search", "48310", "digits-1"):
+        assert word in parsed.text
+    for absent in ("Loihi 1", "SOPs", "Populations", "Method and sources", "None"):
+        assert absent not in parsed.text
+    ids = {attributes["id"] for _, attributes in parsed.tags if "id" in attributes}
+    labels = {str(a[key]).lstrip("#") for _, a in parsed.tags for key in ("href", "aria-labelledby") if key in a}
+    assert labels <= ids
+
+
+def test_the_accuracy_check_shows_all_that_it_measured() -> None:
+    check = passed(
+        name="accuracy",
+        candidate="encoder.onnx + twin.onnx",
+        spikes_compared=None,
+        spikes_differing=None,
+        top1_agreement=0.9861,
+        allowed_accuracy_drop=0.02,
+        spikes_per_inference_reference=1500.25,
+        spikes_per_inference_candidate=1612,
+    )
+    text = Page(page([check])).text
+    assert "encoder.onnx + twin.onnx against torch 96.94 % 97.22 % 2.00 % 98.61 % 1.61 k 1.50 k 360" in text
+
+
+def test_ties_are_counted_and_listed() -> None:
+    tie = {"population": "cells.0.n1", "sample": 3, "step": 1, "neuron": [4, 7, 1], "margin": -3.1e-7}
+    assert "<details" not in page([passed()])
+    html = page([passed(name="onnx", ties=[tie, tie | {"sample": 5, "population": HOSTILE}])])
+    text = Page(html).text
+    assert html.count("<details>") == 1 and "<details open" not in html
+    assert "2 ties in onnx" in text
+    assert "population “cells.0.n1”, sample 3, step 1, neuron (4, 7, 1): -3.1e-07 from the threshold" in text
+    assert f"population “{HOSTILE}”, sample 5" in text
+    assert "1 tie in onnx" in Page(page([passed(name="onnx", ties=[tie])])).text
