@@ -75,6 +75,10 @@ def _none(channels: int) -> nn.Module:
 
 ATTENTION: Mapping[Attention, Callable[[int], nn.Module]] = {"none": _none, "eca": ECA, "cbam": CBAM}
 
+# A gate is about 1 / 2 before it has learned anything. The current is made that much larger where it is normalised, so
+# that attention does not silence the neurons behind it at the start.
+START_GAIN: Mapping[Attention, float] = {"none": 1.0, "eca": 2.0, "cbam": 4.0}
+
 
 def attention_name(name: str) -> Attention:
     """The name as a known kind of attention, or InputError that lists the kinds."""

@@ -1,6 +1,8 @@
+import pytest
 import torch
 from spikingjelly.activation_based.neuron import LIFNode
 
+from spikeport.search.attention import ATTENTION, Attention
 from spikeport.search.cell import Cell, Stem, lif_neurons
 from spikeport.search.genotype import CellKind
 from spikeport.search.primitives import PRIMITIVES, Builder
@@ -57,3 +59,13 @@ def test_reduction_cell_halves_only_what_leaves_its_inputs() -> None:
     assert cell(torch.ones(1, 1, 2, 16, 16), torch.ones(1, 1, 2, 8, 8)).shape == (1, 1, 8, 4, 4)
     assert cell.n1.edges[0].stride == (2, 2)
     assert isinstance(cell.n2.edges[1], torch.nn.Identity)
+
+
+@pytest.mark.parametrize("attention", ATTENTION)
+def test_attention_does_not_silence_a_node_at_the_start(attention: Attention) -> None:
+    torch.manual_seed(0)
+    rates = {}
+    for kind in ("none", attention):
+        cell = Cell("normal", incoming, (8, 8), 8, kind, halve_s0=False)
+        rates[kind] = cell(torch.rand(2, 16, 8, 8, 8).round(), torch.rand(2, 16, 8, 8, 8).round()).mean().item()
+    assert 0.47 < rates[attention] / rates["none"] < 2  # without the gain 0.44 (eca) and 0.03 (cbam)
