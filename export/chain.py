@@ -157,10 +157,7 @@ def _kernel(
             )
         stride = wanted
         _place_taps(taps, projection.kernel, here, there, (target[0], source[0]))
-    try:
-        return convolution_of(taps, stride or (1, 1), source, target)
-    except UnsupportedError as error:
-        raise UnsupportedError(f"Population '{members[0].name}': {error}.") from error
+    return convolution_of(taps, stride or (1, 1), source, target)
 
 
 def _layer_stride(kernel: Conv, name: str, source: Place, target: Place) -> tuple[int, int]:

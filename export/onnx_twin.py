@@ -117,9 +117,12 @@ class _Builder:
         self._results(p, currents, fired, before, after)
 
     def _current_step(self, p: Population, t: int, u: str, a: str) -> str:
+        """u of this step from u of the step before and what arrives."""
         if u and p.current_decay:
             kept = self._decayed(f"{p.name}/u_kept/{t}", u, p.current_decay)
             a = self._node("Add", [kept, a], f"{p.name}/u_raw/{t}")
+        if not p.current_decay and self._bound(p) << MANTISSA_SHIFT <= STATE_LIMIT - 1:
+            return a  # too small to leave the 24-bit range
         top, span = self._constant("state_limit", STATE_LIMIT), self._constant("state_span", 2 * STATE_LIMIT)
         over = self._node("Greater", [a, top], f"{p.name}/u_over/{t}")
         lowered = self._node("Sub", [a, span], f"{p.name}/u_lowered/{t}")
@@ -218,15 +221,16 @@ class _Builder:
         return self._node("Div", [state, self._constant(f"{name}/unity", DECAY_UNITY // common)], name)
 
     def _check_exact(self, p: Population) -> None:
-        bound = sum(
-            float(np.abs(q.kernel.weight).reshape(len(q.kernel.weight), -1).sum(1).max())
-            for q in self.graph.incoming(p.name)
-        )
-        if bound >= EXACT:
+        if self._bound(p) >= EXACT:
             raise UnsupportedError(
-                f"Population '{p.name}': its weights add up to {bound:.0f}, but float32 is exact below {EXACT} only; "
-                "make the layer narrower."
+                f"Population '{p.name}': its weights add up to {self._bound(p)}, but float32 is exact below {EXACT} "
+                "only; make the layer narrower."
             )
+
+    def _bound(self, p: Population) -> int:
+        """No sum of weights of arriving spikes is larger."""
+        rows = [np.abs(q.kernel.weight).reshape(len(q.kernel.weight), -1).sum(1) for q in self.graph.incoming(p.name)]
+        return sum(int(row.max()) for row in rows)
 
     def _constant(self, name: str, value: int | np.ndarray) -> str:
         if name not in self.named:

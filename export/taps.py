@@ -10,7 +10,6 @@ from math import gcd
 
 import numpy as np
 
-from ..errors import UnsupportedError
 from .graph import Array, Conv, Shape
 
 Taps = dict[tuple[int, int], Array]  # (row offset, column offset) -> weight [O, I]
@@ -44,10 +43,9 @@ def ungrouped(kernel: Conv) -> Conv:
 
 
 def convolution_of(taps: Taps, stride: tuple[int, int], source: Shape, target: Shape) -> Conv:
-    """The smallest Conv with these taps that maps source (I, H, W) to target (O, H', W').
+    """A small Conv with these taps that maps source (I, H, W) to target (O, H', W').
 
-    A Conv pads both sides alike, so it may be larger than the taps' span. Raises UnsupportedError if there is none.
-    """
+    A Conv pads both sides alike, so it may be larger than the taps' span."""
     offsets = [[offset[axis] for offset in taps] or [0] for axis in (0, 1)]
     axes = [_axis(offsets[axis], stride[axis], source[1 + axis], target[1 + axis]) for axis in (0, 1)]
     (rows, top, dy), (columns, left, dx) = axes
@@ -58,19 +56,18 @@ def convolution_of(taps: Taps, stride: tuple[int, int], source: Shape, target: S
 
 
 def _axis(offsets: list[int], stride: int, source: int, target: int) -> tuple[int, int, int]:
-    """(kernel size, padding, dilation) along one axis."""
+    """(kernel size, padding, dilation) along one axis.
+
+    With dilation 1 there always is one: more padding adds output positions, a larger kernel takes them away.
+    """
     low, high = min(offsets), max(offsets)
-    widest = gcd(*(offset - low for offset in offsets)) or 1
-    dilations = [d for d in range(widest, 0, -1) if widest % d == 0]
-    for dilation, padding in product(dilations, range(max(0, -low), max(0, -low) + source + abs(high) + 2)):
-        if (padding + low) % dilation:
-            continue
-        needed = (padding + high) // dilation + 1
-        for size in range(needed, needed + stride + abs(high - low) + padding + 2):
-            room = source + 2 * padding - dilation * (size - 1) - 1
-            if room >= 0 and room // stride + 1 == target:
-                return size, padding, dilation
-    raise UnsupportedError(
-        f"no convolution reads offsets {low}..{high} with stride {stride} and maps size {source} to {target}; "
-        "pad the images to an even size"
+    spacing = gcd(*(offset - low for offset in offsets)) or 1
+    least, most = max(0, -low), max(0, -low) + stride * target + abs(high)
+    return next(
+        (size, padding, dilation)
+        for dilation in range(spacing, 0, -1)
+        for padding in range(least, most + 1)
+        if spacing % dilation == 0 and (padding + low) % dilation == 0
+        for size in range((padding + high) // dilation + 1, (source + 2 * padding - 1) // dilation + 2)
+        if (source + 2 * padding - dilation * (size - 1) - 1) // stride + 1 == target
     )

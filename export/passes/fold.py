@@ -11,7 +11,6 @@ from itertools import combinations
 
 import numpy as np
 
-from ...errors import UnsupportedError
 from ..graph import Conv, Dense, Kernel, Projection, Shape, SpikingGraph
 from ..taps import Taps, convolution_of, taps_of
 
@@ -63,16 +62,13 @@ def _united(kernels: list[Conv], source: Shape, target: Shape) -> list[Conv]:
 
 
 def _union(a: Conv, b: Conv, source: Shape, target: Shape) -> Conv | None:
-    """One kernel for both, or None where it would be none or a larger one."""
+    """One kernel for both, or None where it would be larger than both."""
     if a.stride != b.stride or a.groups != 1 or b.groups != 1:
         return None
     taps: Taps = dict(taps_of(a))
     for offset, weight in taps_of(b).items():
         taps[offset] = taps[offset] + weight if offset in taps else weight
-    try:
-        union = convolution_of(taps, a.stride, source, target)
-    except UnsupportedError:
-        return None
+    union = convolution_of(taps, a.stride, source, target)
     return union if _area(union) <= _area(a) + _area(b) else None
 
 

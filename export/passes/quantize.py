@@ -1,16 +1,17 @@
 """Float graph, every projection one level long -> the chip's integers.
 
-A level becomes one NetX layer with one threshold register, so it has one scale S, an integer:
+A level becomes one NetX layer with one threshold register, so it has one scale S, an even integer:
 
     w = 2 * round(S / threshold * w / 2)      even, in [-256, 254]
     b = round(S / threshold * b)              13 bits
-    S = floor(min(254 / max|w / threshold|, 4095 / max|b / threshold|, 253))
+    S = min(254 / max|w / threshold|, 4095 / max|b / threshold|, 252), rounded down
 
 SpikingJelly fires on v >= threshold, the chip on v > 64 * register. In the chip's units v >= 64 * S means v > 64 * (S
 - 1) for every multiple of 64, which a membrane is until it decays: the register holds S - 1, and a tie fires on both
-sides. A relay or OR population gets the weight 254: one spike is above every register value (<= 252), fires and resets
-to 0, so the layer's decay never acts on it. The readout has no threshold: its scale keeps the largest expected
-membrane (`peak`) at half of what the highest register, 2^17 - 1, lets through.
+sides. S is even because weights are: a weight of one threshold becomes S itself, neither more nor less. A relay or OR
+population gets the weight 254: one spike is above every register value (<= 251), fires and resets to 0, so the layer's
+decay never acts on it. The readout has no threshold: its scale keeps the largest expected membrane (`peak`) at half of
+what the highest register, 2^17 - 1, lets through.
 """
 
 from collections.abc import Iterable
@@ -27,7 +28,7 @@ WEIGHT_MAX = 254  # 8-bit weights in steps of 2: [-256, 254] [lava-dl 0.6.0 netx
 BIAS_MAX = 4095  # 13-bit signed mantissa, exponent 6 [Lava 0.10 PyLifModelBitAcc docstring]
 THRESHOLD_MAX = 2**17 - 1  # 17-bit unsigned mantissa [same]
 DECAY_MAX = 4095  # 12-bit register of the membrane's decay [same]
-SCALE_MAX = 253  # so that the relay's weight 254 stays above the register S - 1
+SCALE_MAX = 252  # even, and so that the relay's weight 254 stays above the register S - 1
 NO_LIMIT = np.finfo(np.float64).max  # finite, so that a weight of 0 stays 0 at any scale
 PEAK_ROOM = 2.0  # headroom of the readout's membrane above the largest one seen while calibrating
 
@@ -84,7 +85,7 @@ def _scale(members: list[Population], incoming: list[Projection], peak: float) -
     limits = [WEIGHT_MAX / weights if weights else NO_LIMIT, BIAS_MAX / biases if biases else NO_LIMIT]
     if members[0].role == "readout":
         return float(min(*limits, THRESHOLD_MAX / (PEAK_ROOM * peak) if peak else NO_LIMIT))
-    scale = int(min(*limits, SCALE_MAX))
+    scale = 2 * int(min(*limits, SCALE_MAX) / 2)
     if scale < 2:
         raise UnsupportedError(
             f"Population '{members[0].name}': weights up to {weights:.3g} and biases up to {biases:.3g} thresholds "

@@ -42,7 +42,9 @@ def insert_relays(graph: SpikingGraph) -> SpikingGraph:
             source = name
         projections.append(replace(projection, source=source))
     populations = sorted((*graph.populations, *relays.values()), key=lambda p: level[p.name])
-    return replace(graph, populations=tuple(populations), projections=(*hops, *projections))
+    order = {population.name: i for i, population in enumerate(populations)}
+    projections = sorted((*hops, *projections), key=lambda p: order[p.target])
+    return replace(graph, populations=tuple(populations), projections=tuple(projections))
 
 
 def _shares_last_level(graph: SpikingGraph, level: dict[str, int]) -> int:
