@@ -48,9 +48,7 @@ def _write(path: Path, module: nn.Module, example: torch.Tensor, outputs: list[s
     try:
         with warnings.catch_warnings():
             # The window starts from membranes at rest; what torch.export forgets is the state after its last step.
-            warnings.filterwarnings(
-                "ignore", message=r"The tensor attributes? .* assigned during export", module="torch"
-            )
+            warnings.filterwarnings("ignore", message=r"The tensor attributes? .* assigned during export")
             # torch's own code uses its deprecated names.
             warnings.filterwarnings("ignore", category=FutureWarning, module="torch|copyreg|onnxscript")
             warnings.filterwarnings("ignore", category=DeprecationWarning, module="torch|copyreg|onnxscript|onnx_ir")
