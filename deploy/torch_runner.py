@@ -36,6 +36,8 @@ class TorchRunner:
         self.layers = {
             population_name(str(n.target)): modules[str(n.target)] for n in spiking_layers(self.module).values()
         }
+        with torch.no_grad():  # a leak that is learnt is a parameter
+            self.leaks = {name: leak(layer) for name, layer in self.layers.items()}
         for name, layer in self.layers.items():
             if layer.v_reset:
                 raise UnsupportedError(f"Layer '{name}': `v_reset` must be 0 or None, but is {layer.v_reset}.")
@@ -43,7 +45,7 @@ class TorchRunner:
     def __call__(self, images: NDArray[np.float32], nudges: Nudges | None = None) -> Record:
         currents: dict[str, torch.Tensor] = {}
         handles = [
-            layer.register_forward_pre_hook(_listener(name, currents, leak(layer)[1], (nudges or {}).get(name)))
+            layer.register_forward_pre_hook(_listener(name, currents, self.leaks[name][1], (nudges or {}).get(name)))
             for name, layer in self.layers.items()
         ]
         functional.reset_net(self.module)
@@ -55,7 +57,9 @@ class TorchRunner:
             for handle in handles:
                 handle.remove()
         spikes = {name: value.numpy().astype(np.uint8) for name, value in zip(self.names, fired, strict=True)}
-        margins = {name: _margin(self.layers[name], currents[name], spikes[name]) for name in self.names}
+        margins = {
+            name: _margin(self.layers[name], self.leaks[name], currents[name], spikes[name]) for name in self.names
+        }
         return Record(spikes=spikes, readout=logits.numpy(), margins=margins)
 
 
@@ -68,9 +72,11 @@ def _listener(name: str, currents: dict[str, torch.Tensor], scale: float, nudge:
     return listen
 
 
-def _margin(layer: Any, current: torch.Tensor, spikes: NDArray[np.uint8]) -> NDArray[np.generic]:
+def _margin(
+    layer: Any, leaks: tuple[float, float], current: torch.Tensor, spikes: NDArray[np.uint8]
+) -> NDArray[np.generic]:
     """Membrane minus threshold before each reset, from the input current and the spikes that followed."""
-    decay, scale = leak(layer)
+    decay, scale = leaks
     threshold = float(layer.v_threshold)
     v = torch.zeros_like(current[0])
     margins = []

@@ -50,7 +50,7 @@ def _spiking_network(
 ) -> SpikingNetwork:
     """A random genotype in three cells, the middle and the last of which reduce, in eval mode.
 
-    The random scales and shifts of its batch norms keep every layer firing; their statistics are those of a few batches.
+    The random scales and shifts of its batch norms keep every layer firing; they have seen a few batches.
     """
     torch.manual_seed(seed)
     genotype = random_genotype(np.random.default_rng(seed), primitives)

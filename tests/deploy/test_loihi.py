@@ -11,7 +11,6 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
 
 from spikeport.deploy.equivalence import compare_float, compare_integers
@@ -24,6 +23,7 @@ from spikeport.export.netx import layer_indices, write_netx
 from spikeport.export.onnx_twin import write_twin
 from spikeport.export.passes import lower
 from spikeport.export.passes.quantize import quantize
+from spikeport.export.simulate import apply
 from spikeport.export.targets import traced
 from spikeport.search.network import SpikingNetwork
 
@@ -111,7 +111,7 @@ def test_searched_networks_equal_lava(
 
 
 def break_one_weight(run: Exported, name: str) -> None:
-    """In the NetX file, change the strongest weight into a population's first channel: its sign, or the readout by 2."""
+    """In the NetX file: the strongest weight into a population's first channel changes sign; the readout's, by 2."""
     place = run.chain.places[name]
     layer = run.chain.graph.populations[place.layer]
     with h5py.File(run.folder / "network.net", "r+") as file:
@@ -193,11 +193,15 @@ def test_wrapping_currents_and_clipped_membranes_equal_lava(real_lava: None, tmp
     run = written(tmp_path, graph, spikes)
     meaning = GraphRunner(graph)(spikes)
     assert all(0.02 < rate < 0.98 for rate in rates(meaning).values()), rates(meaning)
+    current = np.zeros((3, *near.shape))
+    for step in spikes:
+        arriving = apply(graph.projections[0].kernel, step)
+        current = current * near.current_decay + 64 * arriving
+    assert np.abs(arriving).max() > 2**15
+    assert np.abs(current).max() > 2**23  # it wrapped
     before = {name: meaning.margins[name] + 64 * int(p.threshold) for name, p in (("near", near), ("far", far))}
     assert {int(values.min()) for values in before.values()} == {1 - 2**23}  # clipped
     assert max(int(values.max()) for values in before.values()) == 2**23 - 1
     for name, candidate in (("twin", run.twin), ("lava", run.lava)):
         result = compare_integers(name, "simulate", name, meaning, candidate)
         assert (result.verdict, result.first_divergence) == ("pass", None)
-    assert meaning.readout_steps is not None
-    print("READOUT", meaning.readout_steps[:, 0], {n: (v.min(), v.max()) for n, v in before.items()}, rates(meaning))
