@@ -55,11 +55,16 @@ Kernel = Conv | Dense
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Projection:
-    """Adds `kernel` applied to the source's spikes of this step to the target's input current of this step."""
+    """Adds `kernel` applied to the source's spikes of this step to the target's input current of this step.
+
+    A population that projects onto itself is recurrent and reads its own spikes of the step before. With `delay` each
+    synapse of a Dense kernel reads spikes that are that many steps older.
+    """
 
     source: str
     target: str
     kernel: Kernel
+    delay: NDArray[np.int64] | None = None  # [O, I] steps, 0 or more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,11 +170,13 @@ def _check_projection(projection: Projection, shapes: dict[str, Shape], order: d
     for end in (projection.source, projection.target):
         if end not in shapes:
             raise InputError(f"{where}: there is no node '{end}'.")
-    if order[projection.source] >= order[projection.target]:
-        raise InputError(f"{where}: the source must stand before the target; recurrent projections are not supported.")
+    if order[projection.source] > order[projection.target]:
+        raise InputError(f"{where}: the source must stand before the target, or be the target itself.")
     source, target, kernel = shapes[projection.source], shapes[projection.target], projection.kernel
     if not np.isfinite(kernel.weight).all():
         raise InputError(f"{where}: weights must be finite; the training diverged or the file is damaged.")
+    if projection.delay is not None:
+        _check_delay(where, projection)
     if isinstance(kernel, Dense):
         found: Shape = kernel.weight.shape
         wanted: Shape = (neurons(target), neurons(source))
@@ -179,3 +186,9 @@ def _check_projection(projection: Projection, shapes: dict[str, Shape], order: d
         found, wanted = kernel.output_shape(source), target
     if found != wanted:
         raise InputError(f"{where}: the kernel gives shape {found}, but {wanted} is needed.")
+
+
+def _check_delay(where: str, projection: Projection) -> None:
+    delay, weight = projection.delay, projection.kernel.weight
+    if delay is None or not isinstance(projection.kernel, Dense) or delay.shape != weight.shape or delay.min() < 0:
+        raise InputError(f"{where}: delays must be one number >= 0 for each weight of a full matrix.")

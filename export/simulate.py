@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
-from .graph import Array, Conv, Dense, Kernel, Population, SpikingGraph
+from .graph import Array, Conv, Dense, Kernel, Population, Projection, SpikingGraph
 
 Spikes = NDArray[np.uint8]
 Integers = NDArray[np.int64]
@@ -39,12 +39,15 @@ class Trace:
     readout: Array | Integers  # [T, N, *shape]: the readout's membrane after each step; the last one is the answer
 
 
-def simulate(graph: SpikingGraph, inputs: Mapping[str, Spikes]) -> Trace:
-    """Run the graph on spikes [T, N, *shape] per input, all states zero before the first step.
+def simulate(graph: SpikingGraph, inputs: Mapping[str, Spikes], windows: int = 1) -> Trace:
+    """Run the graph on spikes [windows * T, N, *shape] per input, with `windows` windows of T time steps back to back.
+
+    Currents and membranes are zero at the first step of each window; spikes under way in a recurrent or delayed synapse
+    are not, as in Lava (proc/lif/models.py, `PyLifResetModelBitAcc`).
 
     Raises InputError when an input is missing, has another shape or is not 0 or 1.
     """
-    _check_inputs(graph, inputs)
+    _check_inputs(graph, inputs, windows)
     spikes: dict[str, Spikes] = {name: np.asarray(value, np.uint8) for name, value in inputs.items()}
     membranes: dict[str, Array | Integers] = {}
     step = STEP[graph.arithmetic]
@@ -53,19 +56,35 @@ def simulate(graph: SpikingGraph, inputs: Mapping[str, Spikes]) -> Trace:
         shape = (samples, *population.shape)
         u: Values = np.zeros(shape)
         v: Values = np.zeros(shape)
-        fired, membrane, left = [], [], []
-        for t in range(graph.time_steps):
+        fired = np.zeros((windows * graph.time_steps, *shape), np.uint8)
+        membrane, left = [], []
+        for t in range(len(fired)):
+            if t % graph.time_steps == 0:
+                u, v = np.zeros(shape), np.zeros(shape)
             a = np.zeros(shape)
             for projection in graph.incoming(population.name):
-                a += apply(projection.kernel, spikes[projection.source][t]).reshape(shape)
+                a += _arriving(projection, spikes.get(projection.source, fired), t).reshape(shape)
             u, v_before, fires, v = step(population, u, v, a)
+            fired[t] = fires
             membrane.append(v_before)
-            fired.append(fires)
             left.append(v)
         membranes[population.name] = np.stack(membrane)
         if population.role != "readout":
-            spikes[population.name] = np.stack(fired).astype(np.uint8)
+            spikes[population.name] = fired
     return Trace(spikes=spikes, membranes=membranes, readout=np.stack(left))
+
+
+def _arriving(projection: Projection, spikes: Spikes, t: int) -> Array:
+    """What a projection adds to the current of step t; a recurrent one reads one step further back."""
+    back = int(projection.source == projection.target)
+    if projection.delay is None:
+        return apply(projection.kernel, spikes[t - back] if t >= back else np.zeros_like(spikes[0]))
+    total = np.zeros((spikes.shape[1], len(projection.kernel.weight)))
+    for delay in np.unique(projection.delay).tolist():
+        if t >= back + delay:
+            weight = np.where(projection.delay == delay, projection.kernel.weight, 0.0)
+            total += apply(Dense(weight=weight), spikes[t - back - delay])
+    return total
 
 
 def apply(kernel: Kernel, spikes: NDArray[np.generic]) -> Array:
@@ -134,16 +153,17 @@ def _wrap(current: Integers) -> Integers:
     return np.where(current <= -STATE_LIMIT, current + 2 * STATE_LIMIT, current)
 
 
-def _check_inputs(graph: SpikingGraph, inputs: Mapping[str, Spikes]) -> None:
+def _check_inputs(graph: SpikingGraph, inputs: Mapping[str, Spikes], windows: int) -> None:
     wanted = {node.name for node in graph.inputs}
     if set(inputs) != wanted:
         raise InputError(f"The graph reads the inputs {sorted(wanted)}, but was given {sorted(inputs)}.")
     samples = {value.shape[1] for value in inputs.values() if value.ndim > 1}
+    steps = windows * graph.time_steps
     for node in graph.inputs:
         shape = inputs[node.name].shape
-        if shape[:1] != (graph.time_steps,) or shape[2:] != node.shape or len(samples) != 1:
+        if shape[:1] != (steps,) or shape[2:] != node.shape or len(samples) != 1:
             raise InputError(
-                f"Input '{node.name}' must have shape [{graph.time_steps}, N, {', '.join(map(str, node.shape))}], "
+                f"Input '{node.name}' must have shape [{steps}, N, {', '.join(map(str, node.shape))}], "
                 f"but has {list(shape)}."
             )
         if not np.isin(inputs[node.name], (0, 1)).all():

@@ -264,7 +264,7 @@ def leak(module: Any) -> tuple[float, float]:
     if kind is neuron.IFNode:
         return 1.0, 1.0
     if kind is neuron.ParametricLIFNode:
-        rate = float(torch.sigmoid(module.w))
+        rate = float(torch.sigmoid(module.w.detach()))
     elif kind is neuron.LIFNode:
         rate = 1.0 / float(module.tau)
     else:
