@@ -180,3 +180,25 @@ def test_a_matrix_reads_channels_rows_columns() -> None:
 def test_wrong_inputs_are_refused(random_graph: Any, inputs: dict[str, NDArray[Any]], message: str) -> None:
     with pytest.raises(InputError, match=message):
         simulate(random_graph(), inputs)
+
+
+def test_recurrent_and_delayed_synapses_read_older_spikes() -> None:
+    """x -> a (delays 0 and 2), a -> a: one neuron that fires from x[t] + 2 x[t - 2] + 4 a[t - 1] > 3."""
+    graph = SpikingGraph(
+        inputs=(SpikeInput(name="x", shape=(2,)),),
+        populations=(Population(name="a", shape=(1,), decay=0.0, threshold=4.0, bias=np.zeros(1), role="readout"),),
+        projections=(
+            Projection(source="x", target="a", kernel=Dense(weight=np.array([[1.0, 2.0]])), delay=np.array([[0, 2]])),
+            Projection(source="a", target="a", kernel=Dense(weight=np.array([[4.0]]))),
+        ),
+        time_steps=5,
+    )
+    x = np.zeros((10, 1, 2), np.uint8)
+    x[0, 0] = 1, 1  # now 1, at step 2 another 2
+    x[2, 0, 0] = 1  # 1 + 2 at step 2: below the threshold
+    x[4, 0, 1] = 1  # 2 at step 6, in the next window: a spike under way survives the reset
+    trace = simulate(graph, {"x": x}, windows=2)
+    np.testing.assert_array_equal(trace.membranes["a"][:, 0, 0], [1, 0, 3, 0, 0, 0, 2, 0, 0, 0])
+    graph = replace(graph, populations=(replace(graph.populations[0], threshold=3.0),))
+    trace = simulate(graph, {"x": x}, windows=2)  # fires at step 2 and keeps itself firing
+    np.testing.assert_array_equal(trace.membranes["a"][:, 0, 0], [1, 0, 3, 4, 4, 4, 6, 4, 4, 4])
