@@ -1,5 +1,6 @@
 """The neuron, redone on paper, in both arithmetics; kernels against torch."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
