@@ -1,32 +1,70 @@
 """Every projection spans one level.
 
-A chip layer reads the layer before it only. Level of a population: 1 + the highest level among its sources (inputs: 0).
+A chip layer reads the layer before it only. Level of a population: more than that of each of its sources (inputs: 0).
 A spike needed later than on the next level is carried by relays, one per level:
 
     a(0) ------K------> c(2)      =>      a(0) --1--> a.relay1(1) --K--> c(2)
 
 A relay has decay 0, one identity weight above its threshold and resets when it fires: its spikes are its source's.
+
+Levels are free to choose between the first possible one and the depth of the graph. The cheapest choice carries as few
+neurons over as few levels as it can, the linear program of register-minimizing retiming (Leiserson and Saxe 1991,
+section 8). With last[s] the level up to which source s is carried and size[s] its neurons:
+
+    minimize    sum of size[s] * (last[s] - level[s])
+    subject to  level[t] >= level[s] + 1,  last[s] >= level[t] - 1        for every projection s -> t
+
+Every row is a difference of two variables, so its solution is made of whole numbers.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
+from scipy.optimize import linprog
+from scipy.sparse import coo_array
 
-from ..graph import Population, Projection, Shape, SpikingGraph
+from ..graph import Population, Projection, Shape, SpikingGraph, neurons
 from ..linear import identity
 
+Levels = dict[str, int]
 
-def levels(graph: SpikingGraph) -> dict[str, int]:
-    """Name -> level, as soon as possible."""
+
+def levels(graph: SpikingGraph) -> Levels:
+    """Name -> level, as soon as possible; the only choice once every projection spans one level."""
     found = {node.name: 0 for node in graph.inputs}
     for population in graph.populations:
         found[population.name] = 1 + max((found[p.source] for p in graph.incoming(population.name)), default=0)
     return found
 
 
-def insert_relays(graph: SpikingGraph) -> SpikingGraph:
+def cheapest_levels(graph: SpikingGraph) -> Levels:
+    """Name -> level, such that as few relay neurons as possible are needed and the graph gets no deeper."""
+    soonest, shapes = levels(graph), graph.shapes()
+    names = list(soonest)
+    index = {name: i for i, name in enumerate(names)}
+    n = len(names)  # variables: the level of every node, then `last` of every node
+    rows = [(index[p.source], index[p.target], -1.0) for p in graph.projections]  # level[s] - level[t] <= -1
+    rows += [(index[p.target], n + index[p.source], 1.0) for p in graph.projections]  # level[t] - last[s] <= 1
+    plus, minus, limits = zip(*rows, strict=True)
+    number = np.arange(len(rows))
+    matrix = coo_array(
+        (np.repeat([1.0, -1.0], len(rows)), (np.tile(number, 2), np.array([*plus, *minus]))), (len(rows), 2 * n)
+    )
+    size = np.array([neurons(shapes[name]) if graph.outgoing(name) else 0 for name in names])
+    depth = max(soonest.values())
+    free = {p.target for p in graph.projections} - {graph.readout.name}  # what reads nothing stays where it is
+    bounds = [(1, depth) if name in free else (soonest[name], soonest[name]) for name in names]
+    found = linprog(
+        np.concatenate([-size, size]), matrix.tocsr(), np.array(limits), bounds=bounds + [(0, depth)] * n, method="highs"
+    )
+    assert found.success, found.message  # the soonest levels are a solution
+    return {name: round(value) for name, value in zip(names, found.x[:n], strict=True)}
+
+
+def insert_relays(graph: SpikingGraph, choose: Callable[[SpikingGraph], Levels] = cheapest_levels) -> SpikingGraph:
     """Carry each spike to the level before its reader. The readout is alone on the last level."""
-    level, shapes = levels(graph), graph.shapes()
+    level, shapes = choose(graph), graph.shapes()
     level[graph.readout.name] = max(level.values()) + (_shares_last_level(graph, level))
     relays: dict[str, Population] = {}
     hops: list[Projection] = []

@@ -18,8 +18,6 @@ from spikeport.export.trace import population_name
 from spikeport.search.genotype import EDGES_PER_NODE, NODES, Edge, Genotype
 from spikeport.search.network import NetworkSettings, SpikingNetwork
 
-RATES = (0.03, 0.6)  # mean rate of a network in which a wrong weight shows
-
 
 @pytest.fixture(autouse=True, scope="session")
 def one_thread() -> None:

@@ -52,7 +52,10 @@ def test_a_well_formed_graph_is_returned() -> None:
         (with_a(role="neurone"), "'a': unknown role 'neurone'"),
         (with_a(reset="soft"), "'a': unknown role 'neuron' or reset 'soft'"),
         (replace(GRAPH, projections=(replace(TO_A, source="z"), TO_OUT)), "no node 'z'"),
-        (replace(GRAPH, projections=(replace(TO_A, source="readout", target="a"), TO_OUT)), "must stand before the target"),
+        (
+            replace(GRAPH, projections=(replace(TO_A, source="readout", target="a"), TO_OUT)),
+            "must stand before the target",
+        ),
         (with_kernel(Conv(weight=np.full((2, 1, 1, 1), np.inf))), "'x' -> 'a': weights must be finite"),
         (with_kernel(Conv(weight=np.ones((2, 3, 1, 1)))), "cannot read"),
         (with_kernel(Conv(weight=np.ones((2, 1, 3)))), "cannot read"),

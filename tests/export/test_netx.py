@@ -115,7 +115,7 @@ def test_a_matrix_without_positive_weights_is_refused(tmp_path: Path, chain: Cha
     negative = replace(last, kernel=Dense(weight=-np.abs(last.kernel.weight)))
     broken = replace(chain, graph=replace(chain.graph, projections=(*chain.graph.projections[:-1], negative)))
     for refuse in (lambda: check_netx(broken), lambda: write_netx(tmp_path / "x.net", broken, quantized)):
-        with pytest.raises(UnsupportedError, match="'readout': lava-dl needs a positive weight .*train the network"):
+        with pytest.raises(UnsupportedError, match=r"'readout': lava-dl needs a positive weight .*train the network"):
             refuse()
     assert not list(tmp_path.glob("*x.net"))
 

@@ -9,12 +9,18 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from spikeport.errors import UnsupportedError
 from spikeport.export.graph import Conv, Dense, Population, Projection, SpikeInput, SpikingGraph, check
 from spikeport.export.onnx_twin import _Builder, twin_of, with_spikes, write_twin
+from spikeport.export.passes import lower
+from spikeport.export.passes.quantize import quantize
 from spikeport.export.simulate import STATE_LIMIT, simulate
+from spikeport.export.trace import trace
+from spikeport.search.genotype import random_genotype
+from spikeport.search.primitives import PRIMITIVES
 
 
 def run(model: onnx.ModelProto, inputs: Any) -> dict[str, NDArray[Any]]:
@@ -149,6 +155,16 @@ def test_the_graphs_above_do_wrap_and_clip(random_spikes: Any) -> None:
 def test_the_quantized_cell(quantized: SpikingGraph, random_spikes: Any) -> None:
     inputs = random_spikes(quantized)
     assert differing(quantized, twin_of(quantized, {}), inputs) == 0
+
+
+@pytest.mark.parametrize("primitives", PRIMITIVES)
+def test_random_genotypes(primitives: Any, lively: Any, random_spikes: Any) -> None:
+    network = lively(random_genotype(np.random.default_rng(7), primitives), seed=7, time_steps=2)
+    graph = quantize(lower(trace(network, torch.rand(1, 1, 8, 8), 2).graph), peak=1.0)
+    inputs = random_spikes(graph, samples=2)
+    spikes = simulate(graph, inputs).spikes
+    assert 0.02 < np.mean([value.mean() for value in spikes.values()]) < 0.6
+    assert differing(graph, twin_of(graph, {}), inputs) == 0
 
 
 def tied() -> SpikingGraph:

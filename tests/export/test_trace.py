@@ -67,11 +67,11 @@ def assert_chain_equals_graph(graph: SpikingGraph, inputs: Any) -> None:
 @pytest.mark.parametrize("seed", range(10))
 def test_random_genotypes(primitives: Any, seed: int, lively: Any, recorded: Any, same_spikes: Any) -> None:
     rng = np.random.default_rng(seed)
-    cells, shape = [(3, (1, 8, 8)), (4, (2, 8, 12)), (5, (1, 8, 8))][seed % 3]
+    cells, shape = [(3, (1, 8, 8)), (4, (2, 8, 12)), (3, (1, 4, 8))][seed % 3]
     network = lively(
         random_genotype(rng, primitives), seed=seed, cells=cells, input_shape=shape, time_steps=2 + seed % 2
     )
-    images = torch.rand(3, *shape, generator=torch.Generator().manual_seed(seed))
+    images = torch.rand(2, *shape, generator=torch.Generator().manual_seed(seed))
     traced = assert_equals_torch(network, recorded, same_spikes, images)
     assert_chain_equals_graph(traced.graph, encoded(traced, images))
 
@@ -421,5 +421,5 @@ def test_a_forward_that_depends_on_the_data_is_refused() -> None:
 def test_the_loihi_target_takes_no_other_decay_beside(lively: Any, uniform: Any) -> None:
     graph = trace(lively(uniform("plain", "conv_3x3")), IMAGES[:1], 3).graph
     changed = tuple(replace(p, decay=0.25) if p.name == "cells.0.p0" else p for p in graph.populations)
-    with pytest.raises(UnsupportedError, match="'cells.0.p0' and 'cells.0.p1' share a layer"):
+    with pytest.raises(UnsupportedError, match=r"'cells.0.p0' and 'cells.0.p1' share a layer"):
         quantize(lower(replace(graph, populations=changed)), 1.0)

@@ -54,3 +54,93 @@ def test_the_readout_is_alone_on_the_last_level(random_graph: Callable[..., Spik
     graph = insert_relays(replace(graph, projections=(*kept, shallow)))
     level = levels(graph)
     assert [name for name in level if level[name] == max(level.values())] == ["readout"]
+
+
+def _cost(graph: SpikingGraph, level: Levels) -> float:
+    """Relay neurons that these levels need; infinite where a projection spans no level."""
+    shapes, total = graph.shapes(), 0.0
+    for name in shapes:
+        readers = [level[p.target] for p in graph.outgoing(name)]
+        if any(reader <= level[name] for reader in readers):
+            return np.inf
+        total += neurons(shapes[name]) * (max(readers) - 1 - level[name]) if readers else 0
+    return total
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_cheapest_levels_are_the_best_of_all(seed: int) -> None:
+    """Five flat populations of random sizes, random projections: every assignment of levels is tried."""
+    rng = np.random.default_rng(seed)
+    sizes = rng.integers(1, 20, 6)
+    names = ["x", *"abcd", "readout"]
+    pairs = [(i, j) for j in range(1, 6) for i in range(j) if i == j - 1 or rng.random() < 0.4]
+    pairs += [(i, 5) for i in range(1, 5) if rng.random() < 0.5 and (i, 5) not in pairs]
+    if seed % 2:  # branches of unequal length, not one chain
+        pairs = [(i, j) for i, j in pairs if (i, j) not in ((1, 2), (3, 4))] + [(0, 2), (0, 4)]
+    graph = SpikingGraph(
+        inputs=(SpikeInput(name="x", shape=(int(sizes[0]),)),),
+        populations=tuple(
+            Population(
+                name=name,
+                shape=(int(size),),
+                decay=0.5,
+                threshold=1.0,
+                bias=np.zeros(size),
+                role="readout" if name == "readout" else "neuron",
+            )
+            for name, size in zip(names[1:], sizes[1:], strict=True)
+        ),
+        projections=tuple(
+            Projection(source=names[i], target=names[j], kernel=Dense(weight=rng.normal(size=(sizes[j], sizes[i]))))
+            for i, j in sorted(set(pairs), key=lambda pair: pair[1])
+        ),
+        time_steps=2,
+    )
+    graph = fold(check(graph))
+    depth = max(levels(graph).values())
+    free = [p.name for p in graph.populations[:-1]]
+    assignments = product(range(1, depth + 1), repeat=len(free))
+    best = min(
+        _cost(graph, {"x": 0, **dict(zip(free, chosen, strict=True)), "readout": depth}) for chosen in assignments
+    )
+    cheapest = cheapest_levels(graph)
+    assert _cost(graph, cheapest) == best
+    assert max(cheapest.values()) == depth
+    relayed = insert_relays(graph)
+    assert sum(neurons(p.shape) for p in relayed.populations if p.role == "relay") == best
+    assert {name: level for name, level in levels(relayed).items() if name in cheapest} == cheapest
+
+
+def test_cheapest_levels_carry_the_smaller_side() -> None:
+    """x(20) -> a(1) -> b .. and a needed late: a early and its one neuron relayed, not the 20 of x."""
+
+    def population(name: str, size: int, role: Role = "neuron") -> Population:
+        return Population(name=name, shape=(size,), decay=0.5, threshold=1.0, bias=np.zeros(size), role=role)
+
+    def projection(source: str, target: str, shape: tuple[int, int]) -> Projection:
+        return Projection(source=source, target=target, kernel=Dense(weight=np.ones(shape)))
+
+    graph = SpikingGraph(
+        inputs=(SpikeInput(name="x", shape=(20,)),),
+        populations=(
+            population("big", 30),
+            population("small", 2),
+            population("next", 4),
+            population("late", 50),
+            population("readout", 3, "readout"),
+        ),
+        projections=(
+            projection("x", "big", (30, 20)),
+            projection("big", "small", (2, 30)),
+            projection("small", "next", (4, 2)),
+            projection("x", "late", (50, 20)),
+            projection("next", "readout", (3, 4)),
+            projection("late", "readout", (3, 50)),
+        ),
+        time_steps=1,
+    )
+    assert levels(graph)["late"] == 1
+    assert cheapest_levels(graph)["late"] == 3  # 20 neurons of x carried over two levels beat 50 of `late`
+    soonest, cheapest = insert_relays(graph, levels), insert_relays(graph)
+    relays = [sum(neurons(p.shape) for p in g.populations if p.role == "relay") for g in (soonest, cheapest)]
+    assert relays == [100, 40]
