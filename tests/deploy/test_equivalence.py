@@ -139,8 +139,19 @@ def test_ties_one_behind_the_other_take_one_run_each() -> None:
     assert reference.runs == 3
 
 
+def test_ties_of_one_step_take_one_run_together() -> None:
+    """Neurons 1 and 2 of sample 1, and neuron 2 of sample 0."""
+    reference, candidate = nearly(3, 1, 2, gap=4e-7)
+    for network in (reference, candidate):
+        network.current[:, 0, 2] = network.current[:, 1, 1] = network.current[:, 1, 2]
+    result = check(reference, candidate())
+    assert result.verdict == "pass"
+    assert [(tie["sample"], tie["neuron"]) for tie in result.ties] == [(0, [2]), (1, [1]), (1, [2])]
+    assert reference.runs == 2
+
+
 def test_just_outside_is_no_tie() -> None:
-    inside, outside = 0.9 * TIE, 1.1 * TIE
+    inside, outside = 0.9e-4, 1.1e-4
     reference, candidate = nearly(3, 1, 2, gap=inside)
     assert check(reference, candidate()).verdict == "pass"
     reference, candidate = nearly(3, 1, 2, gap=outside)

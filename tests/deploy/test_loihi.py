@@ -27,7 +27,7 @@ from spikeport.export.simulate import apply
 from spikeport.export.targets import traced
 from spikeport.search.network import SpikingNetwork
 
-SAMPLES = 4
+SAMPLES = 3
 LIMIT_S = 300.0
 
 
@@ -74,7 +74,7 @@ def rates(record: Record) -> dict[str, float]:
 @pytest.mark.lava
 @pytest.mark.parametrize(
     ("seed", "primitives", "channels", "time_steps", "rows", "columns"),
-    [(1, "darts", 2, 4, 8, 8), (2, "plain", 3, 3, 8, 12), (3, "darts", 4, 2, 12, 8)],
+    [(1, "darts", 2, 3, 8, 8), (2, "plain", 3, 3, 8, 12), (3, "darts", 4, 2, 12, 8)],
 )
 def test_searched_networks_equal_lava(
     real_lava: None,
@@ -111,7 +111,7 @@ def test_searched_networks_equal_lava(
 
 
 def break_one_weight(run: Exported, name: str) -> None:
-    """In the NetX file: the strongest weight into a population's first channel changes sign; the readout's, by 2."""
+    """In the NetX file, the strongest weight into a population's first channel changes its sign."""
     place = run.chain.places[name]
     layer = run.chain.graph.populations[place.layer]
     with h5py.File(run.folder / "network.net", "r+") as file:
@@ -119,20 +119,18 @@ def break_one_weight(run: Exported, name: str) -> None:
         values = weight[...]
         into = values[place.start]
         strongest = np.unravel_index(np.abs(into).argmax(), into.shape)
-        sign = np.sign(into[strongest])
-        into[strongest] = into[strongest] - 2 * sign if name == "readout" else -254 * sign
+        into[strongest] = -254 * np.sign(into[strongest])
         weight[...] = values
 
 
 @pytest.mark.lava
-@pytest.mark.parametrize("name", ["cells.1.n2", "readout"])
 def test_one_broken_weight_fails_and_names_its_population(
     real_lava: None,
     tmp_path: Path,
     spiking_network: Callable[..., SpikingNetwork],
     images_of: Callable[..., NDArray[np.float32]],
-    name: str,
 ) -> None:
+    name = "cells.1.n2"
     network = spiking_network(1, "plain", channels=2, time_steps=2, rows=8, columns=8)
     run = export(tmp_path, network, images_of(network, SAMPLES))
     break_one_weight(run, name)
@@ -142,7 +140,7 @@ def test_one_broken_weight_fails_and_names_its_population(
     assert result.first_divergence["population"] == name
     assert result.first_divergence["neuron"][0] == 0
     assert f"'{name}' differ" in result.first_divergence["cause"]
-    assert (result.spikes_differing == 0) == (name == "readout")
+    assert result.spikes_differing
 
 
 @pytest.mark.lava
