@@ -56,7 +56,11 @@ def cheapest_levels(graph: SpikingGraph) -> Levels:
     free = {p.target for p in graph.projections} - {graph.readout.name}  # what reads nothing stays where it is
     bounds = [(1, depth) if name in free else (soonest[name], soonest[name]) for name in names]
     found = linprog(
-        np.concatenate([-size, size]), matrix.tocsr(), np.array(limits), bounds=bounds + [(0, depth)] * n, method="highs"
+        np.concatenate([-size, size]),
+        matrix.tocsr(),
+        np.array(limits),
+        bounds=bounds + [(0, depth)] * n,
+        method="highs",
     )
     assert found.success, found.message  # the soonest levels are a solution
     return {name: round(value) for name, value in zip(names, found.x[:n], strict=True)}

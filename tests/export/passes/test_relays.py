@@ -2,13 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
 import numpy as np
+import pytest
 
-from spikeport.export.graph import Dense, SpikingGraph, check
+from spikeport.export.graph import Dense, Population, Projection, Role, SpikeInput, SpikingGraph, check, neurons
 from spikeport.export.passes.fold import fold
-from spikeport.export.passes.relays import insert_relays, levels
+from spikeport.export.passes.relays import Levels, cheapest_levels, insert_relays, levels
 from spikeport.export.simulate import simulate
 
 

@@ -1,0 +1,74 @@
+"""How many relay neurons the linear program saves against levels as soon as possible, on random genotypes.
+
+    python benchmarks/relays.py [--genotypes 50] [--cells 8] [--channels 8] [--size 32] [--json]
+
+Prints a row per genotype; with --json one object {"genotypes", "relays_soonest", "relays_cheapest", "saved",
+"relay_share_soonest", "relay_share_cheapest"} whose shares are relay neurons over all neurons.
+"""
+
+import argparse
+import json
+
+import numpy as np
+import torch
+
+from spikeport.export.graph import SpikingGraph, neurons
+from spikeport.export.passes.fold import fold
+from spikeport.export.passes.relays import cheapest_levels, insert_relays, levels
+from spikeport.export.trace import trace
+from spikeport.search.genotype import random_genotype
+from spikeport.search.network import NetworkSettings, SpikingNetwork
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--genotypes", type=int, default=50)
+    parser.add_argument("--cells", type=int, default=8)
+    parser.add_argument("--channels", type=int, default=8)
+    parser.add_argument("--size", type=int, default=32, help="rows and columns of an image")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    totals = np.zeros(3, np.int64)
+    for seed in range(options.genotypes):
+        counted = np.array(relays_of(float_graph(seed, options)))
+        totals += counted
+        if not options.json:
+            own, soonest, cheapest = counted
+            print(
+                f"genotype {seed:3d}: {own:8d} neurons, relays {soonest:8d} -> {cheapest:8d} ({1 - cheapest / soonest:.1%})"
+            )
+    own, soonest, cheapest = totals.tolist()
+    result = {
+        "genotypes": options.genotypes,
+        "relays_soonest": soonest,
+        "relays_cheapest": cheapest,
+        "saved": 1 - cheapest / soonest,
+        "relay_share_soonest": soonest / (own + soonest),
+        "relay_share_cheapest": cheapest / (own + cheapest),
+    }
+    if options.json:
+        print(json.dumps(result))
+    else:
+        print("\n".join(f"{name:>22}: {value:.4g}" for name, value in result.items()))
+
+
+def float_graph(seed: int, options: argparse.Namespace) -> SpikingGraph:
+    """The folded graph of a network built from a random genotype, `darts` and `plain` in turn."""
+    genotype = random_genotype(np.random.default_rng(seed), "darts" if seed % 2 else "plain")
+    shape = (3, options.size, options.size)
+    settings = NetworkSettings(
+        channels=options.channels, cells=options.cells, time_steps=2, classes=10, input_shape=shape
+    )
+    network = SpikingNetwork(genotype, settings).eval()
+    return fold(trace(network, torch.zeros(1, *shape), 2).graph)
+
+
+def relays_of(graph: SpikingGraph) -> tuple[int, int, int]:
+    """Neurons of the network itself, relay neurons with the soonest levels, and with the cheapest."""
+    relayed = (insert_relays(graph, levels), insert_relays(graph, cheapest_levels))
+    soonest, cheapest = (sum(neurons(p.shape) for p in g.populations if p.role == "relay") for g in relayed)
+    return sum(neurons(p.shape) for p in graph.populations), soonest, cheapest
+
+
+if __name__ == "__main__":
+    main()

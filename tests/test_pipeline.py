@@ -1,0 +1,107 @@
+"""The whole road on digits: search -> export -> deploy, small, and what a broken weight does to it."""
+
+import json
+import shutil
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from spikeport.deploy.pipeline import DeploySettings, deploy
+from spikeport.export.chain import chain_of
+from spikeport.export.netx import layer_indices, read_graph
+from spikeport.export.targets import export
+from spikeport.search.pipeline import run_search
+from spikeport.search.runs import Run
+from spikeport.search.settings import SearchSettings
+
+TINY = SearchSettings(
+    primitives="plain", channels=3, cells=3, time_steps=3, search_epochs=1, train_epochs=3, train_learning_rate=0.1
+)
+
+
+def silent(sentence: str) -> None:
+    pass
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    run = run_search(TINY, tmp_path_factory.mktemp("runs") / "tiny")
+    export(run, "all", silent)
+    return run
+
+
+@pytest.fixture
+def copy(run: Run, tmp_path: Path) -> Run:
+    return Run(Path(shutil.copytree(run.path, tmp_path / "copy")))
+
+
+def test_run_folder_holds_what_the_stages_promise(run: Run) -> None:
+    onnx, loihi = run.export_folder("onnx"), run.export_folder("loihi")
+    files = [run.genotype, run.history, run.cells_svg, run.history_svg, run.weights, run.config, run.metrics]
+    files += [onnx / "model.onnx"]
+    files += [loihi / name for name in ("network.net", "encoder.onnx", "twin.onnx", "manifest.json")]
+    assert [path for path in files if not path.is_file()] == []
+    assert not list(run.path.rglob(".*")), "a temporary file was left behind"
+
+
+def test_every_check_without_lava(run: Run) -> None:
+    found = deploy(run, DeploySettings(lava=False), silent)
+    checks = {check["name"]: check for check in found.equivalence["checks"]}
+    assert {name for name, check in checks.items() if check["status"] == "not run"} == {"loihi"}
+    for name in ("onnx", "graph", "encoder"):
+        assert checks[name]["spikes_differing"] == 0, checks[name]
+        assert checks[name]["spikes_compared"] > 0
+    assert checks["onnx"]["top1_agreement"] == 1.0
+    assert json.loads(run.equivalence.read_text()) == found.equivalence
+    assert found.energy is not None
+    assert found.energy["profiles"]["loihi1-davies2018"]["energy_j"]["total"] > 0
+    assert "not run" in run.report.read_text()
+
+
+def test_a_weight_broken_in_model_onnx_fails(copy: Run) -> None:
+    import onnx
+    from onnx import numpy_helper
+
+    path = copy.export_folder("onnx") / "model.onnx"
+    model = onnx.load(str(path))
+    weight = next(w for w in model.graph.initializer if w.name.endswith("stem.conv.weight"))
+    array = numpy_helper.to_array(weight).copy()
+    array[0, 0] += 0.5
+    weight.CopyFrom(numpy_helper.from_array(array, weight.name))
+    onnx.save(model, str(path))
+    found = deploy(copy, DeploySettings(lava=False), silent)
+    check = next(check for check in found.equivalence["checks"] if check["name"] == "onnx")
+    assert found.equivalence["verdict"] == check["verdict"] == "fail"
+    assert check["first_divergence"]["population"] == "stem"
+
+
+@pytest.mark.lava
+def test_real_lava_agrees_and_a_broken_weight_does_not(run: Run, copy: Run, real_lava: None) -> None:
+    settings = DeploySettings(samples=8, lava_samples=32)
+    check = _loihi(deploy(run, settings, silent).equivalence)
+    assert (check["status"], check["verdict"], check["spikes_differing"]) == ("run", "pass", 0)
+    assert check["samples"] == 32
+    population = _break_one_weight(copy.export_folder("loihi") / "network.net")
+    found = deploy(copy, settings, silent)
+    check = _loihi(found.equivalence)
+    assert found.equivalence["verdict"] == check["verdict"] == "fail"
+    assert check["first_divergence"]["population"] == population
+
+
+def _loihi(equivalence: dict) -> dict:
+    return next(check for check in equivalence["checks"] if check["name"] == "loihi")
+
+
+def _break_one_weight(path: Path) -> str:
+    """Turn the readout's largest weight round; return the population it belongs to."""
+    graph = read_graph(path)
+    index = layer_indices(chain_of(graph))["readout"]
+    with h5py.File(path, "r+") as file:
+        weight = file[f"layer/{index}/weight"]
+        values = weight[()]
+        place = np.unravel_index(np.abs(values).argmax(), values.shape)
+        values[place] = -values[place]
+        weight[...] = values
+    return "readout"
