@@ -190,6 +190,23 @@ def test_ties_do_not_fire(random_spikes: Any) -> None:
     assert differing(tied(), twin_of(tied(), {}), inputs) == 0
 
 
+def test_the_ends_of_the_24_bit_range() -> None:
+    """Currents of 64 * 2^17 = 2^23, its negative, and one weight more and less."""
+    weights = [s * (2**17 + d) for s in (1, -1) for d in (-1, 0, 1)]
+    plain = GRAPHS["plain"]
+    a = Population(name="a", shape=(6,), decay=0.5, threshold=2.0**17 - 1, bias=np.zeros(6))
+    graph = replace(
+        tied(),
+        populations=(a, plain.readout),
+        projections=(
+            Projection(source="x", target="a", kernel=Dense(weight=np.array(weights, float)[:, None])),
+            Projection(source="a", target="readout", kernel=Dense(weight=np.full((3, 6), 2.0))),
+        ),
+    )
+    inputs = {"x": np.ones((3, 1, 1), np.uint8)}
+    assert differing(check(graph), twin_of(graph, {}), inputs) == 0
+
+
 def test_a_broken_weight_shows(random_spikes: Any, broken: Callable[..., SpikingGraph]) -> None:
     graph = GRAPHS["plain"]
     inputs = random_spikes(graph)
