@@ -16,9 +16,10 @@ from rich.table import Table
 
 from .deploy.doctor import Finding
 from .deploy.pipeline import Deployment
+from .files import read_json, read_text
 from .search.genotype import from_json
 from .search.progress import ProgressEvent
-from .search.runs import Run, read_json, read_text
+from .search.runs import Run
 
 HELP = {
     "dataset": "digits, or npz:TRAIN.npz,TEST.npz with `images` uint8 [N, H, W, C] and `labels`.",

@@ -34,9 +34,8 @@ def main() -> None:
         totals += counted
         if not options.json:
             own, soonest, cheapest = counted
-            print(
-                f"genotype {seed:3d}: {own:8d} neurons, relays {soonest:8d} -> {cheapest:8d} ({1 - cheapest / soonest:.1%})"
-            )
+            saved = f"{1 - cheapest / soonest:.1%}"
+            print(f"genotype {seed:3d}: {own:8d} neurons, relays {soonest:8d} -> {cheapest:8d} ({saved})")
     own, soonest, cheapest = totals.tolist()
     result = {
         "genotypes": options.genotypes,

@@ -18,9 +18,10 @@ import numpy as np
 from ..errors import InputError, UnsupportedError
 from ..export.netx import read_graph
 from ..export.targets import TARGETS, traced
+from ..files import read_json, read_text, write_json, write_text
 from ..search.datasets import Dataset, load_dataset
 from ..search.network import SpikingNetwork, load_network
-from ..search.runs import Run, read_json, read_text, write_json, write_text
+from ..search.runs import Run
 from .counts import Activity, count
 from .energy import energy_json
 from .equivalence import Check, Nudges, compare_float, compare_integers, overall, total_spikes

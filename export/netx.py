@@ -21,7 +21,7 @@ import h5py
 import numpy as np
 
 from ..errors import InputError, UnsupportedError
-from ..search.runs import replacing
+from ..files import replacing
 from .chain import Chain
 from .graph import Conv, Dense, Kernel, Population, Projection, SpikeInput, SpikingGraph, check
 from .simulate import DECAY_UNITY

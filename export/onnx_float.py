@@ -14,7 +14,7 @@ import torch
 from spikingjelly.activation_based import functional
 from torch import fx, nn
 
-from ..search.runs import replacing
+from ..files import replacing
 from .trace import spiking_layers, symbolic
 
 OPSET = 18

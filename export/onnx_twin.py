@@ -19,7 +19,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from ..errors import UnsupportedError
-from ..search.runs import replacing
+from ..files import replacing
 from .graph import Conv, Population, SpikingGraph
 from .simulate import DECAY_UNITY, MANTISSA_SHIFT, STATE_LIMIT
 

@@ -11,10 +11,11 @@ from tempfile import mkdtemp
 import torch
 
 from ..errors import InputError
+from ..files import write_json
 from ..search.datasets import load_dataset
 from ..search.network import SpikingNetwork, load_network
 from ..search.predict import predict
-from ..search.runs import Run, write_json
+from ..search.runs import Run
 from .chain import chain_of
 from .graph import SpikingGraph, neurons
 from .netx import check_netx, layer_indices, write_netx

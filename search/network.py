@@ -9,12 +9,13 @@ from spikingjelly.activation_based import layer
 from torch import Tensor, nn
 
 from ..errors import InputError
+from ..files import read_json, write_json
 from .attention import Attention, attention_name
 from .cell import Cell, Incoming, Stem
 from .genotype import NODES, CellKind, Genotype
 from .genotype import from_dict as genotype_from_dict
 from .primitives import PRIMITIVES, Builder
-from .runs import Run, check_tensors, load_tensors, read_json, save_tensors, write_json
+from .runs import Run, check_tensors, load_tensors, save_tensors
 
 STEM_MULTIPLIER = 3  # channels of the stem over those of the first cell, as in DARTS
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
+from ..files import read_json, read_text, write_json, write_text
 from .checkpoint import Row
 from .darts import search
 from .datasets import Dataset, load_dataset
@@ -14,7 +15,7 @@ from .drawing import draw_genotype, draw_history
 from .genotype import Genotype, from_dict, from_json, to_json
 from .network import SpikingNetwork, save_network
 from .progress import Progress, silent
-from .runs import Run, create_run, make_manifest, open_run, read_json, read_text, write_json, write_text
+from .runs import Run, create_run, make_manifest, open_run
 from .settings import SearchSettings, settings_from_dict
 from .training import evaluate, seeded, train_network
 

@@ -81,7 +81,7 @@ def test_attention_is_refused_by_loihi(
     assert invoke(monkeypatch, "export", "--run", copy.path, "--target", "loihi", "--quiet") == 1
     assert "Layer 'cells.0.n1.attention'" in capsys.readouterr().err
     assert not copy.export_folder("loihi").exists()
-    assert not [p for p in copy.path.rglob(".*")], "a temporary folder was left behind"
+    assert not list(copy.path.rglob(".*")), "a temporary folder was left behind"
 
 
 def test_genotype_with_an_unknown_primitive(

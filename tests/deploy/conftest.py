@@ -1,7 +1,6 @@
-"""What the tests of deploy share: real Lava, and networks that are small but really spike."""
+"""What the tests of deploy share: networks that are small but really spike."""
 
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -10,29 +9,9 @@ from numpy.typing import NDArray
 from spikingjelly.activation_based import functional
 from torch import nn
 
-from spikeport.deploy import lava
 from spikeport.search.genotype import random_genotype
 from spikeport.search.network import NetworkSettings, SpikingNetwork
 from spikeport.search.primitives import PrimitiveSet
-
-
-@pytest.fixture(scope="session")
-def real_lava() -> None:
-    """Skips with its reason where real Lava cannot be had; with CI=true that is a failure."""
-    reason = lava.lava_missing()
-    if reason and os.environ.get("CI") == "true":
-        pytest.fail(reason)
-    if reason:
-        pytest.skip(reason)
-
-
-@pytest.fixture(autouse=True, scope="session")
-def one_thread() -> Iterator[None]:
-    """Networks as small as these are slower on several threads than on one."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

@@ -4,16 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from spikeport.search.datasets import Dataset
 from spikeport.search.settings import SearchSettings
-
-
-@pytest.fixture(autouse=True, scope="session")
-def one_thread() -> None:
-    """Networks as small as these are slower on several threads than on one."""
-    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

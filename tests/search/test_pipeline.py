@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 
 from spikeport.errors import InputError
+from spikeport.files import read_json
 from spikeport.search.datasets import load_dataset
 from spikeport.search.genotype import from_json, random_genotype, to_json
 from spikeport.search.network import load_network
 from spikeport.search.pipeline import DEMO, read_history, recorded_settings, run_search
 from spikeport.search.progress import ProgressEvent, Stage
-from spikeport.search.runs import Run, read_json
+from spikeport.search.runs import Run
 from spikeport.search.settings import SearchSettings
 from spikeport.search.training import evaluate
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from spikeport.errors import InputError
+from spikeport.files import read_json
 from spikeport.search.runs import (
     Run,
     create_run,
@@ -13,11 +14,7 @@ from spikeport.search.runs import (
     make_manifest,
     newest_run,
     open_run,
-    read_json,
-    replacing,
     save_tensors,
-    write_json,
-    write_text,
 )
 
 
@@ -58,34 +55,6 @@ def test_manifest_says_what_it_takes_to_repeat_the_run() -> None:
     assert list(manifest["versions"]) == ["python", "numpy", "spikeport", "spikingjelly", "torch"]
     assert manifest["git_commit"] is None or len(manifest["git_commit"]) == 40
     json.dumps(manifest)
-
-
-def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
-    path = tmp_path / "deep" / "file.txt"
-    write_text(path, "old")
-    with pytest.raises(RuntimeError), replacing(path) as temporary:
-        temporary.write_text("half")
-        assert temporary.parent == path.parent
-        assert path.read_text() == "old"
-        raise RuntimeError
-    assert path.read_text() == "old"
-    assert list(path.parent.iterdir()) == [path]
-    write_text(path, "new")
-    assert path.read_text() == "new"
-
-
-def test_json_files(tmp_path: Path) -> None:
-    write_json(tmp_path / "a.json", {"b": [1, 2.5], "a": None})
-    assert list(read_json(tmp_path / "a.json")) == ["b", "a"]
-    for text, message in (("{", "is damaged"), ("[1]", "must hold a JSON object, but holds list")):
-        (tmp_path / "a.json").write_text(text)
-        with pytest.raises(InputError, match=message):
-            read_json(tmp_path / "a.json")
-    with pytest.raises(InputError, match=r"There is no file '.*b\.json'"):
-        read_json(tmp_path / "b.json")
-    (tmp_path / "a.json").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(InputError, match="must be a text file"):
-        read_json(tmp_path / "a.json")
 
 
 def test_tensors(tmp_path: Path) -> None:
