@@ -3,6 +3,7 @@
 onnx      torch against model.onnx: every spike, ties apart, and every class
 graph     torch against the float SpikingGraph: the same
 encoder   torch's first spiking layer against encoder.onnx: every spike, ties apart
+twin      the quantized graph as `export/simulate.py` defines it against twin.onnx: every spike and membrane, exactly
 loihi     twin.onnx against unmodified Lava running network.net: every spike and the readout's membrane, exactly
 accuracy  torch against encoder.onnx + twin.onnx on the whole test split: how much the chip's integers cost
 """
@@ -84,6 +85,7 @@ def deploy(run: Run, settings: DeploySettings, tell: Tell) -> Deployment:
         checks += loihi
     equivalence = {"verdict": overall(checks), "checks": [check.to_dict() for check in checks]}
     write_json(run.equivalence, equivalence)
+    run.energy.unlink(missing_ok=True)  # of an earlier export, should this run have none for a chip
     if energy is not None:
         write_json(run.energy, energy)
     tell("writing the report")
@@ -135,8 +137,13 @@ def _deploy_loihi(
     tell("comparing encoder.onnx with torch")
     checks = [_timed(lambda: _check_encoder(graph.inputs[0].name, encoder, reference))]
 
-    tell("measuring the twin on the test split")
+    tell("comparing twin.onnx with the definition of its arithmetic")
     spikes = encoder(dataset.test_images)
+    few = spikes[:, : settings.lava_samples]
+    definition = GraphRunner(graph)
+    checks.append(_timed(lambda: compare_integers("twin", "SpikingGraph", "twin.onnx", definition(few), twin(few))))
+
+    tell("measuring the twin on the test split")
     start = time.monotonic()
     predictions, activity = twin.measure(spikes)
     accuracy = _check_accuracy(network, dataset, predictions, activity, settings.accuracy_drop)
@@ -144,7 +151,6 @@ def _deploy_loihi(
 
     if settings.lava:
         tell("running network.net in Lava")
-        few = spikes[:, : settings.lava_samples]
         lava = LavaRunner(folder / "network.net", graph, settings.lava_limit_s, tell)
         checks.append(_timed(lambda: compare_integers("loihi", "twin.onnx", "Lava network.net", twin(few), lava(few))))
     else:
@@ -197,7 +203,7 @@ def _check_accuracy(
         accuracy_candidate=twin_accuracy,
         allowed_accuracy_drop=allowed,
         spikes_per_inference_reference=reference_spikes / samples,
-        spikes_per_inference_candidate=total_spikes({n: a.spikes for n, a in activity.items()}) / samples,
+        spikes_per_inference_candidate=total_spikes({name: activity[name].spikes for name in record.spikes}) / samples,
     )
 
 

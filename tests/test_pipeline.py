@@ -17,7 +17,7 @@ from spikeport.search.runs import Run
 from spikeport.search.settings import SearchSettings
 
 TINY = SearchSettings(
-    primitives="plain", channels=3, cells=3, time_steps=3, search_epochs=1, train_epochs=3, train_learning_rate=0.1
+    primitives="plain", channels=2, cells=3, time_steps=2, search_epochs=1, train_epochs=3, train_learning_rate=0.1
 )
 
 
@@ -50,7 +50,7 @@ def test_every_check_without_lava(run: Run) -> None:
     found = deploy(run, DeploySettings(lava=False), silent)
     checks = {check["name"]: check for check in found.equivalence["checks"]}
     assert {name for name, check in checks.items() if check["status"] == "not run"} == {"loihi"}
-    for name in ("onnx", "graph", "encoder"):
+    for name in ("onnx", "graph", "encoder", "twin"):
         assert checks[name]["spikes_differing"] == 0, checks[name]
         assert checks[name]["spikes_compared"] > 0
     assert checks["onnx"]["top1_agreement"] == 1.0
@@ -84,7 +84,7 @@ def test_real_lava_agrees_and_a_broken_weight_does_not(run: Run, copy: Run, real
     assert (check["status"], check["verdict"], check["spikes_differing"]) == ("run", "pass", 0)
     assert check["samples"] == 32
     population = _break_one_weight(copy.export_folder("loihi") / "network.net")
-    found = deploy(copy, settings, silent)
+    found = deploy(copy, DeploySettings(samples=8, lava_samples=4), silent)
     check = _loihi(found.equivalence)
     assert found.equivalence["verdict"] == check["verdict"] == "fail"
     assert check["first_divergence"]["population"] == population
