@@ -104,7 +104,10 @@ class Population:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpikingGraph:
-    """Inputs, populations in topological order, projections. Exactly one population is the readout, and it is last."""
+    """Inputs, populations in topological order, projections. Exactly one population is the readout, and it is last.
+
+    In "loihi" arithmetic the last one may spike instead ("neuron"), as in NetX files of others.
+    """
 
     inputs: tuple[SpikeInput, ...]
     populations: tuple[Population, ...]
@@ -114,6 +117,7 @@ class SpikingGraph:
 
     @property
     def readout(self) -> Population:
+        """The last population, whose membrane is the answer."""
         return self.populations[-1]
 
     def shapes(self) -> dict[str, Shape]:
@@ -139,7 +143,8 @@ def check(graph: SpikingGraph) -> SpikingGraph:
     for name in names:
         if names.count(name) > 1:
             raise InputError(f"Names must be unique, but '{name}' stands for {names.count(name)} nodes.")
-    if [p.role for p in graph.populations].count("readout") != 1 or graph.readout.role != "readout":
+    readouts = [p.name for p in graph.populations if p.role == "readout"]
+    if readouts != [p.name for p in graph.populations[-1:]] and (readouts or graph.arithmetic == "float"):
         raise InputError("A graph must have one readout population, the last one; end the network in a linear layer.")
     for population in graph.populations:
         _check_population(population)
