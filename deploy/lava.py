@@ -11,7 +11,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,25 +67,50 @@ def run_lava(
     Raises InputError for a file that is not HDF5 or spikes of a wrong kind, ToolError where Python 3.10 or Lava's
     environment cannot be had, where Lava fails, and at the time limit.
     """
+    return run_lava_on([(network, spikes)], time_limit_s=time_limit_s, progress=progress)[0]
+
+
+def run_lava_on(
+    jobs: Sequence[tuple[Path, NDArray[np.uint8]]],
+    *,
+    time_limit_s: float = 1800.0,
+    progress: Progress | None = None,
+) -> list[LavaResult]:
+    """`run_lava` of several (network, spikes), one after the other, for which Lava is started once.
+
+    The time limit is that of all; `seconds` of each is the time of all.
+    """
     report = progress or _silent
-    _check_network(network)
-    _check_spikes(spikes)
+    for network, spikes in jobs:
+        _check_network(network)
+        _check_spikes(spikes)
     python = environment(report)
     start = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="spikeport-lava-") as folder:
-        given, record = Path(folder, "spikes.npy"), Path(folder, "record.npz")
-        np.save(given, spikes)
-        command = [str(python), str(RUNNER), str(network.resolve()), str(given), str(record)]
-        run = _run(command, time_limit_s, f"Lava's run of {network}", report)
+        command = [str(python), str(RUNNER)]
+        for i, (network, spikes) in enumerate(jobs):
+            np.save(Path(folder, f"spikes{i}.npy"), spikes)
+            command += [
+                str(network.resolve()),
+                str(Path(folder, f"spikes{i}.npy")),
+                str(Path(folder, f"record{i}.npz")),
+            ]
+        names = ", ".join(str(network) for network, _ in jobs)
+        run = _run(command, time_limit_s, f"Lava's run of {names}", report)
         if run.code != 0:
             raise ToolError(
-                f"Lava failed on {network} while {run.stage}: {run.reason()}; "
+                f"Lava failed on {names} while {run.stage}: {run.reason()}; "
                 "check that the spikes fit the network's input, or export the network again."
             )
-        with np.load(record) as arrays:
-            recorded = {int(k.removeprefix("spikes_")): arrays[k] for k in arrays.files if k.startswith("spikes_")}
-            membrane = arrays["membrane"].astype(np.int64)
-    return LavaResult(spikes=dict(sorted(recorded.items())), membrane=membrane, seconds=time.monotonic() - start)
+        seconds = time.monotonic() - start
+        return [_recorded(Path(folder, f"record{i}.npz"), seconds) for i in range(len(jobs))]
+
+
+def _recorded(record: Path, seconds: float) -> LavaResult:
+    with np.load(record) as arrays:
+        recorded = {int(k.removeprefix("spikes_")): arrays[k] for k in arrays.files if k.startswith("spikes_")}
+        membrane = arrays["membrane"].astype(np.int64)
+    return LavaResult(spikes=dict(sorted(recorded.items())), membrane=membrane, seconds=seconds)
 
 
 def find_python310() -> Path | None:

@@ -4,7 +4,7 @@
 # ///
 """Run a NetX file in unmodified lava-dl 0.6.0 and record every spike: a script of its own, for Lava's Python 3.10.
 
-    python lava_runner.py NETWORK.net SPIKES.npy RECORD.npz
+    python lava_runner.py NETWORK.net SPIKES.npy RECORD.npz [NETWORK.net SPIKES.npy RECORD.npz ...]
 
 SPIKES.npy   uint8 0/1 [S, T, C, H, W] (channel, row, column) or [S, T, N]: S samples of T steps. Where the file begins
              with an input layer of neurons, these are that layer's spikes: it stays on the host, as the encoder.
@@ -90,7 +90,8 @@ def layers_with_neurons(path):
             elif kind in ("conv", "dense", "dense_rec"):
                 if kind != "conv" and not np.any(layer["weight"][()]):
                     raise ValueError(f"layer/{i} is dense with all weights 0, on which lava-dl 0.6.0 fails")
-                neuron = text(layer["neuron/type"][()])
+                # a dense layer without a neuron gets one from lava-dl
+                neuron = text(layer["neuron/type"][()]) if "neuron" in layer or kind == "conv" else "CUBA"
                 if neuron not in ("CUBA", "LOIHI"):
                     raise ValueError(
                         f"layer/{i} has neurons of type {neuron}, but only CUBA and LOIHI ones are supported"
@@ -187,6 +188,7 @@ def main(network, spikes, record):
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 4:
-        sys.exit("error: usage: lava_runner.py NETWORK.net SPIKES.npy RECORD.npz")
-    sys.exit(main(*sys.argv[1:]))
+    jobs = sys.argv[1:]
+    if not jobs or len(jobs) % 3:
+        sys.exit("error: usage: lava_runner.py NETWORK.net SPIKES.npy RECORD.npz ...")
+    sys.exit(max(main(*jobs[i : i + 3]) for i in range(0, len(jobs), 3)))

@@ -20,9 +20,10 @@ from ..export.netx_file import NetxFile, read_layers
 from ..export.netx_reader import Encoder, NetxNetwork, network_of
 from ..export.simulate import STEP, Integers, Spikes, simulate
 from ..files import replacing
+from .warm_up import with_warm_up
 
-# graph, input spikes [windows * T, N, *shape], windows -> spikes by population, membranes of the last after reset
-Runner = Callable[[SpikingGraph, Spikes, int], tuple[Mapping[str, Spikes], Integers]]
+# graph, spikes [windows * T, N, *shape] by input, windows -> spikes by population, membranes of the last after reset
+Runner = Callable[[SpikingGraph, Mapping[str, Spikes], int], tuple[Mapping[str, Spikes], Integers]]
 
 CHUNK_BYTES = 2**28  # of traces held at once: as many samples are run together as fit
 MAX_BYTES = 2**34  # of one sample, or of one stream
@@ -42,9 +43,9 @@ class NetxRun:
     seconds: float
 
 
-def simulated(graph: SpikingGraph, spikes: Spikes, windows: int) -> tuple[Mapping[str, Spikes], Integers]:
+def simulated(graph: SpikingGraph, spikes: Mapping[str, Spikes], windows: int) -> tuple[Mapping[str, Spikes], Integers]:
     """The plain runner: `export/simulate.py`."""
-    trace = simulate(graph, {graph.inputs[0].name: spikes}, windows)
+    trace = simulate(graph, spikes, windows)
     return trace.spikes, trace.readout.astype(np.int64)
 
 
@@ -191,19 +192,27 @@ def _run(
 ) -> tuple[dict[str, Spikes], Integers]:
     """spikes [S, T, *shape] -> ([S, T, *shape] by population, membranes [S, T, *shape])."""
     samples, steps = spikes.shape[:2]
+    source = graph.inputs[0].name
+    graph, under_way = with_warm_up(graph)
     if reset_interval is None:
-        recorded, membrane = runner(graph, np.ascontiguousarray(np.swapaxes(spikes, 0, 1)), 1)
-        return {name: np.swapaxes(fired, 0, 1) for name, fired in recorded.items()}, np.swapaxes(membrane, 0, 1)
-    windows = -(-samples * steps // reset_interval)
-    # silence at the end of the last window, cut off again
-    stream = np.zeros((windows * reset_interval, 1, *spikes.shape[2:]), np.uint8)
-    stream[: samples * steps, 0] = spikes.reshape(-1, *spikes.shape[2:])
-    recorded, membrane = runner(graph, stream, windows)
+        windows = 1
+        stream = np.ascontiguousarray(np.swapaxes(spikes, 0, 1))
+    else:
+        windows = -(-samples * steps // reset_interval)
+        stream = np.zeros((windows * reset_interval, 1, *spikes.shape[2:]), np.uint8)  # ends in silence, cut off again
+        stream[: samples * steps, 0] = spikes.reshape(-1, *spikes.shape[2:])
+    inputs = {source: stream}
+    for name, fired in under_way.items():
+        inputs[name] = np.zeros((*stream.shape[:2], *fired.shape), np.uint8)
+        inputs[name][0] = fired
+    recorded, membrane = runner(graph, inputs, windows)
 
-    def cut(values: NDArray[Any]) -> NDArray[Any]:
+    def by_sample(values: NDArray[Any]) -> NDArray[Any]:
+        if reset_interval is None:
+            return np.swapaxes(values, 0, 1)
         return values[: samples * steps, 0].reshape(samples, steps, *values.shape[2:])
 
-    return {name: cut(fired) for name, fired in recorded.items()}, cut(membrane)
+    return {p.name: by_sample(recorded[p.name]) for p in graph.populations}, by_sample(membrane)
 
 
 def _binary(spikes: NDArray[np.generic], shape: Shape) -> Spikes:
