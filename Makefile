@@ -5,12 +5,13 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint clean
+.PHONY: help demo test lint conformance clean
 
 help:
 	@echo "make demo   search -> export -> deploy on scikit-learn's digits, into runs/demo"
 	@echo "make test   ruff, mypy --strict and every test"
 	@echo "make lint   ruff and mypy --strict alone"
+	@echo "make conformance   300 random graphs against real Lava"
 	@echo "make clean  remove the environment and the caches"
 
 $(READY): pyproject.toml constraints.txt
@@ -31,6 +32,9 @@ lint: $(READY) .typecheck/spikeport
 
 test: lint
 	$(BIN)/python -m pytest
+
+conformance: $(READY)
+	$(BIN)/python benchmarks/conformance.py
 
 clean:
 	rm -rf $(VENV) .typecheck .pytest_cache .mypy_cache .ruff_cache build *.egg-info

@@ -1,5 +1,6 @@
 """The exported forms as functions: input -> Record. The torch network itself is in `torch_runner.py`."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from ..export.netx import layer_indices
 from ..export.onnx_twin import with_spikes
 from ..export.simulate import MANTISSA_SHIFT, simulate
 from .counts import Activity
-from .lava import Progress, run_lava
+from .lava import LavaResult, Progress, run_lava, run_lava_on
 from .record import Record, Spikes
 
 BATCH = 64  # samples that are in memory at the same time
@@ -119,26 +120,40 @@ class LavaRunner:
         self.path, self.graph, self.time_limit_s, self.tell = path, graph, time_limit_s, tell
 
     def __call__(self, spikes: Spikes) -> Record:
-        result = run_lava(
-            self.path,
-            np.ascontiguousarray(np.swapaxes(spikes, 0, 1)),
-            time_limit_s=self.time_limit_s,
-            progress=self.tell,
-        )
-        chain = chain_of(self.graph)
-        indices = layer_indices(chain)
-        wanted = {indices[p.name]: p.shape for p in chain.graph.populations}
-        found = {i: layer.shape[2:] for i, layer in result.spikes.items()}
-        if found != wanted:
-            raise InputError(f"'{self.path}' must have the layers {wanted}, but has {found}; export it again.")
-        layers = [np.swapaxes(result.spikes[i], 0, 1) for i in wanted]
-        fired = {self.graph.inputs[0].name: spikes}
-        for p in self.graph.populations:
-            if p.role != "readout":
-                place = chain.places[p.name]
-                fired[p.name] = unpacked(layers[place.layer], place)
-        steps = np.swapaxes(result.membrane, 0, 1)
-        return Record(spikes=fired, readout=steps[-1], readout_steps=steps, margins={})
+        result = run_lava(self.path, _by_sample(spikes), time_limit_s=self.time_limit_s, progress=self.tell)
+        return _lava_record(self.path, self.graph, spikes, result)
+
+
+LavaJob = tuple[Path, SpikingGraph, Spikes]  # the file, the graph it was written from, spikes [T, N, *shape]
+
+
+def lava_records(jobs: Sequence[LavaJob], time_limit_s: float, tell: Progress) -> list[Record]:
+    """What LavaRunner gives for each of several files, with one start of Lava for all."""
+    files = [(path, _by_sample(spikes)) for path, _, spikes in jobs]
+    results = run_lava_on(files, time_limit_s=time_limit_s, progress=tell)
+    return [_lava_record(*job, result) for job, result in zip(jobs, results, strict=True)]
+
+
+def _by_sample(spikes: Spikes) -> Spikes:
+    """[T, N, *shape] -> [N, T, *shape]."""
+    return np.ascontiguousarray(np.swapaxes(spikes, 0, 1))
+
+
+def _lava_record(path: Path, graph: SpikingGraph, spikes: Spikes, result: LavaResult) -> Record:
+    chain = chain_of(graph)
+    indices = layer_indices(chain)
+    wanted = {indices[p.name]: p.shape for p in chain.graph.populations}
+    found = {i: layer.shape[2:] for i, layer in result.spikes.items()}
+    if found != wanted:
+        raise InputError(f"'{path}' must have the layers {wanted}, but has {found}; export it again.")
+    layers = [np.swapaxes(result.spikes[i], 0, 1) for i in wanted]
+    fired = {graph.inputs[0].name: spikes}
+    for p in graph.populations:
+        if p.role != "readout":
+            place = chain.places[p.name]
+            fired[p.name] = unpacked(layers[place.layer], place)
+    steps = np.swapaxes(result.membrane, 0, 1)
+    return Record(spikes=fired, readout=steps[-1], readout_steps=steps, margins={})
 
 
 class _Session:

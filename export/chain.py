@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import UnsupportedError
-from .graph import Array, Conv, Dense, Kernel, Population, Projection, Shape, SpikingGraph, check, neurons
+from .graph import Conv, Dense, Kernel, Population, Projection, Shape, SpikingGraph, check, neurons
 from .passes.relays import levels
 from .taps import Taps, convolution_of, taps_of
 
@@ -51,7 +51,7 @@ def chain_of(graph: SpikingGraph) -> Chain:
     if len(graph.inputs) != 1:
         raise UnsupportedError(f"A chain has one input, but the graph has {len(graph.inputs)}.")
     level = levels(graph)
-    if any(level[p.target] != level[p.source] + 1 for p in graph.projections):
+    if any(level[p.target] != level[p.source] + (p.source != p.target) for p in graph.projections):
         raise ValueError("chain_of takes a graph whose projections span one level each")
     places: dict[str, Place] = {}
     layers: list[Population] = []
@@ -63,10 +63,23 @@ def chain_of(graph: SpikingGraph) -> Chain:
         members = [p for p in graph.populations if level[p.name] == number]
         shape = _place(members, number - 1, places)
         layer = _layer(members, shape, number - 1, places)
-        kernel = _kernel(graph, members, source_shape, shape, places)
+        incoming = [projection for member in members for projection in graph.incoming(member.name)]
+        forward = [p for p in incoming if p.source != p.target]
         source = before.name if before else graph.inputs[0].name
         layers.append(layer)
-        projections.append(Projection(source=source, target=layer.name, kernel=kernel))
+        projections.append(
+            Projection(
+                source=source,
+                target=layer.name,
+                kernel=_kernel(members, forward, source_shape, shape, places),
+                delay=_delay(forward, source_shape, shape, places),
+            )
+        )
+        recurrent = [p for p in incoming if p.source == p.target]
+        if recurrent:
+            projections.append(
+                Projection(source=layer.name, target=layer.name, kernel=_recurrent(recurrent, shape, places))
+            )
         before, source_shape = layer, shape
     chained = replace(graph, populations=tuple(layers), projections=tuple(projections))
     return Chain(graph=check(chained), places=places)
@@ -138,9 +151,8 @@ def _layer(members: list[Population], shape: Shape, number: int, places: dict[st
 
 
 def _kernel(
-    graph: SpikingGraph, members: list[Population], source: Shape, target: Shape, places: dict[str, Place]
+    members: list[Population], incoming: list[Projection], source: Shape, target: Shape, places: dict[str, Place]
 ) -> Kernel:
-    incoming = [projection for member in members for projection in graph.incoming(member.name)]
     if len(target) == 1:
         return _dense(incoming, source, target, places)
     stride: tuple[int, int] | None = None
@@ -186,12 +198,38 @@ def _place_taps(taps: Taps, kernel: Conv, source: Place, target: Place, channels
 def _dense(incoming: list[Projection], source: Shape, target: Shape, places: dict[str, Place]) -> Dense:
     """All matrices of a level as one, its columns in the C-order of the layer before."""
     weight = np.zeros((target[0], neurons(source)))
-    order = np.arange(neurons(source)).reshape(source)
     for projection in incoming:
         if isinstance(projection.kernel, Conv):
             raise UnsupportedError(f"Population '{projection.target}': a convolution into a flat population.")
-        columns = unpacked(order, places[projection.source]).ravel()
-        start = places[projection.target].start
-        block: Array = projection.kernel.weight
-        weight[start : start + len(block), columns] += block
+        weight[_block(projection, source, places)] += projection.kernel.weight
     return Dense(weight=weight)
+
+
+def _delay(
+    incoming: list[Projection], source: Shape, target: Shape, places: dict[str, Place]
+) -> NDArray[np.int64] | None:
+    """The delays of a level as one matrix, or None without any."""
+    delayed = [p for p in incoming if p.delay is not None]
+    if not delayed:
+        return None
+    delay = np.zeros((neurons(target), neurons(source)), np.int64)
+    for projection in delayed:
+        delay[_block(projection, source, places)] = projection.delay
+    return delay
+
+
+def _recurrent(incoming: list[Projection], shape: Shape, places: dict[str, Place]) -> Dense:
+    """The matrices of recurrent populations as blocks on the diagonal."""
+    for projection in incoming:
+        if isinstance(projection.kernel, Conv) or projection.delay is not None:
+            raise UnsupportedError(
+                f"Population '{projection.target}': recurrent synapses in NetX are full matrices without delays."
+            )
+    return _dense(incoming, shape, shape, places)
+
+
+def _block(projection: Projection, source: Shape, places: dict[str, Place]) -> tuple[NDArray[np.int64], ...]:
+    """(rows, columns) of a projection in its level's matrix, whose columns count the layer before in C-order."""
+    columns = unpacked(np.arange(neurons(source)).reshape(source), places[projection.source]).ravel()
+    start, size = places[projection.target].start, neurons(places[projection.target].shape)
+    return np.ix_(np.arange(start, start + size), columns)

@@ -1,8 +1,9 @@
 """NetX HDF5: a chain of quantized populations -> the file that unmodified lava-dl 0.6.0 loads.
 
-    layer/<i>/type     b"conv" | b"flatten" | b"dense"
+    layer/<i>/type     b"conv" | b"flatten" | b"dense" | b"dense_rec"
     layer/<i>/shape    [C, H, W] or [N];  weight [O, I, kh, kw] or [O, I], integers;  bias [C] or [N], integers
     layer/<i>/         stride, padding, dilation (row, column), groups (one number): conv only
+    layer/<i>/         delay [O, I] steps, if there are any: dense only;  weight_rec [O, O]: dense_rec only
     layer/<i>/neuron   type b"CUBA", iDecay, vDecay, vThMant, refDelay, wgtExp
 
 A flatten stands between a conv and a dense layer; the dense layer's columns then count [C, H, W] in C-order. iDecay
@@ -23,7 +24,7 @@ import numpy as np
 from ..errors import InputError, UnsupportedError
 from ..files import replacing
 from .chain import Chain
-from .graph import Conv, Dense, Kernel, Population, Projection, SpikeInput, SpikingGraph, check
+from .graph import Conv, Dense, Population, Projection, SpikeInput, SpikingGraph, check
 from .simulate import DECAY_UNITY
 
 FORMAT = 1  # of the group /spikeport
@@ -61,11 +62,12 @@ def write_netx(path: Path, chain: Chain, graph: SpikingGraph) -> None:
     check_netx(chain)
     indices = layer_indices(chain)
     with replacing(path) as temporary, h5py.File(temporary, "w") as file:
-        for projection, population in zip(chain.graph.projections, chain.graph.populations, strict=True):
+        for population in chain.graph.populations:
             index = indices[population.name]
             if index - 1 not in (-1, *indices.values()):
                 file.create_group(f"layer/{index - 1}")["type"] = b"flatten"
-            _write_layer(file.create_group(f"layer/{index}"), population, projection.kernel)
+            layer = file.create_group(f"layer/{index}")
+            _write_layer(layer, population, *chain.graph.incoming(population.name))
         _write_graph(file.create_group("spikeport"), graph)
 
 
@@ -88,11 +90,18 @@ def read_graph(path: Path) -> SpikingGraph:
         raise InputError(f"{path} is damaged in its group /spikeport ({error}); export it again.") from error
 
 
-def _write_layer(layer: h5py.Group, population: Population, kernel: Kernel) -> None:
-    layer["type"] = b"conv" if isinstance(kernel, Conv) else b"dense"
+def _write_layer(
+    layer: h5py.Group, population: Population, forward: Projection, recurrent: Projection | None = None
+) -> None:
+    kernel = forward.kernel
+    layer["type"] = b"conv" if isinstance(kernel, Conv) else b"dense_rec" if recurrent else b"dense"
     layer["shape"] = np.array(population.shape, np.int64)
     layer.create_dataset("weight", data=kernel.weight.astype(np.int16), compression="gzip")
     layer["bias"] = population.bias.astype(np.int32)
+    if recurrent:
+        layer.create_dataset("weight_rec", data=recurrent.kernel.weight.astype(np.int16), compression="gzip")
+    if forward.delay is not None:
+        layer["delay"] = forward.delay
     if isinstance(kernel, Conv):
         layer["stride"] = np.array(kernel.stride, np.int64)
         layer["padding"] = np.array(kernel.padding, np.int64)
@@ -136,6 +145,8 @@ def _write_graph(group: h5py.Group, graph: SpikingGraph) -> None:
             }
         joins.append(join)
         group.create_dataset(f"weight/{i}", data=kernel.weight.astype(np.int16), compression="gzip")
+        if projection.delay is not None:
+            group[f"delay/{i}"] = projection.delay
     for i, population in enumerate(graph.populations):
         group[f"bias/{i}"] = population.bias.astype(np.int32)
     head = {
@@ -161,7 +172,8 @@ def _read_graph(group: h5py.Group) -> SpikingGraph:
         weight = group[f"weight/{i}"][()].astype(np.float64)
         geometry = {key: tuple(join[key]) for key in ("stride", "padding", "dilation") if key in join}
         kernel = Conv(weight=weight, groups=join["groups"], **geometry) if geometry else Dense(weight=weight)
-        projections.append(Projection(source=join["source"], target=join["target"], kernel=kernel))
+        delay = group[f"delay/{i}"][()].astype(np.int64) if f"delay/{i}" in group else None
+        projections.append(Projection(source=join["source"], target=join["target"], kernel=kernel, delay=delay))
     return SpikingGraph(
         inputs=tuple(SpikeInput(name=node["name"], shape=tuple(node["shape"])) for node in head["inputs"]),
         populations=tuple(populations),

@@ -29,9 +29,19 @@ EXACT = 2**24  # integers below it are exact in float32
 
 
 def twin_of(graph: SpikingGraph, metadata: dict[str, str]) -> onnx.ModelProto:
-    """The checked model. Raises UnsupportedError if a population's sum could leave float32's exact integers."""
+    """The checked model.
+
+    Raises UnsupportedError if a population's sum could leave float32's exact integers, or for recurrent and delayed
+    projections, which a layer-by-layer model cannot hold.
+    """
     if graph.arithmetic != "loihi":
         raise ValueError("twin_of takes a quantized graph")
+    for projection in graph.projections:
+        if projection.source == projection.target or projection.delay is not None:
+            raise UnsupportedError(
+                f"Projection '{projection.source}' -> '{projection.target}' is recurrent or delayed, which the ONNX "
+                "twin cannot hold; write it as NetX and run that with `spikeport run`."
+            )
     builder = _Builder(graph)
     for population in graph.populations:
         builder.population(population)

@@ -34,7 +34,8 @@ def levels(graph: SpikingGraph) -> Levels:
     """Name -> level, as soon as possible; the only choice once every projection spans one level."""
     found = {node.name: 0 for node in graph.inputs}
     for population in graph.populations:
-        found[population.name] = 1 + max((found[p.source] for p in graph.incoming(population.name)), default=0)
+        before = [p.source for p in graph.incoming(population.name) if p.source != population.name]
+        found[population.name] = 1 + max((found[source] for source in before), default=0)
     return found
 
 
@@ -44,8 +45,9 @@ def cheapest_levels(graph: SpikingGraph) -> Levels:
     names = list(soonest)
     index = {name: i for i, name in enumerate(names)}
     n = len(names)  # variables: the level of every node, then `last` of every node
-    rows = [(index[p.source], index[p.target], -1.0) for p in graph.projections]  # level[s] - level[t] <= -1
-    rows += [(index[p.target], n + index[p.source], 1.0) for p in graph.projections]  # level[t] - last[s] <= 1
+    joined = [(index[p.source], index[p.target]) for p in graph.projections if p.source != p.target]
+    rows = [(source, target, -1.0) for source, target in joined]  # level[s] - level[t] <= -1
+    rows += [(target, n + source, 1.0) for source, target in joined]  # level[t] - last[s] <= 1
     plus, minus, limits = zip(*rows, strict=True)
     number = np.arange(len(rows))
     matrix = coo_array(

@@ -1,0 +1,106 @@
+"""Random graphs: the chain, the twin and real Lava all equal the definition; a broken weight is found."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from spikeport.deploy.conformance import Case, Choose, against_lava, dense_graph, image_graph, random_case
+from spikeport.export.chain import chain_of, unpacked
+from spikeport.export.onnx_twin import twin_of
+from spikeport.export.simulate import simulate
+
+LAVA_GRAPHS = 26
+
+relaxed = settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+
+
+@st.composite
+def choices(draw: st.DrawFn) -> Choose:
+    return lambda low, high: draw(st.integers(low, high))
+
+
+def chain_equals(case: Case) -> None:
+    """The packed chain's layers hold every population's spikes, and its readout is the graph's."""
+    entry = case.graph.inputs[0].name
+    trace = simulate(case.graph, {entry: case.spikes})
+    chain = chain_of(case.graph)
+    chained = simulate(chain.graph, {entry: case.spikes})
+    for population in case.graph.populations[:-1]:
+        place = chain.places[population.name]
+        layer = chained.spikes[chain.graph.populations[place.layer].name]
+        np.testing.assert_array_equal(unpacked(layer, place), trace.spikes[population.name], population.name)
+    np.testing.assert_array_equal(chained.readout, trace.readout)
+
+
+@relaxed
+@given(choices())
+def test_a_chain_computes_what_its_graph_does(choose: Choose) -> None:
+    chain_equals(image_graph(choose))
+
+
+@relaxed
+@given(choices())
+def test_recurrent_and_delayed_layers_chain(choose: Choose) -> None:
+    chain_equals(dense_graph(choose))
+
+
+@settings(relaxed, max_examples=30)
+@given(choices())
+def test_the_twin_computes_what_its_graph_does(choose: Choose) -> None:
+    import onnxruntime
+
+    case = image_graph(choose)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.enable_mem_reuse = False
+    session = onnxruntime.InferenceSession(twin_of(case.graph, {}).SerializeToString(), options)
+    names = [output.name for output in session.get_outputs()]
+    outputs = dict(zip(names, session.run(None, {"input": case.spikes}), strict=True))
+    trace = simulate(case.graph, {"input": case.spikes})
+    np.testing.assert_array_equal(outputs["readout"], trace.readout[-1])
+    for population in case.graph.populations[:-1]:
+        spikes = trace.spikes[population.name]
+        counted = spikes.sum(axis=(0, *range(2, spikes.ndim)))
+        np.testing.assert_array_equal(outputs[f"spikes/{population.name}"], counted, population.name)
+
+
+def test_the_graphs_are_of_every_kind() -> None:
+    """Else the comparisons above would prove little."""
+    cases = [random_case(seed) for seed in range(60)]
+    roles = {p.role for case in cases for p in case.graph.populations}
+    assert roles == {"neuron", "relay", "or", "readout"}
+    projections = [p for case in cases for p in case.graph.projections]
+    assert any(p.source == p.target for p in projections)
+    assert any(p.delay is not None and p.delay.any() for p in projections)
+    factors = {place.factor for case in cases for place in chain_of(case.graph).places.values()}
+    assert {(1, 1), (2, 2)} <= factors
+    traces = [simulate(case.graph, {"input": case.spikes}) for case in cases]
+    rates = [np.mean([s.mean() for name, s in trace.spikes.items() if name != "input"]) for trace in traces]
+    assert 0.05 < np.median(rates) < 0.8
+
+
+@pytest.mark.lava
+def test_random_graphs_equal_real_lava_and_a_broken_one_does_not(real_lava: None) -> None:
+    cases = [random_case(seed) for seed in range(LAVA_GRAPHS)]
+    checks = against_lava(cases, 600, lambda sentence: None)
+    assert [(seed, check.first_divergence) for seed, check in enumerate(checks) if check.verdict != "pass"] == []
+    assert sum(check.spikes_compared or 0 for check in checks) > 10_000
+
+
+def test_one_broken_weight_shows() -> None:
+    """The twin test of the comparison: the readout's largest weight, halved."""
+    case = random_case(0)
+    readout = case.graph.incoming("readout")[0]
+    weight = readout.kernel.weight.copy()
+    weight[np.unravel_index(np.abs(weight).argmax(), weight.shape)] /= 2
+    broken = replace(
+        case.graph,
+        projections=tuple(
+            replace(p, kernel=replace(p.kernel, weight=weight)) if p is readout else p for p in case.graph.projections
+        ),
+    )
+    spikes = {"input": np.ones_like(case.spikes)}
+    assert (simulate(broken, spikes).readout != simulate(case.graph, spikes).readout).any()
