@@ -1,4 +1,4 @@
-"""The command line: `spikeport search`, `export`, `deploy`, `demo`, `doctor`.
+"""The command line: `spikeport search`, `export`, `deploy`, `demo`, `inspect`, `run`, `doctor`.
 
 Results go to stdout, progress to stderr. Exit codes: 0 done; 1 a known error, told in one line with the next step;
 2 wrong usage; 3 everything ran and the verdict is fail.
@@ -14,6 +14,8 @@ import click
 from spikeport import __version__
 from spikeport.console import Console, common_options, settings_options
 from spikeport.deploy.doctor import examine
+from spikeport.deploy.netx_run import read_values, run_netx, write_run
+from spikeport.deploy.netx_table import inspect_netx
 from spikeport.deploy.pipeline import DeploySettings, deploy
 from spikeport.errors import SpikeportError
 from spikeport.export.targets import TARGETS, export
@@ -22,6 +24,8 @@ from spikeport.search.runs import Run, new_run_path, newest_run, open_run
 from spikeport.search.settings import SearchSettings
 
 FAILED = 3
+
+layers_option = click.option("--layers", type=int, help="Read the first so many layers only.")
 
 run_option = click.option(
     "--run", "folder", type=click.Path(path_type=Path), help="Run folder; without it, the newest one in runs/."
@@ -38,6 +42,8 @@ def cli() -> None:
     spikeport search --dataset digits  find a cell, train the network built from it
     spikeport export --target loihi    the newest run as NetX for Intel Loihi
     spikeport deploy                   prove it, count it, price it, report it
+    spikeport inspect network.net      what is in a NetX file, and what does not fit the chip
+    spikeport run network.net          run a NetX file without Lava, bit for bit
     """
 
 
@@ -106,6 +112,43 @@ def demo_command(console: Console, out: Path, no_lava: bool) -> None:
     run = run_search(DEMO, out, resume=started, progress=console.step, command=console.command)
     export(run, "all", console.tell)
     _deploy(console, run, DeploySettings(lava=not no_lava))
+
+
+@cli.command("inspect")
+@click.argument("file", type=click.Path(path_type=Path))
+@layers_option
+@common_options
+def inspect_command(console: Console, file: Path, layers: int | None) -> None:
+    """Show a NetX file layer by layer, and what does not fit Loihi or what lava-dl changes without a word.
+
+    Ends with exit code 3 if the network cannot be run as Lava would run it.
+    """
+    found = inspect_netx(file, layers=layers)
+    console.result(console.inspected(found))
+    if found.verdict == "fail":
+        sys.exit(FAILED)
+
+
+@cli.command("run")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--input", "given", type=click.Path(path_type=Path), required=True, help="Spikes or images, `.npy`.")
+@click.option("--out", type=click.Path(path_type=Path), help="Where spikes and membranes go, `.npz`.")
+@click.option("--time-steps", type=int, help="Steps that an image is shown [default: what the file says].")
+@click.option("--reset-interval", type=int, help="Stream the samples back to back, reset state every so many steps.")
+@click.option("--skip-input", is_flag=True, help="The input is the spikes of the input layer's neurons, not images.")
+@layers_option
+@common_options
+def run_command(console: Console, file: Path, given: Path, out: Path | None, **options: Any) -> None:
+    """Run any NetX file without Lava, in Lava's integers: every spike of every layer, the membranes of the last.
+
+    \b
+    spikeport run network.net --input spikes.npy --out result.npz     0 or 1, [S, T, C, H, W] or [S, T, N]
+    spikeport run network.net --input images.npy --time-steps 16      [S, C, H, W] or [S, N]
+    """
+    found = run_netx(file, read_values(given), **options)
+    if out:
+        write_run(out, found)
+    console.result(console.ran(file, found, out))
 
 
 @cli.command("doctor")

@@ -10,12 +10,16 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import click
+from rich import box
 from rich.console import Console as RichConsole
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
 from .deploy.doctor import Finding
+from .deploy.netx_run import NetxRun
+from .deploy.netx_table import Inspection
 from .deploy.pipeline import Deployment
+from .export.netx_file import Remark
 from .files import read_json, read_text
 from .search.genotype import from_json
 from .search.progress import ProgressEvent
@@ -143,6 +147,54 @@ class Console:
         }
         return data, [*parts, f"report: {found.run.report}"]
 
+    def inspected(self, found: Inspection) -> tuple[Mapping[str, Any], Iterable[Table | str]]:
+        headers = ("layer", "type", "shape", "neurons", "synapses", "weights", "bits", "threshold", "forgets")
+        table = Table(box=box.SIMPLE, padding=(0, 1, 0, 0), show_edge=False)
+        for header in headers:
+            table.add_column(header, overflow="fold")
+        for row in found.rows:
+            forgets = (row.current_forgets, row.membrane_forgets)
+            table.add_row(
+                str(row.layer),
+                row.type + (f", delays <= {row.longest_delay}" if row.longest_delay else ""),
+                "x".join(map(str, row.shape)),
+                _count(row.neurons or None),
+                _count(row.synapses or None),
+                "-" if row.weights is None else f"{row.weights[0]:g}..{row.weights[1]:g}",
+                _count(row.bits),
+                _count(row.threshold),
+                ", ".join("-" if part is None else f"{part:.3g}" for part in forgets),
+            )
+        note = "forgets: what a step forgets of current and membrane"
+        populations = [
+            f"layer/{row.layer}: " + ", ".join(f"{number} {role}" for role, number in row.populations.items())
+            for row in found.rows
+            if row.populations
+        ]
+        head = f"{found.file.path}: {found.verdict}"
+        return found.as_json(), [head, table, note, *populations, *_remarks(found.remarks)]
+
+    def ran(self, file: Path, found: NetxRun, out: Path | None) -> tuple[Mapping[str, Any], Iterable[Table | str]]:
+        samples, time_steps = found.membrane.shape[:2]
+        table = _table("", "layer", "neurons", "spikes", "per neuron and step")
+        layers = []
+        for index, spikes in found.spikes.items():
+            total, rate = int(spikes.sum()), float(spikes.mean())
+            layers.append({"layer": index, "shape": spikes.shape[2:], "spikes": total, "rate": rate})
+            table.add_row(str(index), _count(spikes[0, 0].size), _count(total), f"{rate:.4f}")
+        data = {
+            "file": str(file),
+            "samples": samples,
+            "time_steps": time_steps,
+            "layers": layers,
+            "seconds": found.seconds,
+            "out": str(out) if out else None,
+            "remarks": [asdict(remark) for remark in found.network.remarks],
+        }
+        kept = f"spikes and membranes: {out}" if out else "--out RESULT.npz keeps spikes and membranes"
+        head = f"{file}: {samples} samples of {time_steps} steps, {found.seconds:.2f} s"
+        return data, [head, table, *_remarks(found.network.remarks), kept]
+
     def examined(self, findings: Iterable[Finding]) -> tuple[Mapping[str, Any], Iterable[Table | str]]:
         table = _table("spikeport doctor", "", "part", "found", "what mends it")
         for finding in findings:
@@ -187,10 +239,14 @@ def settings_options(
 
 
 def _table(title: str, *headers: str) -> Table:
-    table = Table(title=title, title_justify="left", show_header=any(headers))
+    table = Table(title=title or None, title_justify="left", show_header=any(headers))
     for header in headers:
         table.add_column(header, overflow="fold")
     return table
+
+
+def _remarks(remarks: Iterable[Remark]) -> list[str]:
+    return [f"{remark.level}: layer/{remark.layer}: {remark.text}" for remark in remarks]
 
 
 def _divergences(checks: list[dict[str, Any]]) -> list[str]:

@@ -2,8 +2,8 @@
 
 Layer n (n = 0, 1, ...) answers the first step of the stream n + 1 steps after Lava starts; before that its inputs are
 silent, but its biases work. At the first step of the stream currents and membranes are set to zero, yet spikes are
-under way in recurrent and delayed synapses and arrive later. Here they become inputs of the graph: for each such projection
-and each k = 1, 2, ... an input that fires once, at the first step, for the spikes of step -k,
+under way in recurrent and delayed synapses and arrive later. Here they become inputs of the graph: for each such
+projection and each k = 1, 2, ... an input that fires once, at the first step, for the spikes of step -k,
 
     arrival at -k + delay (+ 1 if recurrent)  ->  delay' = delay (+ 1) - k, without the synapses where it is negative
 """

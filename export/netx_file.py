@@ -104,6 +104,7 @@ class NetxFile:
     input_shape: Shape
     input_declared: bool  # False: the smallest input that gives the first layer its shape
     window: int | None = None
+    carries_graph: bool = False  # the group /spikeport
 
     @property
     def encoder(self) -> Layer | None:
@@ -155,7 +156,8 @@ def _read(path: Path, file: h5py.File, limit: int | None, given: Shape | None) -
         layers=tuple(reader.layers),
         input_shape=reader.input_shape,
         input_declared=reader.input_declared,
-        window=_whole(window, "simulation/tSample") if isinstance(window, h5py.Dataset) else None,
+        window=_whole(window) if isinstance(window, h5py.Dataset) else None,
+        carries_graph="spikeport" in file,
     )
 
 
@@ -462,7 +464,7 @@ def _smallest_source(kernel: Conv, shape: Shape) -> Shape:
     return (kernel.weight.shape[1] * kernel.groups, *size)
 
 
-def _whole(data: h5py.Dataset, name: str) -> int | None:
+def _whole(data: h5py.Dataset) -> int | None:
     """A number of steps, or None where it is none."""
     if data.size != 1 or data.dtype.kind not in "iuf":
         return None

@@ -66,7 +66,7 @@ def cases() -> dict[str, tuple[Layers, Any]]:
         spikes(3, 7, 9),
     )
 
-    # every form of delays; some pass the end of a sample, one the limit of 62; the bias of layer 1 fires before the start
+    # every form of delays; some pass the end of a sample, one the limit of 62; layer 1 fires before the start
     delays = random.integers(0, 4, (6, 5)).astype(np.float32)
     delays[2, 1], delays[4, 4] = 66, 23
     found["delays"] = (
