@@ -20,7 +20,7 @@ from ..export.graph import Conv, Dense, Population, Projection, Shape, SpikingGr
 from ..export.simulate import DECAY_UNITY, MANTISSA_SHIFT, STATE_LIMIT, Spikes, apply
 from . import kernels
 from .counts import Activity
-from .kernels import LANES, WORD, Program, Span, Work
+from .kernels import LANES, RUN, WORD, Program, Span, Work
 
 CHUNK_BYTES = 256 * 2**20
 CACHE_LINE = 64  # bytes
@@ -80,6 +80,7 @@ class KernelRunner:
         if graph.arithmetic != "loihi":
             raise ValueError("KernelRunner takes a quantized graph")
         self.graph, self.chunk_bytes = graph, chunk_bytes
+        self.scratch: dict[str, NDArray[Any]] = {}
         self.layout = _layout(graph)
         lags = [lag for p in graph.projections for lag, _ in _by_lag(p)]
         self.history = max(lags, default=0)
@@ -141,7 +142,7 @@ class KernelRunner:
             kernels.run_bands(self.program, work, span, first, last, self.recurrent)
 
     def work(self, bits: NDArray[np.uint64], *, carry: bool = False) -> Work:
-        """The arrays for a chunk with these bits [N, history + steps, words]."""
+        """The arrays for a chunk with these bits [N, history + steps, words]. The next call uses them again."""
         samples, steps, words = bits.shape
         threads = numba.get_num_threads()
         slots = max(samples, threads) if carry else threads
@@ -149,12 +150,19 @@ class KernelRunner:
         size = words * WORD
         return Work(
             bits=bits,
-            sums=_aligned((threads, size), self.program.weights.dtype),
-            current=np.zeros((slots, size if general else 0), np.int64),
-            membrane=_aligned((slots, size), np.dtype(np.int32)),
+            sums=self._array("sums", (threads, size), self.program.weights.dtype),
+            current=self._array("current", (slots, size if general else 0), np.dtype(np.int64)),
+            membrane=self._array("membrane", (slots, size), np.dtype(np.int32)),
             active=np.zeros((samples, threads, len(self.graph.populations)), np.int64),
             readout=np.zeros((samples, steps - self.history, self.layout[self.graph.readout.name].size), np.int32),
         )
+
+    def _array(self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+        """What the last call left behind, if it fits: fresh memory costs more than a short run."""
+        found = self.scratch.get(name)
+        if found is None or found.shape != shape:
+            found = self.scratch[name] = _aligned(shape, dtype)
+        return found
 
     def _chunks(self, samples: int, steps: int, kept: NDArray[np.uint64] | None) -> Iterator[tuple[slice, slice, Work]]:
         """(samples, steps, arrays) of every chunk. Kept spikes are in memory anyway, so only samples are cut."""
@@ -173,9 +181,8 @@ class KernelRunner:
                 if kept is not None:
                     bits = kept[chosen]
                 else:
-                    bits = np.zeros(
-                        (chosen.stop - chosen.start, self.history + times.stop - times.start, words), np.uint64
-                    )
+                    shape = (chosen.stop - chosen.start, self.history + times.stop - times.start, words)
+                    bits = self._array(f"bits {start % (2 * long)}", shape, np.dtype(np.uint64))
                 fresh = self.work(bits, carry=long < steps)
                 if work is not None:
                     bits[:, : self.history] = work.bits[:, work.bits.shape[1] - self.history :]
@@ -223,7 +230,7 @@ def _layout(graph: SpikingGraph) -> dict[str, Node]:
                 words, inside = _ceil(channels * columns, WORD), c * columns + x
             else:
                 deep = _deep(channels)
-                words, inside = _ceil(columns * deep, WORD), x * deep + c
+                words, inside = _ceil(columns * deep + deep % RUN, WORD), x * deep + c
             places = (y * words * WORD + inside).reshape(-1)
         found[name] = Node(shape=shape, rows=rows, words=words, at=at, places=places.astype(np.int64))
         at += rows * words
@@ -329,7 +336,7 @@ class _Compiler:
         answer[target.places] = apply(kernel, np.ones((1, *source.shape))).reshape(-1)
         row = {"source": self.index[projection.source], "lag": lag, "answer": self.answers.add(answer)}
         if isinstance(kernel, Dense):
-            length = _ceil(int(target.places.max()) + 1, LANES) * LANES
+            length = _ceil(int(target.places.max()) + 1, RUN) * RUN
             matrix = np.zeros((source.size, length), np.int64)
             matrix[np.ix_(source.places, target.places)] = kernel.weight.T
             weights_at = self.weights.add(matrix.reshape(-1))
@@ -353,7 +360,8 @@ class _Compiler:
         joined = kernel.groups == 1 and spacing <= {1}  # neighbours in a row: one run of weights reaches them all
         deep = _deep(out)
         wide = deep if joined else group_out  # weights to one target column
-        step = max(len(taps) for taps in across) * wide  # from one kernel row to the next
+        longest = max(len(taps) for taps in across)
+        step = _ceil(longest * wide, RUN) * RUN  # from one kernel row to the next
         variants: dict[tuple[int, ...], int] = {}
         reach = np.zeros((source.words * WORD, 4), np.int64)
         place = source.places.reshape(source.shape)[:, 0, :]  # of [channel, column] in the first row
@@ -362,11 +370,13 @@ class _Compiler:
             if not kept:
                 continue
             if kept not in variants:
-                block = np.zeros((channels, height, step // wide, wide), np.int64)
-                block[:, :, : len(kept), :group_out] = weight[:, :, kept, :]
+                block = np.zeros((channels, height, step), np.int64)
+                part = block[:, :, : longest * wide].reshape(channels, height, longest, wide)
+                part[:, :, : len(kept), :group_out] = weight[:, :, kept, :]
+                block[:, :, : longest * wide] = part.reshape(channels, height, -1)
                 variants[kept] = self.weights.add(block.reshape(-1))
             room = target.words * WORD - taps[0][0] * deep  # where it fits, all runs are equally long: zeros follow
-            run = step if step <= room else len(kept) * wide
+            run = step if step <= room else _ceil(len(kept) * wide, RUN) * RUN
             length, segments = (run, 1) if joined else (wide, len(kept))
             c = np.arange(channels)
             reach[place[:, x], 0] = taps[0][0] * deep + c // per_group * group_out
@@ -435,3 +445,9 @@ def _bound(graph: SpikingGraph, p: Population) -> int:
     """No sum of weights of arriving spikes is larger."""
     rows = [np.abs(q.kernel.weight).reshape(len(q.kernel.weight), -1).sum(1) for q in graph.incoming(p.name)]
     return sum(int(row.max()) for row in rows)
+
+
+def compiled(graph: SpikingGraph, spikes: Mapping[str, Spikes], windows: int) -> tuple[dict[str, Spikes], Integers]:
+    """The runner of `netx_run`: (spikes of every population, the last one's membranes)."""
+    result = KernelRunner(graph).run(spikes, windows, totals=False)
+    return {p.name: result.spikes(p.name) for p in graph.populations}, result.readout

@@ -21,7 +21,8 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-LANES = 16  # weights that are added at once; rows of weights are filled up to a multiple
+LANES = 16  # neurons whose membranes are computed at once
+RUN = 32  # weights that are added at once; runs of weights are filled up to a multiple
 WORD = 64  # neurons in a word of bits
 EVERY = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
 STATE_LIMIT = 2**23
@@ -75,11 +76,11 @@ class Span(NamedTuple):
 
 @intrinsic
 def _add_lanes(_: Any, sums: Any, i: Any, weights: Any, j: Any, sign: Any) -> tuple[Any, Callable[..., Any]]:
-    """sums[i : i + LANES] += weights[j : j + LANES], or -= where sign is -1 and not 0; exact: -w = (w ^ -1) + 1."""
+    """sums[i : i + RUN] += weights[j : j + RUN], or -= where sign is -1 and not 0; exact: -w = (w ^ -1) + 1."""
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         sums_at, weights_at = (
-            _lanes_at(context, builder, signature.args[n], arguments[n], arguments[n + 1]) for n in (0, 2)
+            _lanes_at(context, builder, signature.args[n], arguments[n], arguments[n + 1], RUN) for n in (0, 2)
         )
         align = signature.args[0].dtype.bitwidth // 8
         value = builder.load(weights_at, align=align)
@@ -129,10 +130,10 @@ def _step_lanes(
     return types.uint64(sums, types.intp, v, types.intp, bias, types.intp, *scalars), codegen
 
 
-def _lanes_at(context: Any, builder: Any, array_type: Any, array: Any, index: Any) -> Any:
-    """A pointer to LANES numbers of an array."""
+def _lanes_at(context: Any, builder: Any, array_type: Any, array: Any, index: Any, number: int = LANES) -> Any:
+    """A pointer to some numbers of an array."""
     data = context.make_array(array_type)(context, builder, array).data
-    lanes = ir.VectorType(ir.IntType(array_type.dtype.bitwidth), LANES)
+    lanes = ir.VectorType(ir.IntType(array_type.dtype.bitwidth), number)
     return builder.bitcast(builder.gep(data, [index]), lanes.as_pointer())
 
 
@@ -140,7 +141,9 @@ def _splat(builder: Any, value: Any, lanes: Any) -> Any:
     """A number in every lane."""
     nothing = ir.Constant(lanes, ir.Undefined)
     one = builder.insert_element(nothing, builder.trunc(value, lanes.element), ir.IntType(32)(0))
-    return builder.shuffle_vector(one, nothing, ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES))
+    return builder.shuffle_vector(
+        one, nothing, ir.Constant(ir.VectorType(ir.IntType(32), lanes.count), [0] * lanes.count)
+    )
 
 
 @intrinsic
@@ -221,7 +224,7 @@ def _find(bits: Any, masks: Any, flip: Any, at: int, words: int, reach: Any, fou
 def _add_runs(sums: Any, first: int, weights: Any, first_weight: int, found: Any, number: int, sign: int) -> None:
     for n in range(number):
         i, j = first + found[n, 0], first_weight + found[n, 1]
-        for o in range(0, found[n, 2], LANES):
+        for o in range(0, found[n, 2], RUN):
             _add_lanes(sums, i + o, weights, j + o, sign)
 
 
@@ -253,7 +256,7 @@ def _multiply(
         while word:
             j = projection[WEIGHTS_AT] + (w * WORD + _lowest(word)) * length
             word &= word - np.uint64(1)
-            for o in range(begin, end, LANES):
+            for o in range(begin, end, RUN):
                 _add_lanes(sums, o, weights, j + o, sign)
 
 
