@@ -18,11 +18,11 @@ from ..export.graph import Array, Conv, Dense, Population, Projection, Role, Spi
 from ..export.netx import write_netx
 from ..export.passes import lower
 from ..export.passes.quantize import THRESHOLD_MAX, quantize
-from ..export.passes.relays import levels
 from ..export.simulate import DECAY_UNITY, simulate
 from .equivalence import Check, compare_integers
 from .record import Record, Spikes
 from .runners import lava_records
+from .warm_up import with_warm_up
 
 Choose = Callable[[int, int], int]  # (low, high) -> a whole number in low..high
 
@@ -149,18 +149,24 @@ def against_lava(cases: list[Case], time_limit_s: float, tell: Callable[[str], N
 def streamed(case: Case) -> Record:
     """The definition's record of the samples one after the other in one stream, as Lava runs them.
 
-    Spikes under way in delayed and recurrent synapses reach into the next sample, so the order matters there.
+    Spikes under way in delayed and recurrent synapses reach into the next sample, and those that biases caused before
+    the stream began reach into the first one.
     """
     steps, samples = case.spikes.shape[:2]
     entry = case.graph.inputs[0].name
     stream = np.swapaxes(case.spikes, 0, 1).reshape(samples * steps, 1, *case.spikes.shape[2:])
-    trace = simulate(case.graph, {entry: stream}, windows=samples, warm_up=levels(case.graph))
+    graph, under_way = with_warm_up(case.graph)
+    inputs = {entry: stream}
+    for name, fired in under_way.items():
+        inputs[name] = np.zeros((len(stream), 1, *fired.shape), np.uint8)
+        inputs[name][0] = fired
+    trace = simulate(graph, inputs, windows=samples)
 
     def apart(values: Array) -> Array:
         return np.swapaxes(values.reshape(samples, steps, *values.shape[2:]), 0, 1)
 
     return Record(
-        spikes={name: apart(fired) for name, fired in trace.spikes.items()},
+        spikes={name: apart(fired) for name, fired in trace.spikes.items() if name not in under_way},
         readout=apart(trace.readout)[-1],
         readout_steps=apart(trace.readout),
         margins={},

@@ -39,21 +39,16 @@ class Trace:
     readout: Array | Integers  # [T, N, *shape]: the readout's membrane after each step; the last one is the answer
 
 
-def simulate(
-    graph: SpikingGraph, inputs: Mapping[str, Spikes], windows: int = 1, warm_up: Mapping[str, int] | None = None
-) -> Trace:
+def simulate(graph: SpikingGraph, inputs: Mapping[str, Spikes], windows: int = 1) -> Trace:
     """Run the graph on spikes [windows * T, N, *shape] per input, with `windows` windows of T time steps back to back.
 
     Currents and membranes are zero at the first step of each window; spikes under way in a recurrent or delayed synapse
-    are not, as in Lava (proc/lif/models.py, `PyLifResetModelBitAcc`). warm_up: population -> steps that it runs before
-    the stream begins. In Lava's pipeline that is its level: a bias may make it spike while nothing has arrived yet, and
-    through a recurrent or delayed synapse such a spike reaches into the stream.
+    are not, as in Lava (proc/lif/models.py, `PyLifResetModelBitAcc`).
 
     Raises InputError when an input is missing, has another shape or is not 0 or 1.
     """
     _check_inputs(graph, inputs, windows)
-    lead = max((warm_up or {}).values(), default=0)
-    spikes = {name: _after_silence(np.asarray(value, np.uint8), lead) for name, value in inputs.items()}
+    spikes: dict[str, Spikes] = {name: np.asarray(value, np.uint8) for name, value in inputs.items()}
     membranes: dict[str, Array | Integers] = {}
     step = STEP[graph.arithmetic]
     samples = next(iter(spikes.values())).shape[1]
@@ -61,10 +56,10 @@ def simulate(
         shape = (samples, *population.shape)
         u: Values = np.zeros(shape)
         v: Values = np.zeros(shape)
-        fired = np.zeros((lead + windows * graph.time_steps, *shape), np.uint8)
+        fired = np.zeros((windows * graph.time_steps, *shape), np.uint8)
         membrane, left = [], []
-        for t in range(lead - (warm_up or {}).get(population.name, 0), len(fired)):
-            if (t - lead) % graph.time_steps == 0:
+        for t in range(len(fired)):
+            if t % graph.time_steps == 0:
                 u, v = np.zeros(shape), np.zeros(shape)
             a = np.zeros(shape)
             for projection in graph.incoming(population.name):
@@ -73,19 +68,10 @@ def simulate(
             fired[t] = fires
             membrane.append(v_before)
             left.append(v)
-        steps = windows * graph.time_steps
-        membranes[population.name] = np.stack(membrane[-steps:])
+        membranes[population.name] = np.stack(membrane)
         if population.role != "readout":
             spikes[population.name] = fired
-    return Trace(
-        spikes={name: fired[lead:] for name, fired in spikes.items()},
-        membranes=membranes,
-        readout=np.stack(left[-steps:]),
-    )
-
-
-def _after_silence(spikes: Spikes, steps: int) -> Spikes:
-    return np.concatenate([np.zeros((steps, *spikes.shape[1:]), np.uint8), spikes]) if steps else spikes
+    return Trace(spikes=spikes, membranes=membranes, readout=np.stack(left))
 
 
 def _arriving(projection: Projection, spikes: Spikes, t: int) -> Array:
