@@ -13,6 +13,8 @@ Every size is checked against the layer before it and against a limit, before a 
 bytes can declare terabytes.
 """
 
+import mmap
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -31,6 +33,7 @@ Level = Literal["error", "warning"]
 MAX_NEURONS = 2**24  # of a layer; Loihi 2 holds 2^20 on a chip
 MAX_NUMBERS = 2**26  # weights, biases and delays of a file: half a GiB while it is read
 MAX_LAYERS = 4096
+HEAP = b"GCOL\x01\0\0\0"
 
 # what lava-dl 0.6.0 does with a layer or neuron type that has no place in a SpikingGraph
 LAYERS_REFUSED = {
@@ -123,6 +126,7 @@ def read_layers(path: Path, *, layers: int | None = None, input_shape: Shape | N
     neuron that has no place in a SpikingGraph; each names file and layer.
     """
     try:
+        _check_heaps(path)
         with h5py.File(path, "r") as file:
             return _read(path, file, layers, input_shape)
     except FileNotFoundError as error:
@@ -133,6 +137,30 @@ def read_layers(path: Path, *, layers: int | None = None, input_shape: Shape | N
         raise type(error)(f"{path}: {error}") from error
     except (KeyError, ValueError, TypeError, RuntimeError, AttributeError, OverflowError) as error:
         raise InputError(f"{path} is damaged ({_line(error)}); write it again.") from error
+
+
+def _check_heaps(path: Path) -> None:
+    """Refuse damaged global heaps, which hold strings and in which the HDF5 library would search without end.
+
+    Their layout: HDF5 File Format Specification 3.0, section III.E.
+    """
+    with path.open("rb") as file:
+        if not os.fstat(file.fileno()).st_size:
+            raise InputError("is empty; name a NetX file (`.net`).")
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            start = data.find(HEAP)
+            while start >= 0:
+                size = int.from_bytes(data[start + 8 : start + 16], "little")
+                end, at = start + size, start + 16
+                while at + 16 <= end <= len(data):
+                    index = int.from_bytes(data[at : at + 2], "little")
+                    length = int.from_bytes(data[at + 8 : at + 16], "little")
+                    at += length if index == 0 else 16 + -(-length // 8) * 8  # 0: free space, header included
+                    if index == 0 and length < 16:
+                        at = end + 1
+                if at > end or end > len(data):
+                    raise InputError("its strings are damaged; write it again.")
+                start = data.find(HEAP, start + 8)
 
 
 def _read(path: Path, file: h5py.File, limit: int | None, given: Shape | None) -> NetxFile:

@@ -47,20 +47,20 @@ def cases() -> dict[str, tuple[Layers, Any]]:
         return (random.random(shape) < rate).astype(np.uint8)
 
     def weights(*shape: int, size: int = 60) -> Any:
-        """Even, of both signs, more of them positive."""
-        return 2 * random.integers(-size // 3, size, shape)
+        """Even, of both signs, somewhat more of them positive."""
+        return 2 * random.integers(size // 4 - size, size, shape)
 
     found: dict[str, tuple[Layers, Any]] = {}
 
     # recurrence across samples; words as arrays of one, float32 weights, registers as arrays, no neuron at the end
     recurrent, dense = np.array([b"dense_rec"], "S10"), "dense"
-    cell = neuron(np.array([1200]), np.array([300]), np.array([120]), b"LOIHI")
-    floats = {"weight_rec": weights(8, 8, size=40).astype(np.float32), "bias": random.integers(-10, 30, 8)}
+    cell = neuron(np.array([1200]), np.array([1500]), np.array([180]), b"LOIHI")
+    floats = {"weight_rec": weights(8, 8, size=40).astype(np.float32), "bias": random.integers(-10, 20, 8)}
     found["recurrent"] = (
         [
             {"type": np.array([b"input"], "S10"), "shape": np.array([9])},
             layer(recurrent, np.array([8, 1, 1]), weights(8, 9).astype(np.float32), cell, **floats),
-            layer(b"dense_rec", 5, weights(5, 8).ravel(), neuron(2048, 4096, 90), weight_rec=weights(25)),
+            layer(b"dense_rec", 5, weights(5, 8).ravel(), neuron(2048, 4096, 60), weight_rec=weights(25)),
             layer(dense, [4], weights(4, 5)),
         ],
         spikes(3, 7, 9),
@@ -72,14 +72,7 @@ def cases() -> dict[str, tuple[Layers, Any]]:
     found["delays"] = (
         [
             layer(b"dense", [6], weights(6, 5), neuron(3000, 200, 60), delay=delays),
-            layer(
-                b"dense",
-                [7],
-                weights(7, 6),
-                neuron(4096, 128, 80),
-                delay=random.integers(0, 5, 7),
-                bias=np.array([90.0]),
-            ),
+            layer(b"dense", [7], weights(7, 6), neuron(4096, 128, 80), delay=random.integers(0, 5, 7), bias=[90.0]),
             layer(b"dense", [5], weights(5, 7), neuron(4096, 0, 300), delay=random.integers(0, 7, 7)),
             layer(b"dense", [3], weights(3, 5), neuron(1024, 1024, 150), delay=3),
         ],
@@ -126,8 +119,8 @@ def cases() -> dict[str, tuple[Layers, Any]]:
     two = {"stride": [1, 1], "padding": [0, 1], "dilation": [1, 1], "groups": 2}
     found["image"] = (
         [
-            layer(b"conv", [4, 4, 5], kernel, neuron(3000, 700, 90), **one),
-            layer(b"conv", [6, 3, 5], weights(6, 2, 2, 3), neuron(4096, 256, 110), **two),
+            layer(b"conv", [4, 4, 5], kernel, neuron(3000, 2000, 160), **one),
+            layer(b"conv", [6, 3, 5], weights(6, 2, 2, 3), neuron(4096, 2048, 120), **two),
         ],
         spikes(2, 5, 2, 7, 11),
     )
