@@ -4,6 +4,7 @@ onnx      torch against model.onnx: every spike, ties apart, and every class
 graph     torch against the float SpikingGraph: the same
 encoder   torch's first spiking layer against encoder.onnx: every spike, ties apart
 twin      the quantized graph as `export/simulate.py` defines it against twin.onnx: every spike and membrane, exactly
+netx      twin.onnx against network.net, read and run without Lava: the same
 loihi     twin.onnx against unmodified Lava running network.net: every spike and the readout's membrane, exactly
 accuracy  torch against encoder.onnx + twin.onnx on the whole test split: how much the chip's integers cost
 """
@@ -28,7 +29,7 @@ from .energy import energy_json
 from .equivalence import Check, Nudges, compare_float, compare_integers, overall, total_spikes
 from .record import Record
 from .report import render
-from .runners import EncoderRunner, GraphRunner, LavaRunner, OnnxRunner, TwinRunner
+from .runners import EncoderRunner, GraphRunner, LavaRunner, NetxRunner, OnnxRunner, TwinRunner
 from .torch_runner import BATCH, TorchRunner
 
 Tell = Callable[[str], None]
@@ -142,6 +143,10 @@ def _deploy_loihi(
     few = spikes[:, : settings.lava_samples]
     definition = GraphRunner(graph)
     checks.append(_timed(lambda: compare_integers("twin", "SpikingGraph", "twin.onnx", definition(few), twin(few))))
+
+    tell("comparing network.net with twin.onnx")
+    netx = NetxRunner(folder / "network.net", graph)
+    checks.append(_timed(lambda: compare_integers("netx", "twin.onnx", "network.net", twin(few), netx(few))))
 
     tell("measuring the twin on the test split")
     start = time.monotonic()

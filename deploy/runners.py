@@ -18,7 +18,8 @@ from ..export.netx import layer_indices
 from ..export.onnx_twin import with_spikes
 from ..export.simulate import MANTISSA_SHIFT, simulate
 from .counts import Activity
-from .lava import LavaResult, Progress, run_lava, run_lava_on
+from .lava import Progress, run_lava, run_lava_on
+from .netx_run import run_netx, simulated
 from .record import Record, Spikes
 
 BATCH = 64  # samples that are in memory at the same time
@@ -121,7 +122,18 @@ class LavaRunner:
 
     def __call__(self, spikes: Spikes) -> Record:
         result = run_lava(self.path, _by_sample(spikes), time_limit_s=self.time_limit_s, progress=self.tell)
-        return _lava_record(self.path, self.graph, spikes, result)
+        return _layers_record(self.path, self.graph, spikes, result.spikes, result.membrane)
+
+
+class NetxRunner:
+    """network.net as lava-dl loads it, read and run without Lava: spikes -> Record like LavaRunner's."""
+
+    def __init__(self, path: Path, graph: SpikingGraph) -> None:
+        self.path, self.graph = path, graph
+
+    def __call__(self, spikes: Spikes) -> Record:
+        run = run_netx(self.path, _by_sample(spikes), runner=simulated)  # few samples: compiling would take longer
+        return _layers_record(self.path, self.graph, spikes, run.spikes, run.membrane)
 
 
 LavaJob = tuple[Path, SpikingGraph, Spikes]  # the file, the graph it was written from, spikes [T, N, *shape]
@@ -131,7 +143,7 @@ def lava_records(jobs: Sequence[LavaJob], time_limit_s: float, tell: Progress) -
     """What LavaRunner gives for each of several files, with one start of Lava for all."""
     files = [(path, _by_sample(spikes)) for path, _, spikes in jobs]
     results = run_lava_on(files, time_limit_s=time_limit_s, progress=tell)
-    return [_lava_record(*job, result) for job, result in zip(jobs, results, strict=True)]
+    return [_layers_record(*job, found.spikes, found.membrane) for job, found in zip(jobs, results, strict=True)]
 
 
 def _by_sample(spikes: Spikes) -> Spikes:
@@ -139,20 +151,23 @@ def _by_sample(spikes: Spikes) -> Spikes:
     return np.ascontiguousarray(np.swapaxes(spikes, 0, 1))
 
 
-def _lava_record(path: Path, graph: SpikingGraph, spikes: Spikes, result: LavaResult) -> Record:
+def _layers_record(
+    path: Path, graph: SpikingGraph, spikes: Spikes, by_layer: dict[int, Spikes], membrane: NDArray[np.int64]
+) -> Record:
+    """by_layer: `layer/<i>` -> [N, T, *shape], membrane [N, T, classes] -> the populations' record."""
     chain = chain_of(graph)
     indices = layer_indices(chain)
     wanted = {indices[p.name]: p.shape for p in chain.graph.populations}
-    found = {i: layer.shape[2:] for i, layer in result.spikes.items()}
+    found = {i: layer.shape[2:] for i, layer in by_layer.items()}
     if found != wanted:
         raise InputError(f"'{path}' must have the layers {wanted}, but has {found}; export it again.")
-    layers = [np.swapaxes(result.spikes[i], 0, 1) for i in wanted]
+    layers = [np.swapaxes(by_layer[i], 0, 1) for i in wanted]
     fired = {graph.inputs[0].name: spikes}
     for p in graph.populations:
         if p.role != "readout":
             place = chain.places[p.name]
             fired[p.name] = unpacked(layers[place.layer], place)
-    steps = np.swapaxes(result.membrane, 0, 1)
+    steps = np.swapaxes(membrane, 0, 1)
     return Record(spikes=fired, readout=steps[-1], readout_steps=steps, margins={})
 
 

@@ -50,7 +50,7 @@ def test_every_check_without_lava(run: Run) -> None:
     found = deploy(run, DeploySettings(lava=False), silent)
     checks = {check["name"]: check for check in found.equivalence["checks"]}
     assert {name for name, check in checks.items() if check["status"] == "not run"} == {"loihi"}
-    for name in ("onnx", "graph", "encoder", "twin"):
+    for name in ("onnx", "graph", "encoder", "twin", "netx"):
         assert checks[name]["spikes_differing"] == 0, checks[name]
         assert checks[name]["spikes_compared"] > 0
     assert checks["onnx"]["top1_agreement"] == 1.0
@@ -75,6 +75,14 @@ def test_a_weight_broken_in_model_onnx_fails(copy: Run) -> None:
     check = next(check for check in found.equivalence["checks"] if check["name"] == "onnx")
     assert found.equivalence["verdict"] == check["verdict"] == "fail"
     assert check["first_divergence"]["population"] == "stem"
+
+
+def test_a_weight_broken_in_network_net_fails_without_lava(copy: Run) -> None:
+    population = _break_one_weight(copy.export_folder("loihi") / "network.net")
+    found = deploy(copy, DeploySettings(lava=False), silent)
+    check = next(check for check in found.equivalence["checks"] if check["name"] == "netx")
+    assert found.equivalence["verdict"] == check["verdict"] == "fail"
+    assert check["first_divergence"]["population"] == population
 
 
 @pytest.mark.lava
