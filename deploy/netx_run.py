@@ -152,8 +152,9 @@ def _check_layout(file: NetxFile, values: NDArray[np.generic], shape: Shape, ima
         fits = fits and len(shape) == 3 and shape[0] == declared[0]
         axes = f"{declared[0]}, H, W"
     else:
-        flat = len(declared) == 1 and not images  # a full matrix reads an image in C-order
-        fits = fits and (shape == declared or (flat and neurons(shape) == declared[0]))
+        dense = next(layer for layer in file.layers if layer.weight is not None).kind != "conv"
+        flat = dense and not images  # a full matrix reads any image, in C-order
+        fits = fits and (shape == declared or (flat and neurons(shape) == neurons(declared)))
         axes = ", ".join(map(str, declared))
     if not fits:
         wanted = f"images [S, {axes}]" if images else f"spikes [S, T, {axes}]"
