@@ -145,7 +145,9 @@ def run_command(console: Console, file: Path, given: Path, out: Path | None, **o
     spikeport run network.net --input spikes.npy --out result.npz     0 or 1, [S, T, C, H, W] or [S, T, N]
     spikeport run network.net --input images.npy --time-steps 16      [S, C, H, W] or [S, N]
     """
-    found = run_netx(file, read_values(given), **options)
+    from spikeport.deploy.kernel_runner import compiled  # Numba: only this command waits for its import
+
+    found = run_netx(file, read_values(given), runner=compiled, **options)
     if out:
         write_run(out, found)
     console.result(console.ran(file, found, out))

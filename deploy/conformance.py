@@ -10,8 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..export.chain import chain_of
 from ..export.graph import Array, Conv, Dense, Population, Projection, Role, SpikeInput, SpikingGraph, check, neurons
@@ -162,7 +164,7 @@ def streamed(case: Case) -> Record:
         inputs[name][0] = fired
     trace = simulate(graph, inputs, windows=samples)
 
-    def apart(values: Array) -> Array:
+    def apart(values: NDArray[Any]) -> NDArray[Any]:
         return np.swapaxes(values.reshape(samples, steps, *values.shape[2:]), 0, 1)
 
     return Record(
@@ -210,6 +212,6 @@ def _window(shape: tuple[int, ...]) -> Conv:
 
 def _integers(rng: np.random.Generator, outputs: int, inputs: int) -> Array:
     """Even weights of both signs, so that lava-dl loads them as they are."""
-    weight = 2.0 * rng.integers(-60, 80, (outputs, inputs))
+    weight = 2.0 * rng.integers(-60, 80, (outputs, inputs)).astype(np.float64)
     weight[0, 0] = 2.0 * rng.integers(1, 80)
     return weight

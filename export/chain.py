@@ -72,7 +72,7 @@ def chain_of(graph: SpikingGraph) -> Chain:
                 source=source,
                 target=layer.name,
                 kernel=_kernel(members, forward, source_shape, shape, places),
-                delay=_delay(forward, source_shape, shape, places),
+                delay=_delay(forward, source_shape, shape, places) if len(shape) == 1 else None,
             )
         )
         recurrent = [p for p in incoming if p.source == p.target]
@@ -209,13 +209,11 @@ def _delay(
     incoming: list[Projection], source: Shape, target: Shape, places: dict[str, Place]
 ) -> NDArray[np.int64] | None:
     """The delays of a level as one matrix, or None without any."""
-    delayed = [p for p in incoming if p.delay is not None]
-    if not delayed:
-        return None
     delay = np.zeros((neurons(target), neurons(source)), np.int64)
-    for projection in delayed:
-        delay[_block(projection, source, places)] = projection.delay
-    return delay
+    for projection in incoming:
+        if projection.delay is not None:
+            delay[_block(projection, source, places)] = projection.delay
+    return delay if delay.any() else None
 
 
 def _recurrent(incoming: list[Projection], shape: Shape, places: dict[str, Place]) -> Dense:

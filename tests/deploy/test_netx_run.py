@@ -13,6 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from spikeport.deploy import lava, netx_run
+from spikeport.deploy.kernel_runner import compiled
 from spikeport.deploy.netx_run import encode, read_values, run_netx, simulated, write_run
 from spikeport.errors import InputError, UnsupportedError
 from spikeport.export.lava_weights import lava_matrices
@@ -41,20 +42,22 @@ def differing(path: Path, arrays: Arrays, **options: Any) -> int:
     return spikes + int((run.membrane.reshape(arrays["membrane"].shape) != arrays["membrane"]).sum())
 
 
+@pytest.mark.parametrize("runner", [simulated, compiled])
 @pytest.mark.parametrize("name", NAMES)
-def test_equals_what_lava_recorded(tmp_path: Path, name: str) -> None:
+def test_equals_what_lava_recorded(tmp_path: Path, name: str, runner: netx_run.Runner) -> None:
     path, arrays = recorded(name, tmp_path)
-    assert differing(path, arrays) == 0
+    assert differing(path, arrays, runner=runner) == 0
     assert 0 < max(fired.mean() for key, fired in arrays.items() if key.startswith("spikes_")) < 1
 
 
+@pytest.mark.parametrize("runner", [simulated, compiled])
 @pytest.mark.parametrize("name", NAMES)
-def test_a_broken_weight_shows(tmp_path: Path, name: str) -> None:
+def test_a_broken_weight_shows(tmp_path: Path, name: str, runner: netx_run.Runner) -> None:
     path, arrays = recorded(name, tmp_path)
     with h5py.File(path, "r+") as file:
         weight = next(layer["weight"] for layer in file["layer"].values() if "weight" in layer)
         weight[(0,) * weight.ndim] = 30 if weight[(0,) * weight.ndim] != 30 else -60
-    assert differing(path, arrays) > 0
+    assert differing(path, arrays, runner=runner) > 0
 
 
 def test_the_limits_are_reached(tmp_path: Path) -> None:
