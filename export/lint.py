@@ -8,7 +8,8 @@ import numpy as np
 
 from .graph import Array
 from .lava_weights import MAX_WEIGHT, MIN_WEIGHT, Integers, lava_matrices
-from .netx_file import Layer, Level, NetxFile, Remark
+from .netx_file import Layer, NetxFile, Remark
+from .netx_values import Level
 from .simulate import DECAY_UNITY, MANTISSA_SHIFT, STATE_LIMIT
 
 MAX_BIAS = 2**12 - 1  # 13 bits with a sign

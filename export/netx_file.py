@@ -13,8 +13,6 @@ Every size is checked against the layer before it and against a limit, before a 
 bytes can declare terabytes.
 """
 
-import mmap
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,18 +20,15 @@ from typing import Any, Literal
 
 import h5py
 import numpy as np
-from numpy.typing import NDArray
 
 from ..errors import InputError, UnsupportedError
 from .graph import Array, Conv, Shape, neurons
+from .netx_values import Level, Values, opened, steps
 
 Kind = Literal["input", "conv", "flatten", "dense", "dense_rec"]
-Level = Literal["error", "warning"]
 
 MAX_NEURONS = 2**24  # of a layer; Loihi 2 holds 2^20 on a chip
-MAX_NUMBERS = 2**26  # weights, biases and delays of a file: half a GiB while it is read
 MAX_LAYERS = 4096
-HEAP = b"GCOL\x01\0\0\0"
 
 # what lava-dl 0.6.0 does with a layer or neuron type that has no place in a SpikingGraph
 LAYERS_REFUSED = {
@@ -125,42 +120,8 @@ def read_layers(path: Path, *, layers: int | None = None, input_shape: Shape | N
     Raises InputError for a file that is no HDF5, damaged, too large or inconsistent, UnsupportedError for a layer or
     neuron that has no place in a SpikingGraph; each names file and layer.
     """
-    try:
-        _check_heaps(path)
-        with h5py.File(path, "r") as file:
-            return _read(path, file, layers, input_shape)
-    except FileNotFoundError as error:
-        raise InputError(f"{path} does not exist; name a NetX file (`.net`).") from error
-    except OSError as error:
-        raise InputError(f"{path} is no readable HDF5 file ({_line(error)}); write it again.") from error
-    except (InputError, UnsupportedError) as error:
-        raise type(error)(f"{path}: {error}") from error
-    except (KeyError, ValueError, TypeError, RuntimeError, AttributeError, OverflowError) as error:
-        raise InputError(f"{path} is damaged ({_line(error)}); write it again.") from error
-
-
-def _check_heaps(path: Path) -> None:
-    """Refuse damaged global heaps, which hold strings and in which the HDF5 library would search without end.
-
-    Their layout: HDF5 File Format Specification 3.0, section III.E.
-    """
-    with path.open("rb") as file:
-        if not os.fstat(file.fileno()).st_size:
-            raise InputError("is empty; name a NetX file (`.net`).")
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            start = data.find(HEAP)
-            while start >= 0:
-                size = int.from_bytes(data[start + 8 : start + 16], "little")
-                end, at = start + size, start + 16
-                while at + 16 <= end <= len(data):
-                    index = int.from_bytes(data[at : at + 2], "little")
-                    length = int.from_bytes(data[at + 8 : at + 16], "little")
-                    at += length if index == 0 else 16 + -(-length // 8) * 8  # 0: free space, header included
-                    if index == 0 and length < 16:
-                        at = end + 1
-                if at > end or end > len(data):
-                    raise InputError("its strings are damaged; write it again.")
-                start = data.find(HEAP, start + 8)
+    with opened(path) as file:
+        return _read(path, file, layers, input_shape)
 
 
 def _read(path: Path, file: h5py.File, limit: int | None, given: Shape | None) -> NetxFile:
@@ -184,28 +145,25 @@ def _read(path: Path, file: h5py.File, limit: int | None, given: Shape | None) -
         layers=tuple(reader.layers),
         input_shape=reader.input_shape,
         input_declared=reader.input_declared,
-        window=_whole(window) if isinstance(window, h5py.Dataset) else None,
+        window=steps(window) if isinstance(window, h5py.Dataset) else None,
         carries_graph="spikeport" in file,
     )
 
 
 @dataclass(slots=True, kw_only=True)
-class _Reader:
+class _Reader(Values):
     """Goes through the layers in order; each knows the shape before it."""
 
     layers: list[Layer] = field(default_factory=list)
     shape: Shape | None = None  # of what the next layer reads
     flatten: bool = False  # one stands before the next dense layer
-    numbers: int = 0  # read so far
     input_shape: Shape = ()
     input_declared: bool = False
-    remarks: list[tuple[Level, str]] = field(default_factory=list)
-    where: str = ""
 
     def layer(self, index: int, group: Any, given: Shape | None) -> None:
         self.where, self.remarks = f"layer/{index}", []
-        self._need(isinstance(group, h5py.Group), "must be a group")
-        kind = self._text(group, "type")
+        self.need(isinstance(group, h5py.Group), "must be a group")
+        kind = self.text(group, "type")
         self.where = f"layer/{index} ({kind})"
         if kind in LAYERS_REFUSED:
             before = f"; run the layers before it with `--layers {index}`" if index > 1 else ""
@@ -221,13 +179,13 @@ class _Reader:
         layer = KINDS[kind](self, index, group)
         unread = sorted(set(group) - CHILDREN - DESCRIPTIONS - {"neuron"})
         if unread:
-            self._warn(f"lava-dl reads none of {', '.join(unread)}")
+            self.warn(f"lava-dl reads none of {', '.join(unread)}")
         remarks = tuple(Remark(layer=index, level=level, text=text) for level, text in self.remarks)
         self.layers.append(replace(layer, remarks=remarks))
         if kind != "flatten":
             self.shape = layer.shape
         if given and kind == "input" and neurons(given) != neurons(layer.shape):
-            self._need(False, f"declares inputs {layer.shape}, but the spikes have shape {given}")
+            self.need(False, f"declares inputs {layer.shape}, but the spikes have shape {given}")
 
     # -- the kinds of layers
 
@@ -235,9 +193,9 @@ class _Reader:
         shape = self._shape(group)
         self.input_shape, self.input_declared = shape, True
         if "neuron" not in group:
-            self._need(not any(layer.kind not in ("input", "flatten") for layer in self.layers), "must stand first")
+            self.need(not any(layer.kind not in ("input", "flatten") for layer in self.layers), "must stand first")
             return Layer(index=index, kind="input", shape=shape)
-        self._need(index == 0, "has neurons and must be layer/0: lava-dl connects nothing to it")
+        self.need(index == 0, "has neurons and must be layer/0: lava-dl connects nothing to it")
         transform = (self._transform(group, "weight", 64), self._transform(group, "bias", 0))
         return Layer(index=index, kind="input", shape=shape, neuron=self._neuron(group["neuron"]), transform=transform)
 
@@ -248,29 +206,29 @@ class _Reader:
 
     def conv(self, index: int, group: h5py.Group) -> Layer:
         shape = self._shape(group)
-        self._need(len(shape) == 3, f"must have a shape [C, H, W], but has {list(shape)}")
-        self._need("neuron" in group, "must have a group `neuron`; lava-dl has a default for dense layers only")
-        stride, padding, dilation = (self._pair(group, key) for key in ("stride", "padding", "dilation"))
-        groups = self._one(group, "groups", fails_as_array=True)
-        self._need(min(*stride, *dilation, groups) >= 1 and min(padding) >= 0, "must have strides, dilations >= 1")
-        self._need(max(*stride, *dilation, *padding, groups) <= 127, "must have strides ... groups <= 127 (8 bits)")
-        weight = self._numbers(group, "weight")
-        self._need(weight.ndim >= 4 and weight.size == int(np.prod(weight.shape[:4])), _kernel_shape(weight.shape))
+        self.need(len(shape) == 3, f"must have a shape [C, H, W], but has {list(shape)}")
+        self.need("neuron" in group, "must have a group `neuron`; lava-dl has a default for dense layers only")
+        stride, padding, dilation = (self.pair(group, key) for key in ("stride", "padding", "dilation"))
+        groups = self.one(group, "groups", fails_as_array=True)
+        self.need(min(*stride, *dilation, groups) >= 1 and min(padding) >= 0, "must have strides, dilations >= 1")
+        self.need(max(*stride, *dilation, *padding, groups) <= 127, "must have strides ... groups <= 127 (8 bits)")
+        weight = self.numbers(group, "weight")
+        self.need(weight.ndim >= 4 and weight.size == int(np.prod(weight.shape[:4])), _kernel_shape(weight.shape))
         weight = weight.reshape(weight.shape[:4])
-        self._need(max(weight.shape[2:]) <= 127, f"must have a kernel <= 127 (8 bits), but has {weight.shape}")
+        self.need(max(weight.shape[2:]) <= 127, f"must have a kernel <= 127 (8 bits), but has {weight.shape}")
         kernel = Conv(weight=weight, stride=stride, padding=padding, dilation=dilation, groups=groups)
         source = _smallest_source(kernel, shape) if self.shape is None else self.shape
         if self.shape is None:
             self.shape = self.input_shape = source
-        self._need(len(source) == 3, f"reads an image [C, H, W], but the layer before gives {list(source)}")
-        self._need(
+        self.need(len(source) == 3, f"reads an image [C, H, W], but the layer before gives {list(source)}")
+        self.need(
             source[0] == kernel.weight.shape[1] * groups and len(weight) % groups == 0,
             f"must read {source[0]} channels, but its weight {list(weight.shape)} with {groups} groups does not",
         )
         found = kernel.output_shape(source)
-        self._need(found == shape, f"must have shape {list(found)} from {list(source)}, but declares {list(shape)}")
+        self.need(found == shape, f"must have shape {list(found)} from {list(source)}, but declares {list(shape)}")
         if "delay" in group:
-            self._warn("lava-dl reads delays of dense layers only: this one has no effect")
+            self.warn("lava-dl reads delays of dense layers only: this one has no effect")
         return Layer(
             index=index,
             kind="conv",
@@ -290,8 +248,8 @@ class _Reader:
         connected = any(layer.kind not in ("input", "flatten") or layer.neuron for layer in self.layers)
         if self.shape and connected:
             images = len(self.shape) == 3
-            self._need(self.flatten or not images, f"must come after a flatten layer: before it are {list(self.shape)}")
-            self._need(images or not self.flatten, "must come without a flatten layer, since the layer before is flat")
+            self.need(self.flatten or not images, f"must come after a flatten layer: before it are {list(self.shape)}")
+            self.need(images or not self.flatten, "must come without a flatten layer, since the layer before is flat")
         self.flatten = False
         inputs = neurons(self.shape) if self.shape else None
         weight = self._matrix(group, "weight", shape[0], inputs)
@@ -300,7 +258,7 @@ class _Reader:
         weight_rec = self._matrix(group, "weight_rec", shape[0], shape[0]) if recurrent else None
         declared = "neuron" in group
         if not declared:
-            self._warn(
+            self.warn(
                 "it has no neuron; lava-dl takes iDecay 0, vDecay 4096, vThMant 131072, so the membrane is the sum of "
                 "all currents and never spikes"
             )
@@ -320,8 +278,8 @@ class _Reader:
     # -- what layers are made of
 
     def _neuron(self, group: Any) -> Neuron:
-        self._need(isinstance(group, h5py.Group), "must have a group `neuron`, but it is a number")
-        kind = self._text(group, "type")
+        self.need(isinstance(group, h5py.Group), "must have a group `neuron`, but it is a number")
+        kind = self.text(group, "type")
         refused = next((name for name in NEURONS_REFUSED if name in kind), None)
         if refused:
             raise UnsupportedError(
@@ -335,43 +293,43 @@ class _Reader:
         if "messageBits" in group:
             raise UnsupportedError(f"{self.where} sends graded spikes (messageBits), on which lava-dl fails.")
         for key, quiet in (("refDelay", 1), ("wgtExp", 0), ("gradedSpike", 0)):
-            if key in group and self._one(group, key) != quiet:
-                self._warn(f"{key} is {self._one(group, key)}, but lava-dl does not read it: it runs as {quiet}")
+            if key in group and self.one(group, key) != quiet:
+                self.warn(f"{key} is {self.one(group, key)}, but lava-dl does not read it: it runs as {quiet}")
         unread = sorted(set(group) - REGISTERS - SILENT - {"refDelay", "wgtExp", "gradedSpike"})
         if unread:
-            self._warn(f"lava-dl reads none of {', '.join('neuron/' + key for key in unread)}")
-        registers = [self._one(group, key, fails_as_float=True) for key in ("iDecay", "vDecay", "vThMant")]
+            self.warn(f"lava-dl reads none of {', '.join('neuron/' + key for key in unread)}")
+        registers = [self.one(group, key, fails_as_float=True) for key in ("iDecay", "vDecay", "vThMant")]
         return Neuron(i_decay=registers[0], v_decay=registers[1], threshold=registers[2])
 
     def _bias(self, group: h5py.Group, shape: Shape) -> Array | None:
         if "bias" not in group:
             return None
-        bias = self._numbers(group, "bias")
+        bias = self.numbers(group, "bias")
         if bias.size == 1 and len(shape) == 1:
             return np.full(shape, bias.item())
-        self._need(bias.shape == shape[:1], f"must have a bias {list(shape[:1])}, but has {list(bias.shape)}")
+        self.need(bias.shape == shape[:1], f"must have a bias {list(shape[:1])}, but has {list(bias.shape)}")
         return bias
 
     def _matrix(self, group: h5py.Group, key: str, outputs: int, inputs: int | None) -> Array:
-        declared = self._dataset(group, key).shape
+        declared = self.dataset(group, key).shape
         if len(declared) == 1 and outputs and declared[0] % outputs == 0:
             declared = (outputs, declared[0] // outputs)
         wanted = f"[{outputs}, {'I' if inputs is None else inputs}]"
         fits = len(declared) == 2 and declared[0] == outputs and inputs in (None, declared[1]) and declared[1] > 0
-        self._need(fits, f"must have a {key} {wanted}, but has {list(declared)}")
-        return self._numbers(group, key).reshape(declared)
+        self.need(fits, f"must have a {key} {wanted}, but has {list(declared)}")
+        return self.numbers(group, key).reshape(declared)
 
     def _delay(self, group: h5py.Group, weight: Array, recurrent: bool) -> Array:
         """lava-dl's rule: one number for all, one per row, else one per column, else one per synapse."""
-        delay = self._numbers(group, "delay")
+        delay = self.numbers(group, "delay")
         outputs, inputs = weight.shape
-        self._need(
+        self.need(
             delay.ndim == 0 or delay.shape in ((outputs,), (inputs,), weight.shape),
             f"must have a delay of one number, [{outputs}], [{inputs}] or {list(weight.shape)}, but has "
             f"{list(delay.shape)}",
         )
-        self._need(float(delay.min()) >= 0, f"must have delays >= 0, but has {delay.min():g}")
-        self._need(
+        self.need(float(delay.min()) >= 0, f"must have delays >= 0, but has {delay.min():g}")
+        self.need(
             not recurrent or outputs == inputs,
             f"has one delay matrix for inputs and recurrence, so both must have one shape, not {list(weight.shape)}",
         )
@@ -382,90 +340,19 @@ class _Reader:
     def _transform(self, group: h5py.Group, key: str, default: int) -> int:
         if key not in group:
             return default
-        number = self._numbers(group, key)
-        self._need(number.size == 1, f"must have one number as {key}, but has {list(number.shape)}")
+        number = self.numbers(group, key)
+        self.need(number.size == 1, f"must have one number as {key}, but has {list(number.shape)}")
         return int(number.item())
 
     def _shape(self, group: h5py.Group) -> Shape:
-        numbers = self._integers(group, "shape")
-        self._need(len(numbers) in (1, 3), f"must have a shape [N] or [C, H, W], but has {list(numbers)}")
-        self._need(min(numbers) >= 1, f"must have positive sizes, but has {list(numbers)}")
+        numbers = self.integers(group, "shape")
+        self.need(len(numbers) in (1, 3), f"must have a shape [N] or [C, H, W], but has {list(numbers)}")
+        self.need(min(numbers) >= 1, f"must have positive sizes, but has {list(numbers)}")
         product = 1
         for number in numbers:  # in Python's integers, which do not wrap
             product *= number
-        self._need(product <= MAX_NEURONS, f"declares {product} neurons, more than the limit of {MAX_NEURONS}")
+        self.need(product <= MAX_NEURONS, f"declares {product} neurons, more than the limit of {MAX_NEURONS}")
         return numbers
-
-    def _pair(self, group: h5py.Group, key: str) -> tuple[int, int]:
-        numbers = self._integers(group, key)
-        if len(numbers) == 1:
-            if self._dataset(group, key).shape:
-                self._warn(f"{key} is an array of one, on which lava-dl fails; write one number or two")
-            return numbers[0], numbers[0]
-        self._need(len(numbers) == 2, f"must have a {key} of one or two numbers, but has {list(numbers)}")
-        return numbers[0], numbers[1]
-
-    def _one(self, group: h5py.Group, key: str, *, fails_as_array: bool = False, fails_as_float: bool = False) -> int:
-        numbers = self._integers(group, key)
-        self._need(len(numbers) == 1, f"must have one number as {key}, but has {len(numbers)}")
-        data = self._dataset(group, key)
-        if fails_as_array and data.shape:
-            self._warn(f"{key} is an array of one, on which lava-dl fails; write one number")
-        if fails_as_float and data.dtype.kind == "f":
-            self._warn(f"{key} is stored as {data.dtype}, on which Lava fails; write an integer")
-        return numbers[0]
-
-    def _integers(self, group: h5py.Group, key: str) -> tuple[int, ...]:
-        """A few whole numbers."""
-        data = self._dataset(group, key)
-        self._need(1 <= data.size <= 16, f"must have few numbers as {key}, but has {data.size}")
-        values = np.asarray(data[()], np.float64).reshape(-1)
-        whole = np.isfinite(values).all() and bool((values == np.round(values)).all()) and np.abs(values).max() < 2**53
-        self._need(whole, f"must have whole numbers as {key}, but has {values.tolist()}")
-        return tuple(int(value) for value in values)
-
-    def _numbers(self, group: h5py.Group, key: str) -> Array:
-        """An array of finite numbers. Its size is checked before it is read."""
-        data = self._dataset(group, key)
-        size = 1
-        for number in data.shape:
-            size *= number
-        self._need(size >= 1, f"must have numbers as {key}, but has none")
-        self.numbers += size
-        self._need(
-            self.numbers <= MAX_NUMBERS,
-            f"declares {key} {list(data.shape)}; a file may have {MAX_NUMBERS} numbers in all",
-        )
-        values = np.asarray(data[()], np.float64)
-        self._need(bool(np.isfinite(values).all()), f"must have finite numbers as {key}, but has NaN or infinity")
-        return values
-
-    def _dataset(self, group: h5py.Group, key: str) -> Any:
-        link = group.get(key, getlink=True) if key in group else None
-        self._need(link is not None, f"must have `{key}`, but has none")
-        self._need(not isinstance(link, h5py.ExternalLink), f"must hold `{key}` itself, not a link to another file")
-        data = group[key]
-        self._need(
-            isinstance(data, h5py.Dataset) and data.shape is not None and data.dtype.kind in "biuf",
-            f"must have numbers as `{key}`",
-        )
-        self._need(not data.is_virtual and not data.external, f"must hold `{key}` itself, not in another file")
-        return data
-
-    def _text(self, group: h5py.Group, key: str) -> str:
-        data = group.get(key)
-        fits = isinstance(data, h5py.Dataset) and data.size == 1 and data.dtype.kind in "SO"
-        self._need(fits and data.dtype.itemsize <= 256, f"must have one word as `{key}`")
-        value = np.asarray(data[()]).reshape(-1)[0]
-        word = value.decode("ascii", "replace") if isinstance(value, bytes) else str(value)
-        return word[:40]
-
-    def _warn(self, text: str) -> None:
-        self.remarks.append(("warning", text))
-
-    def _need(self, holds: object, text: str) -> None:
-        if not holds:
-            raise InputError(f"{self.where} {text}.")
 
 
 KINDS: dict[str, Callable[[_Reader, int, h5py.Group], Layer]] = {
@@ -490,15 +377,3 @@ def _smallest_source(kernel: Conv, shape: Shape) -> Shape:
         )
     ]
     return (kernel.weight.shape[1] * kernel.groups, *size)
-
-
-def _whole(data: h5py.Dataset) -> int | None:
-    """A number of steps, or None where it is none."""
-    if data.size != 1 or data.dtype.kind not in "iuf":
-        return None
-    value: NDArray[Any] = np.asarray(data[()]).reshape(-1)
-    return int(value[0]) if np.isfinite(value[0]) and value[0] >= 1 else None
-
-
-def _line(error: BaseException) -> str:
-    return " ".join(str(error).split()).strip("'\"").rstrip(".")

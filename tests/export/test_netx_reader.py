@@ -10,8 +10,9 @@ import pytest
 
 from spikeport.errors import InputError, SpikeportError, UnsupportedError
 from spikeport.export.graph import Conv, Dense
-from spikeport.export.netx_file import MAX_NEURONS, MAX_NUMBERS, read_layers
+from spikeport.export.netx_file import MAX_NEURONS, read_layers
 from spikeport.export.netx_reader import read_netx
+from spikeport.export.netx_values import MAX_NUMBERS
 
 CUBA = {"type": b"CUBA", "iDecay": 4096, "vDecay": 0, "vThMant": 100}
 CONV = {"type": b"conv", "shape": [3, 4, 4], "stride": 1, "padding": 1, "dilation": 1, "groups": 1, "neuron": CUBA}
