@@ -21,9 +21,9 @@ from pathlib import Path
 import numba
 import numpy as np
 
-from spikeport.deploy import kernels
+from spikeport.deploy import kernel_tables
 from spikeport.deploy.kernel_runner import KernelRunner
-from spikeport.deploy.kernels import Span
+from spikeport.deploy.kernel_tables import Span
 from spikeport.deploy.lava import environment, run_lava
 from spikeport.export.graph import Conv, Dense, Population, Projection, SpikeInput, SpikingGraph, neurons
 from spikeport.export.netx_reader import read_netx
@@ -90,7 +90,7 @@ def by_layer(runner: KernelRunner, spikes: np.ndarray, threads: int) -> list[dic
     work = runner.work(np.zeros((samples, TIME_STEPS, len(program.masks)), np.uint64))
     span, unit = Span(0, TIME_STEPS, 0, False), 1e6 / samples / TIME_STEPS
     silent = program.populations.copy()
-    silent[:, kernels.LAST] = silent[:, kernels.FIRST]
+    silent[:, kernel_tables.LAST] = silent[:, kernel_tables.FIRST]
     packing = seconds_of(lambda: runner._pack({runner.graph.inputs[0].name: spikes}, work), 0.2) * unit
     rows: list[dict[str, float | str]] = [{"layer": "packing", "synapses_us": 0.0, "membranes_us": packing}]
     for k, p in enumerate(runner.graph.populations):

@@ -11,172 +11,50 @@ neurons by (column, channel), in an input by (channel, column); a vector has 64 
 fill a row up are dead: nothing arrives there, and their bits are masked.
 """
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from llvmlite import ir
-from numba import get_thread_id, njit, prange, types
-from numba.core import cgutils
-from numba.extending import intrinsic
+from numba import get_thread_id, njit, prange
 from numpy.typing import NDArray
 
-LANES = 16  # neurons whose membranes are computed at once
-RUN = 32  # weights that are added at once; runs of weights are filled up to a multiple
-WORD = 64  # neurons in a word of bits
-EVERY = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
-STATE_LIMIT = 2**23
-MANTISSA_SHIFT = 6
-DECAY_SHIFT = 12
-
-# columns of Program.nodes
-ROWS, WORDS, AT, NEURONS = range(4)  # AT: the node's first word among those of a step
-# columns of Program.populations
-NODE, FIRST, LAST, DECAY, SHIFT, CURRENT_DECAY, THRESHOLD, BIAS_AT, BIAS_STEP, NARROW, READOUT = range(11)
-# columns of Program.projections
-SOURCE, DENSE, LAG, WEIGHTS_AT, ALL_AT, REACH_AT, TAPS_AT, APART, LENGTH = range(9)
-
-Integers = NDArray[np.int64]
-
-
-class Program(NamedTuple):
-    """A SpikingGraph as tables of integers; a row for each node, population and projection."""
-
-    nodes: Integers
-    populations: Integers  # in topological order
-    projections: Integers  # sorted by target
-    masks: NDArray[np.uint64]  # the bits of neurons that are not dead
-    bias: NDArray[np.int32]  # in membrane units
-    weights: NDArray[Any]  # int16 where no sum can leave it, else int32
-    answers: NDArray[Any]  # of every target to a source that fires as a whole
-    reach: NDArray[np.int32]  # [neurons of a source row, 4]: first target neuron, first weight, weights, segments
-    tap_ends: NDArray[np.int64]  # first tap of each source row
-    taps: NDArray[np.int64]  # [taps, 3]: target row, its first neuron, offset of the weights
-
-
-class Work(NamedTuple):
-    """The arrays of one run. A slot is a thread, or a sample where state is carried to the next call."""
-
-    bits: NDArray[np.uint64]  # [N, history + steps, words]
-    sums: NDArray[Any]  # [threads, neurons]
-    current: NDArray[np.int64]  # [slots, neurons]
-    membrane: NDArray[np.int32]  # [slots, neurons]
-    active: Integers  # [N, bands, populations]
-    readout: NDArray[np.int32]  # [N, steps, neurons of the readout]
-
-
-class Span(NamedTuple):
-    """Which part of the stream a call computes."""
-
-    first_step: int
-    window: int  # time steps after which the state is zero again
-    history: int  # steps in Work.bits before first_step
-    carry: bool
-
-
-@intrinsic
-def _add_lanes(_: Any, sums: Any, i: Any, weights: Any, j: Any, sign: Any) -> tuple[Any, Callable[..., Any]]:
-    """sums[i : i + RUN] += weights[j : j + RUN], or -= where sign is -1 and not 0; exact: -w = (w ^ -1) + 1."""
-
-    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        sums_at, weights_at = (
-            _lanes_at(context, builder, signature.args[n], arguments[n], arguments[n + 1], RUN) for n in (0, 2)
-        )
-        align = signature.args[0].dtype.bitwidth // 8
-        value = builder.load(weights_at, align=align)
-        flip = _splat(builder, arguments[4], value.type)
-        value = builder.sub(builder.xor(value, flip), flip)
-        builder.store(builder.add(builder.load(sums_at, align=align), value), sums_at, align=align)
-        return context.get_dummy_value()
-
-    return types.void(sums, types.intp, weights, types.intp, types.intp), codegen
-
-
-@intrinsic
-def _step_lanes(
-    _: Any, sums: Any, i: Any, v: Any, j: Any, bias: Any, k: Any, kept: Any, shift: Any, threshold: Any
-) -> tuple[Any, Callable[..., Any]]:
-    """One membrane step of LANES neurons in 32 bits: v = clip(trunc(v * kept / 2^shift) + 64 * sum + bias), and 0
-    where it fired. Returns a bit for each neuron that fired, and above them one for each that was active.
-    """
-
-    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        lanes = ir.VectorType(ir.IntType(32), LANES)
-        sums_at, v_at, bias_at = (
-            _lanes_at(context, builder, signature.args[n], arguments[n], arguments[n + 1]) for n in (0, 2, 4)
-        )
-        kept_, shift_, threshold_ = (_splat(builder, arguments[n], lanes) for n in (6, 7, 8))
-        zero = ir.Constant(lanes, [0] * LANES)
-        one, sign, low, high, mantissa = (
-            ir.Constant(lanes, [n] * LANES) for n in (1, 31, 1 - STATE_LIMIT, STATE_LIMIT - 1, MANTISSA_SHIFT)
-        )
-        below = builder.sub(builder.shl(one, shift_), one)  # what rounding toward zero adds to a negative product
-        product = builder.mul(builder.load(v_at, align=4), kept_)
-        rounding = builder.and_(builder.ashr(product, sign), below)
-        total = builder.load(sums_at, align=signature.args[0].dtype.bitwidth // 8)
-        arriving = builder.shl(builder.sext(total, lanes) if total.type != lanes else total, mantissa)
-        x = builder.add(builder.ashr(builder.add(product, rounding), shift_), arriving)
-        x = builder.add(x, builder.load(bias_at, align=4))
-        x = builder.select(builder.icmp_signed(">", x, low), x, low)
-        x = builder.select(builder.icmp_signed("<", x, high), x, high)
-        fires = builder.icmp_signed(">", x, threshold_)
-        builder.store(builder.select(fires, zero, x), v_at, align=4)
-        moves = builder.icmp_signed("!=", builder.or_(arriving, x), zero)
-        word = ir.IntType(64)
-        fired, moved = (builder.zext(builder.bitcast(flags, ir.IntType(LANES)), word) for flags in (fires, moves))
-        return builder.or_(fired, builder.shl(moved, ir.Constant(word, LANES)))
-
-    scalars = [types.int64] * 3
-    return types.uint64(sums, types.intp, v, types.intp, bias, types.intp, *scalars), codegen
-
-
-def _lanes_at(context: Any, builder: Any, array_type: Any, array: Any, index: Any, number: int = LANES) -> Any:
-    """A pointer to some numbers of an array."""
-    data = context.make_array(array_type)(context, builder, array).data
-    lanes = ir.VectorType(ir.IntType(array_type.dtype.bitwidth), number)
-    return builder.bitcast(builder.gep(data, [index]), lanes.as_pointer())
-
-
-def _splat(builder: Any, value: Any, lanes: Any) -> Any:
-    """A number in every lane."""
-    nothing = ir.Constant(lanes, ir.Undefined)
-    one = builder.insert_element(nothing, builder.trunc(value, lanes.element), ir.IntType(32)(0))
-    return builder.shuffle_vector(
-        one, nothing, ir.Constant(ir.VectorType(ir.IntType(32), lanes.count), [0] * lanes.count)
-    )
-
-
-@intrinsic
-def _packed(_: Any, flags: Any) -> tuple[Any, Callable[..., Any]]:
-    """The first 64 bytes of an array as the bits of a word: 1 where a byte is not 0."""
-
-    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        vector = ir.VectorType(ir.IntType(8), WORD)
-        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
-        value = builder.load(builder.bitcast(data, vector.as_pointer()), align=1)
-        return builder.bitcast(builder.icmp_unsigned("!=", value, ir.Constant(vector, [0] * WORD)), ir.IntType(WORD))
-
-    return types.uint64(flags), codegen
-
-
-@intrinsic
-def _lowest(_: Any, word: Any) -> tuple[Any, Callable[..., Any]]:
-    """The index of the lowest bit that is set."""
-
-    def codegen(_c: Any, builder: Any, _s: Any, arguments: Any) -> Any:
-        return builder.cttz(arguments[0], cgutils.true_bit)
-
-    return types.int64(types.uint64), codegen
-
-
-@intrinsic
-def _ones(_: Any, word: Any) -> tuple[Any, Callable[..., Any]]:
-    """How many bits are set."""
-
-    def codegen(_c: Any, builder: Any, _s: Any, arguments: Any) -> Any:
-        return builder.ctpop(arguments[0])
-
-    return types.int64(types.uint64), codegen
+from .kernel_lanes import add_lanes, lowest, ones, packed, step_lanes
+from .kernel_tables import (
+    ALL_AT,
+    APART,
+    AT,
+    BIAS_AT,
+    BIAS_STEP,
+    CURRENT_DECAY,
+    DECAY,
+    DECAY_SHIFT,
+    DENSE,
+    EVERY,
+    FIRST,
+    LAG,
+    LANES,
+    LAST,
+    LENGTH,
+    MANTISSA_SHIFT,
+    NARROW,
+    NEURONS,
+    NODE,
+    REACH_AT,
+    READOUT,
+    ROWS,
+    RUN,
+    SHIFT,
+    SOURCE,
+    STATE_LIMIT,
+    TAPS_AT,
+    THRESHOLD,
+    WEIGHTS_AT,
+    WORD,
+    WORDS,
+    Integers,
+    Program,
+    Span,
+    Work,
+)
 
 
 @njit(cache=True)
@@ -212,7 +90,7 @@ def _find(bits: Any, masks: Any, flip: Any, at: int, words: int, reach: Any, fou
     for w in range(words):
         word = (bits[at + w] ^ flip) & masks[at + w]
         while word:
-            neuron = np.uint64(w * WORD + _lowest(word))
+            neuron = np.uint64(w * WORD + lowest(word))
             word &= word - np.uint64(1)
             for column in range(4):
                 found[number, column] = reach[neuron, column]
@@ -225,7 +103,7 @@ def _add_runs(sums: Any, first: int, weights: Any, first_weight: int, found: Any
     for n in range(number):
         i, j = first + found[n, 0], first_weight + found[n, 1]
         for o in range(0, found[n, 2], RUN):
-            _add_lanes(sums, i + o, weights, j + o, sign)
+            add_lanes(sums, i + o, weights, j + o, sign)
 
 
 @njit(cache=True)
@@ -254,10 +132,10 @@ def _multiply(
     for w in range(nodes[projection[SOURCE], ROWS] * nodes[projection[SOURCE], WORDS]):
         word = (bits[at + w] ^ flip) & masks[at + w]
         while word:
-            j = projection[WEIGHTS_AT] + (w * WORD + _lowest(word)) * length
+            j = projection[WEIGHTS_AT] + (w * WORD + lowest(word)) * length
             word &= word - np.uint64(1)
             for o in range(begin, end, RUN):
-                _add_lanes(sums, o, weights, j + o, sign)
+                add_lanes(sums, o, weights, j + o, sign)
 
 
 @njit(cache=True)
@@ -284,7 +162,7 @@ def _arrive(
         source = program.nodes[projection[SOURCE]]
         fired = 0
         for w in range(source[AT], source[AT] + source[ROWS] * source[WORDS]):
-            fired += _ones(spikes[w])
+            fired += ones(spikes[w])
         flip = np.uint64(0)
         if 2 * fired > source[NEURONS]:
             flip = EVERY
@@ -312,10 +190,10 @@ def _membranes_narrow(
             i, j, k = word * WORD, (at + word) * WORD, bias_at + row * bias_step + w * WORD
             fired, moved = np.uint64(0), np.uint64(0)
             for o in range(0, WORD, LANES):
-                both = _step_lanes(sums, i + o, v, j + o, bias, k + o, kept, shift, threshold)
+                both = step_lanes(sums, i + o, v, j + o, bias, k + o, kept, shift, threshold)
                 fired |= (both & np.uint64(0xFFFF)) << np.uint64(o)
                 moved |= (both >> np.uint64(LANES)) << np.uint64(o)
-            active += _ones(moved)
+            active += ones(moved)
             bits[at + word] = fired & masks[at + word]
     return active
 
@@ -426,7 +304,7 @@ def pack(spikes: NDArray[np.uint8], bits: NDArray[np.uint64], words: int, at: in
                 for c in range(channels):
                     flat[c * columns : (c + 1) * columns] = spikes[t, sample, c, y]
                 for w in range(words):
-                    bits[sample, history + t, at + y * words + w] = _packed(line[w])
+                    bits[sample, history + t, at + y * words + w] = packed(line[w])
                 for i in range(channels * columns):
                     seen |= flat[i]
         worst[sample] = seen
@@ -442,5 +320,5 @@ def count(bits: NDArray[np.uint64], history: int, totals: Integers) -> None:
             for t in range(history, steps):
                 word = bits[sample, t, w]
                 while word:
-                    totals[w, _lowest(word)] += 1
+                    totals[w, lowest(word)] += 1
                     word &= word - np.uint64(1)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from spikeport.deploy.kernel_runner import KernelResult, KernelRunner
+from spikeport.deploy.kernel_runner import KernelResult, KernelRunner, compiled
 from spikeport.errors import InputError, UnsupportedError
 from spikeport.export.graph import Conv, Dense, Population, Projection, SpikeInput, SpikingGraph, check
 from spikeport.export.simulate import simulate
@@ -259,3 +259,18 @@ def test_refuses_what_is_no_spike_and_what_it_cannot_hold() -> None:
     half = replace(graph.projections[0], kernel=Conv(weight=np.full((5, 3, 3, 3), 0.5), padding=(1, 1)))
     with pytest.raises(UnsupportedError, match="integers"):
         KernelRunner(replace(graph, projections=(half, *graph.projections[1:])))
+
+
+@pytest.mark.parametrize("largest", [40.0, 2.0**30])
+def test_a_graph_beyond_32_bits_takes_the_plain_runner(largest: float) -> None:
+    """The same populations and numbers either way; 2^30 is what the kernels refuse."""
+    graph = branching(1, decay=3072)
+    loud = replace(graph.projections[0], kernel=Conv(weight=np.full((5, 3, 3, 3), largest), padding=(1, 1)))
+    graph = replace(graph, projections=(loud, *graph.projections[1:]))
+    inputs = {"input": spikes_of(graph, 0.3, windows=2)}
+    fired, readout = compiled(graph, inputs, 2)
+    trace = simulate(graph, inputs, 2)
+    assert list(fired) == ["a", "b", "c"]
+    assert all((fired[name] == trace.spikes[name]).all() for name in fired)
+    assert readout.dtype == np.int64
+    assert (readout == trace.readout).all()
