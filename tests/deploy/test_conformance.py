@@ -1,6 +1,8 @@
 """Random graphs: the chain, the twin and real Lava all equal the definition; a broken weight is found."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,7 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from spikeport.deploy.conformance import Case, Choose, against_lava, dense_graph, image_graph, random_case
+from spikeport.deploy.kernel_runner import KernelRunner
+from spikeport.export import simulate as definition
 from spikeport.export.chain import chain_of, unpacked
+from spikeport.export.graph import Dense, Population, Projection, SpikeInput, SpikingGraph
 from spikeport.export.onnx_twin import twin_of
 from spikeport.export.simulate import simulate
 
@@ -47,7 +52,19 @@ def test_recurrent_and_delayed_layers_chain(choose: Choose) -> None:
     chain_equals(dense_graph(choose))
 
 
-@settings(relaxed, max_examples=30)
+@pytest.mark.parametrize("draw", [image_graph, dense_graph])
+@relaxed
+@given(choices())
+def test_the_kernels_compute_what_their_graph_does(draw: Callable[[Choose], Case], choose: Choose) -> None:
+    case = draw(choose)
+    result = KernelRunner(case.graph).run(case.spikes)
+    trace = simulate(case.graph, {"input": case.spikes})
+    np.testing.assert_array_equal(result.readout, trace.readout)
+    for population in case.graph.populations[:-1]:
+        np.testing.assert_array_equal(result.spikes(population.name), trace.spikes[population.name], population.name)
+
+
+@settings(relaxed, max_examples=100)
 @given(choices())
 def test_the_twin_computes_what_its_graph_does(choose: Choose) -> None:
     import onnxruntime
@@ -104,3 +121,45 @@ def test_one_broken_weight_shows() -> None:
     )
     spikes = {"input": np.ones_like(case.spikes)}
     assert (simulate(broken, spikes).readout != simulate(case.graph, spikes).readout).any()
+
+
+def test_a_shifted_reset_phase_shows() -> None:
+    """Windows that begin one step late: the membranes of a sample reach into the next one."""
+    case = next(c for c in map(random_case, range(0, 40, 2)) if c.graph.time_steps > 2)
+    steps, samples = case.spikes.shape[:2]
+    stream = np.swapaxes(case.spikes, 0, 1).reshape(samples * steps, 1, *case.spikes.shape[2:])
+    late = np.concatenate([np.zeros_like(stream[:1]), stream, np.zeros_like(stream[: steps - 1])])
+    shifted = simulate(case.graph, {"input": late}, windows=samples + 1).readout[1 : 1 + samples * steps]
+    assert (shifted != simulate(case.graph, {"input": stream}, windows=samples).readout).any()
+
+
+def test_a_wrong_tie_rule_shows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A membrane of exactly 64 * threshold does not fire on the chip; a definition that says >= is found."""
+
+    def tied(threshold: float) -> SpikingGraph:
+        readout = Population(name="readout", shape=(1,), decay=1.0, threshold=1e5, bias=np.zeros(1), role="readout")
+        return SpikingGraph(
+            inputs=(SpikeInput(name="input", shape=(1,)),),
+            populations=(
+                Population(name="p", shape=(1,), decay=0.5, threshold=threshold, bias=np.zeros(1)),
+                readout,
+            ),
+            projections=(
+                Projection(source="input", target="p", kernel=Dense(weight=np.array([[10.0]]))),
+                Projection(source="p", target="readout", kernel=Dense(weight=np.array([[2.0]]))),
+            ),
+            time_steps=1,
+            arithmetic="loihi",
+        )
+
+    spikes = np.ones((1, 1, 1), np.uint8)
+    assert not KernelRunner(tied(10.0)).run(spikes).spikes("p").any()
+    assert KernelRunner(tied(9.0)).run(spikes).spikes("p").all()
+    step = definition.STEP["loihi"]
+
+    def at_or_above(population: Population, u: Any, v: Any, a: Any) -> Any:
+        return step(replace(population, threshold=population.threshold - 1), u, v, a)
+
+    monkeypatch.setitem(definition.STEP, "loihi", at_or_above)
+    wrong = simulate(tied(10.0), {"input": spikes})
+    assert (KernelRunner(tied(10.0)).run(spikes).spikes("p") != wrong.spikes["p"]).any()
