@@ -135,6 +135,7 @@ def inspect_command(console: Console, file: Path, layers: int | None) -> None:
 @click.option("--out", type=click.Path(path_type=Path), help="Where spikes and membranes go, `.npz`.")
 @click.option("--time-steps", type=int, help="Steps that an image is shown [default: what the file says].")
 @click.option("--reset-interval", type=int, help="Stream the samples back to back, reset state every so many steps.")
+@click.option("--reset-offset", type=int, default=1, show_default=True, help="Its phase, as lava-dl counts it.")
 @click.option("--skip-input", is_flag=True, help="The input is the spikes of the input layer's neurons, not images.")
 @layers_option
 @common_options

@@ -55,6 +55,7 @@ def run_netx(
     *,
     time_steps: int | None = None,
     reset_interval: int | None = None,
+    reset_offset: int = 1,
     skip_input: bool = False,
     layers: int | None = None,
     runner: Runner = simulated,
@@ -64,6 +65,9 @@ def run_netx(
     Images are what a file reads whose layer/0 is an input layer of neurons: each pixel x drives its neuron with the
     bias mantissa trunc(weight * x + bias) in all of `time_steps` steps (by default the file's simulation/tSample). With
     `skip_input`, the values are the spikes of those neurons.
+
+    With `reset_interval` the samples are one stream, reset as by lava-dl's `Network(reset_interval=, reset_offset=)`:
+    an offset of 1 resets at the first step of the stream, as every sample needs it; 0 is lava-dl's default.
 
     Raises InputError for values or a file that do not fit, and what `read_netx` raises.
     """
@@ -77,6 +81,9 @@ def run_netx(
     steps = _time_steps(file, values, images, time_steps)
     if reset_interval is not None and reset_interval < 1:
         raise InputError(f"`reset interval >= 1` must hold, but it is {reset_interval}.")
+    phase = (reset_offset - 1) % (reset_interval or 1)
+    if phase and images:
+        raise InputError("A reset offset other than 1 needs spikes: give those of the input neurons with --skip-input.")
     network = network_of(file, reset_interval or steps)
     spikes: dict[int, list[Spikes]] = {}
     membranes: list[Integers] = []
@@ -85,7 +92,7 @@ def run_netx(
         if images and network.encoder:
             given = encode(network.encoder, given, steps, reset_interval)
             spikes.setdefault(0, []).append(given)
-        recorded, membrane = _run(network.graph, _binary(given, file.input_shape), reset_interval, runner)
+        recorded, membrane = _run(network.graph, _binary(given, file.input_shape), reset_interval, phase, runner)
         for name, index in network.layers.items():
             spikes.setdefault(index, []).append(recorded[name])
         membranes.append(membrane)
@@ -189,12 +196,13 @@ def _chunks(network: NetxNetwork, samples: int, steps: int, *, streamed: bool) -
 
 
 def _run(
-    graph: SpikingGraph, spikes: Spikes, reset_interval: int | None, runner: Runner
+    graph: SpikingGraph, spikes: Spikes, reset_interval: int | None, phase: int, runner: Runner
 ) -> tuple[dict[str, Spikes], Integers]:
     """spikes [S, T, *shape] -> ([S, T, *shape] by population, membranes [S, T, *shape])."""
     samples, steps = spikes.shape[:2]
     source = graph.inputs[0].name
-    graph, under_way = with_warm_up(graph)
+    network = graph
+    graph, under_way = (graph, {}) if phase else with_warm_up(graph)
     if reset_interval is None:
         windows = 1
         stream = np.ascontiguousarray(np.swapaxes(spikes, 0, 1))
@@ -206,14 +214,20 @@ def _run(
     for name, fired in under_way.items():
         inputs[name] = np.zeros((*stream.shape[:2], *fired.shape), np.uint8)
         inputs[name][0] = fired
-    recorded, membrane = runner(graph, inputs, windows)
+    recorded: Mapping[str, Spikes]
+    if phase:  # nothing is reset where the stream begins, so what the biases did before it stays in every membrane
+        depths = {p.name: n + 1 for n, p in enumerate(network.populations)}
+        trace = simulate(network, inputs, windows, phase=phase, warm_up=depths)
+        recorded, membrane = trace.spikes, trace.readout.astype(np.int64)
+    else:
+        recorded, membrane = runner(graph, inputs, windows)
 
     def by_sample(values: NDArray[Any]) -> NDArray[Any]:
         if reset_interval is None:
             return np.swapaxes(values, 0, 1)
         return values[: samples * steps, 0].reshape(samples, steps, *values.shape[2:])
 
-    return {p.name: by_sample(recorded[p.name]) for p in graph.populations}, by_sample(membrane)
+    return {p.name: by_sample(recorded[p.name]) for p in network.populations}, by_sample(membrane)
 
 
 def _binary(spikes: NDArray[np.generic], shape: Shape) -> Spikes:

@@ -39,16 +39,25 @@ class Trace:
     readout: Array | Integers  # [T, N, *shape]: the readout's membrane after each step; the last one is the answer
 
 
-def simulate(graph: SpikingGraph, inputs: Mapping[str, Spikes], windows: int = 1) -> Trace:
+def simulate(
+    graph: SpikingGraph,
+    inputs: Mapping[str, Spikes],
+    windows: int = 1,
+    *,
+    phase: int = 0,
+    warm_up: Mapping[str, int] | None = None,
+) -> Trace:
     """Run the graph on spikes [windows * T, N, *shape] per input, with `windows` windows of T time steps back to back.
 
     Currents and membranes are zero at the first step of each window; spikes under way in a recurrent or delayed synapse
-    are not, as in Lava (proc/lif/models.py, `PyLifResetModelBitAcc`).
+    are not, as in Lava (proc/lif/models.py, `PyLifResetModelBitAcc`). phase: step at which a window begins, 0..T - 1.
+    warm_up: population -> steps that it runs before the stream, on biases alone; in Lava's pipeline that is its level.
 
     Raises InputError when an input is missing, has another shape or is not 0 or 1.
     """
     _check_inputs(graph, inputs, windows)
-    spikes: dict[str, Spikes] = {name: np.asarray(value, np.uint8) for name, value in inputs.items()}
+    lead = max((warm_up or {}).values(), default=0)
+    spikes = {name: _after_silence(np.asarray(value, np.uint8), lead) for name, value in inputs.items()}
     membranes: dict[str, Array | Integers] = {}
     step = STEP[graph.arithmetic]
     samples = next(iter(spikes.values())).shape[1]
@@ -56,10 +65,11 @@ def simulate(graph: SpikingGraph, inputs: Mapping[str, Spikes], windows: int = 1
         shape = (samples, *population.shape)
         u: Values = np.zeros(shape)
         v: Values = np.zeros(shape)
-        fired = np.zeros((windows * graph.time_steps, *shape), np.uint8)
+        steps = windows * graph.time_steps
+        fired = np.zeros((lead + steps, *shape), np.uint8)
         membrane, left = [], []
-        for t in range(len(fired)):
-            if t % graph.time_steps == 0:
+        for t in range(lead - (warm_up or {}).get(population.name, 0), len(fired)):
+            if (t - lead - phase) % graph.time_steps == 0:
                 u, v = np.zeros(shape), np.zeros(shape)
             a = np.zeros(shape)
             for projection in graph.incoming(population.name):
@@ -68,10 +78,15 @@ def simulate(graph: SpikingGraph, inputs: Mapping[str, Spikes], windows: int = 1
             fired[t] = fires
             membrane.append(v_before)
             left.append(v)
-        membranes[population.name] = np.stack(membrane)
+        membranes[population.name] = np.stack(membrane[-steps:])
         if population.role != "readout":
             spikes[population.name] = fired
-    return Trace(spikes=spikes, membranes=membranes, readout=np.stack(left))
+    spikes = {name: fired[lead:] for name, fired in spikes.items()}
+    return Trace(spikes=spikes, membranes=membranes, readout=np.stack(left[-steps:]))
+
+
+def _after_silence(spikes: Spikes, steps: int) -> Spikes:
+    return np.concatenate([np.zeros((steps, *spikes.shape[1:]), np.uint8), spikes]) if steps else spikes
 
 
 def _arriving(projection: Projection, spikes: Spikes, t: int) -> Array:
