@@ -19,7 +19,7 @@ from spikeport.export.simulate import simulate
 
 LAVA_GRAPHS = 26
 
-relaxed = settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+relaxed = settings(max_examples=100, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 
 
 @st.composite
@@ -64,7 +64,7 @@ def test_the_kernels_compute_what_their_graph_does(draw: Callable[[Choose], Case
         np.testing.assert_array_equal(result.spikes(population.name), trace.spikes[population.name], population.name)
 
 
-@settings(relaxed, max_examples=100)
+@relaxed
 @given(choices())
 def test_the_twin_computes_what_its_graph_does(choose: Choose) -> None:
     import onnxruntime
