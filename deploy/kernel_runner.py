@@ -17,7 +17,7 @@ from ..errors import InputError, UnsupportedError
 from ..export.graph import SpikingGraph
 from ..export.simulate import Spikes, simulate
 from . import kernels
-from .counts import Activity
+from .cost.counts import Activity
 from .kernel_program import Compiler, Node, aligned, by_lag, layout_of
 from .kernel_tables import NARROW, WORD, Integers, Span, Work
 

@@ -24,11 +24,11 @@ from ..files import read_json, read_text, write_json, write_text
 from ..search.datasets import Dataset, load_dataset
 from ..search.network import SpikingNetwork, load_network
 from ..search.runs import Run
-from .counts import Activity, count
-from .energy import energy_json
+from .cost.counts import Activity, count
+from .cost.energy import energy_json
 from .equivalence import Check, Nudges, compare_float, compare_integers, overall, total_spikes
 from .record import Record
-from .report import render
+from .report.page import render
 from .runners import EncoderRunner, GraphRunner, LavaRunner, NetxRunner, OnnxRunner, TwinRunner
 from .torch_runner import BATCH, TorchRunner
 

@@ -17,7 +17,7 @@ from ..export.graph import SpikingGraph
 from ..export.netx import layer_indices
 from ..export.onnx_twin import with_spikes
 from ..export.simulate import MANTISSA_SHIFT, simulate
-from .counts import Activity
+from .cost.counts import Activity
 from .lava import Progress, run_lava, run_lava_on
 from .netx_run import run_netx, simulated
 from .record import Record, Spikes

@@ -7,9 +7,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from spikeport.deploy.counts import Activity, count
-from spikeport.deploy.energy import energy_json
-from spikeport.deploy.report import NBSP, amount, divergence, exact, percent, quantity, render, twin_accuracy, verdict
+from spikeport.deploy.cost.counts import Activity, count
+from spikeport.deploy.cost.energy import energy_json
+from spikeport.deploy.report.page import (
+    NBSP,
+    amount,
+    divergence,
+    exact,
+    percent,
+    quantity,
+    render,
+    twin_accuracy,
+    verdict,
+)
 from spikeport.errors import InputError
 from spikeport.export.graph import Dense, Population, Projection, SpikeInput, SpikingGraph, check
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from ..errors import InputError
+from ...errors import InputError
 
 Grade = Literal["P", "S", "D"]
 Quantity = Literal["synaptic_operations", "neuron_updates", "active_updates", "idle_updates", "spikes"]

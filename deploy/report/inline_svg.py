@@ -8,7 +8,7 @@ drawings on one page do not share a clip path or a glyph.
 import re
 from xml.etree import ElementTree
 
-from ..errors import InputError
+from ...errors import InputError
 
 DRAWS = frozenset({"svg", "g", "defs", "symbol", "use", "title", "desc", "path", "rect", "circle", "ellipse", "line"})
 DRAWS |= {"polyline", "polygon", "text", "tspan", "marker", "clipPath", "mask", "pattern"}

@@ -15,8 +15,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import InputError
-from ..export.graph import Conv, Dense, Projection, Role, Shape, SpikingGraph, neurons
+from ...errors import InputError
+from ...export.graph import Conv, Dense, Projection, Role, Shape, SpikingGraph, neurons
 
 CountedRole = Literal["input"] | Role
 

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from spikeport.deploy import chips
-from spikeport.deploy.chips import LOIHI1_DAVIES2018, MAC_45NM, PROFILES, Price, Term
-from spikeport.deploy.counts import Activity, Counts, count
-from spikeport.deploy.energy import ann_baseline, encoder, energy_json, estimate
+from spikeport.deploy.cost import chips
+from spikeport.deploy.cost.chips import LOIHI1_DAVIES2018, MAC_45NM, PROFILES, Price, Term
+from spikeport.deploy.cost.counts import Activity, Counts, count
+from spikeport.deploy.cost.energy import ann_baseline, encoder, energy_json, estimate
 from spikeport.errors import InputError
 from spikeport.export.graph import (
     Conv,

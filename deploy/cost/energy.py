@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import InputError
-from ..export.graph import SpikingGraph, neurons
+from ...errors import InputError
+from ...export.graph import SpikingGraph, neurons
 from .chips import MAC_45NM, MAC_TECHNOLOGY, ChipProfile, Price, check, find
 from .counts import Counts, PopulationCounts, Tally, per_sample, synapses
 

@@ -6,7 +6,7 @@ import re
 import pytest
 from matplotlib.figure import Figure
 
-from spikeport.deploy.inline_svg import inline_svg
+from spikeport.deploy.report.inline_svg import inline_svg
 from spikeport.errors import InputError
 
 SVG = '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="0 0 9 9">{}</svg>'

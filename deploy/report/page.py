@@ -1,6 +1,6 @@
 """The report of a run: one self-contained HTML page, the verdict first.
 
-This file decides what is said, `report.html.j2` how it looks. The page loads nothing and runs nothing; every string
+This file decides what is said, `page.html.j2` how it looks. The page loads nothing and runs nothing; every string
 from a file is escaped, and a drawing is inlined only if it does nothing but draw.
 """
 
@@ -13,7 +13,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from ..errors import InputError
+from ...errors import InputError
 from .inline_svg import inline_svg
 
 NBSP = "\u00a0"
@@ -85,7 +85,7 @@ def render(
         "tie": tie,
         "shape": lambda shape: "×".join(str(n) for n in shape),
     }
-    template = environment.from_string(Path(__file__).with_name("report.html.j2").read_text(encoding="utf-8"))
+    template = environment.from_string(Path(__file__).with_name("page.html.j2").read_text(encoding="utf-8"))
     return template.render(
         name=manifest.get("name") or "",
         verdict=verdict(equivalence["verdict"], checks),

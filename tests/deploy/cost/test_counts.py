@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from spikeport.deploy.counts import Activity, Counts, Tally, count, fan_out, per_sample, synapses
+from spikeport.deploy.cost.counts import Activity, Counts, Tally, count, fan_out, per_sample, synapses
 from spikeport.errors import InputError
 from spikeport.export.graph import (
     Conv,

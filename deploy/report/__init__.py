@@ -1,0 +1,1 @@
+"""What a person reads: the HTML page, the Markdown summary, comparisons of runs."""
