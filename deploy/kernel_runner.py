@@ -17,7 +17,6 @@ from ..errors import InputError, UnsupportedError
 from ..export.graph import SpikingGraph
 from ..export.simulate import Spikes, simulate
 from . import kernels
-from .cost.counts import Activity
 from .kernel_program import Compiler, Node, aligned, by_lag, layout_of
 from .kernel_tables import NARROW, WORD, Integers, Span, Work
 
@@ -101,15 +100,6 @@ class KernelRunner:
             layout=self.layout,
             bits=None if kept is None else kept[:, self.history :],
         )
-
-    def measure(self, spikes: Spikes) -> tuple[NDArray[np.int64], dict[str, Activity]]:
-        """Run any number of samples: predictions [N] and what every population did, summed over them."""
-        result = self.run(spikes, keep=False)
-        activity = {
-            name: Activity(spikes=total, active_updates=result.active.get(name, 0))
-            for name, total in result.totals.items()
-        }
-        return result.predictions, activity
 
     def compute(self, work: Work, span: Span, first: int = 0, last: int | None = None) -> None:
         """Populations first..last of packed inputs."""

@@ -27,7 +27,7 @@ Runner = Callable[[SpikingGraph, Mapping[str, Spikes], int], tuple[Mapping[str, 
 
 CHUNK_BYTES = 2**28  # of traces held at once: as many samples are run together as fit
 MAX_BYTES = 2**34  # of one sample, or of one stream
-BYTES_PER_NEURON_STEP = 26  # a spike and a membrane of 8 bytes, the latter three times while steps are stacked
+BYTES_PER_NEURON_STEP = 28  # a spike, a mark and a membrane of 8 bytes, the last two twice or thrice while stacked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

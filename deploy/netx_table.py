@@ -14,7 +14,7 @@ from ..export.graph import Conv, Projection, neurons
 from ..export.lint import lint
 from ..export.netx import layer_indices, read_graph
 from ..export.netx_file import Layer, NetxFile, Remark, read_layers
-from .cost.counts import synapses
+from .cost.synapses import synapses
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

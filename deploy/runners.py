@@ -1,6 +1,6 @@
 """The exported forms as functions: input -> Record. The torch network itself is in `torch_runner.py`."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -78,14 +78,14 @@ class TwinRunner:
 
     def __init__(self, path: Path, graph: SpikingGraph) -> None:
         self.graph = graph
-        populations = [f"active/{p.name}" for p in graph.populations]
+        populations = [f"{p.name}/is_active" for p in graph.populations]
         self.session = _Session(path, with_spikes(_load(path), graph), graph.inputs[0].name, populations)
 
     def __call__(self, spikes: Spikes) -> Record:
         return self.run(spikes)[0]
 
-    def run(self, spikes: Spikes) -> tuple[Record, dict[str, int]]:
-        """The record, and population -> neuron-steps in which its current or membrane was not zero."""
+    def run(self, spikes: Spikes) -> tuple[Record, dict[str, Activity]]:
+        """The record, and what every input and population did."""
         (entry,) = self.graph.inputs
         results = self.session.run(spikes)
         fired = {entry.name: spikes}
@@ -95,23 +95,16 @@ class TwinRunner:
                 fired[p.name] = results[f"{p.name}/spikes"].astype(np.uint8)
                 margins[p.name] = results[f"{p.name}/v_before"] - (int(p.threshold) << MANTISSA_SHIFT)
         steps = results[f"{self.graph.readout.name}/membrane"]
-        active = {p.name: int(results[f"active/{p.name}"].sum()) for p in self.graph.populations}
-        return Record(spikes=fired, readout=steps[-1], readout_steps=steps, margins=margins), active
+        did = {entry.name: Activity(spikes=spikes)} | {
+            p.name: Activity(spikes=fired.get(p.name), active=results[f"{p.name}/is_active"])
+            for p in self.graph.populations
+        }
+        return Record(spikes=fired, readout=steps[-1], readout_steps=steps, margins=margins), did
 
-    def measure(self, spikes: Spikes) -> tuple[NDArray[np.int64], dict[str, Activity]]:
-        """Run any number of samples in batches: predictions [N] and what every population did, summed over them."""
-        totals = {name: np.zeros(shape, np.int64) for name, shape in self.graph.shapes().items()}
-        active = dict.fromkeys(totals, 0)
-        predictions = []
+    def batches(self, spikes: Spikes) -> Iterator[tuple[Record, dict[str, Activity]]]:
+        """Run any number of samples, `BATCH` at a time."""
         for start in range(0, spikes.shape[1], BATCH):
-            record, moved = self.run(spikes[:, start : start + BATCH])
-            predictions.append(record.predictions)
-            for name, fired in record.spikes.items():
-                totals[name] += fired.sum((0, 1), dtype=np.int64)
-            for name, number in moved.items():
-                active[name] += number
-        activity = {name: Activity(spikes=totals[name], active_updates=active[name]) for name in totals}
-        return np.concatenate(predictions), activity
+            yield self.run(spikes[:, start : start + BATCH])
 
 
 class LavaRunner:

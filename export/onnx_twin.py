@@ -4,8 +4,8 @@ Input  <input>             uint8 [T, N, C, H, W], 0 or 1
 Output readout             int64 [N, classes]: the readout's membrane after the last step
        spikes/<population> int64 [N]: spikes per sample;   active/<population> int64 [N]: neuron-steps in which the
                            current or the membrane before the threshold was not zero
-Inside <population>/spikes float [T, N, *shape], <population>/v_before int64 (membrane before the reset) and
-readout/membrane int64 (after each step), which `with_spikes` turns into outputs, too.
+Inside <population>/spikes float [T, N, *shape], <population>/v_before int64 (membrane before the reset),
+<population>/is_active bool and readout/membrane int64 (after each step), which `with_spikes` turns into outputs, too.
 
 Convolutions run in float32 over all steps at once, where sums of 0/1 spikes times integer weights are exact below 2^24;
 that bound is checked. Membranes are int64; ONNX integer division truncates toward zero, as the chip does.
@@ -67,9 +67,9 @@ def with_spikes(model: onnx.ModelProto, graph: SpikingGraph) -> onnx.ModelProto:
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     for population in graph.populations:
-        inside = {"membrane": TensorProto.INT64}
+        inside = {"is_active": TensorProto.BOOL, "membrane": TensorProto.INT64}
         if population.role != "readout":
-            inside = {"spikes": TensorProto.FLOAT, "v_before": TensorProto.INT64}
+            inside = {"is_active": TensorProto.BOOL, "spikes": TensorProto.FLOAT, "v_before": TensorProto.INT64}
         for word, kind in inside.items():
             shape: list[str | int | None] = [graph.time_steps, "N", *population.shape]
             copy.graph.output.append(helper.make_tensor_value_info(f"{population.name}/{word}", kind, shape))

@@ -31,11 +31,13 @@ class Trace:
     """What a run left behind.
 
     spikes: population -> uint8 [T, N, *shape], inputs included, the readout not. membranes: population -> the membrane
-    compared with the threshold, before reset, [T, N, *shape] (float64, or int64 in "loihi" arithmetic).
+    compared with the threshold, before reset, [T, N, *shape] (float64, or int64 in "loihi" arithmetic). active:
+    population -> [T, N, *shape], where the current or that membrane was not zero.
     """
 
     spikes: dict[str, Spikes]
     membranes: dict[str, Array | Integers]
+    active: dict[str, NDArray[np.bool_]]
     readout: Array | Integers  # [T, N, *shape]: the readout's membrane after each step; the last one is the answer
 
 
@@ -59,6 +61,7 @@ def simulate(
     lead = max((warm_up or {}).values(), default=0)
     spikes = {name: _after_silence(np.asarray(value, np.uint8), lead) for name, value in inputs.items()}
     membranes: dict[str, Array | Integers] = {}
+    active: dict[str, NDArray[np.bool_]] = {}
     step = STEP[graph.arithmetic]
     samples = next(iter(spikes.values())).shape[1]
     for population in graph.populations:  # feed-forward: a population needs only complete earlier ones
@@ -67,7 +70,7 @@ def simulate(
         v: Values = np.zeros(shape)
         steps = windows * graph.time_steps
         fired = np.zeros((lead + steps, *shape), np.uint8)
-        membrane, left = [], []
+        membrane, left, moved = [], [], []
         for t in range(lead - (warm_up or {}).get(population.name, 0), len(fired)):
             if (t - lead - phase) % graph.time_steps == 0:
                 u, v = np.zeros(shape), np.zeros(shape)
@@ -78,11 +81,13 @@ def simulate(
             fired[t] = fires
             membrane.append(v_before)
             left.append(v)
+            moved.append((u != 0) | (v_before != 0))
         membranes[population.name] = np.stack(membrane[-steps:])
+        active[population.name] = np.stack(moved[-steps:])
         if population.role != "readout":
             spikes[population.name] = fired
     spikes = {name: fired[lead:] for name, fired in spikes.items()}
-    return Trace(spikes=spikes, membranes=membranes, readout=np.stack(left[-steps:]))
+    return Trace(spikes=spikes, membranes=membranes, active=active, readout=np.stack(left[-steps:]))
 
 
 def _after_silence(spikes: Spikes, steps: int) -> Spikes:

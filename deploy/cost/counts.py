@@ -1,36 +1,52 @@
 """What a network did: spikes, synaptic operations and neuron updates of every population, exact integers.
 
-A synaptic operation (SOP) is one spike that meets one synapse of non-zero weight. It is counted where it arrives, at
-the population that receives the spike:
+A synaptic operation (SOP) is one spike that meets one synapse. It is counted where it arrives, at the population that
+receives the spike, in the step in which the spike was fired:
 
     SOPs(target) = sum over projections into the target, over neurons i of the source:  spikes_i * fan_out_i
 
-A neuron update is one neuron in one step; the whole population is updated in every step:  T * neurons * samples.
+Synapses of weight zero are none, or are counted like all others with `zeros`; the SOPs of a convolution then are
+conv(spikes, ones_like(weight)).sum(). A neuron update is one neuron in one step; the whole population is updated in
+every step: T * neurons for each sample.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import InputError
-from ...export.graph import Conv, Dense, Projection, Role, Shape, SpikingGraph, neurons
+from ...export.graph import Role, Shape, SpikingGraph, neurons
+from .synapses import KINDS, fan_out, kind_of
 
 CountedRole = Literal["input"] | Role
+Integers = NDArray[np.int64]
+
+COUNTED = (  # of one sample; what a price can be for, beside messages and hops
+    "spikes",
+    "input_spikes",
+    "synaptic_operations",
+    "synaptic_operations_conv",
+    "synaptic_operations_dense",
+    "synaptic_operations_sparse",
+    "neuron_updates",
+    "active_updates",
+    "idle_updates",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Activity:
-    """What one population did in a run, summed over steps and samples.
+    """What one input or population did in a batch of samples.
 
-    spikes [shape of the population]; active_updates: neuron-steps in which current or membrane was not zero (0 for an
-    input, which has neither).
+    spikes [T, N, *shape] of 0 and 1 (None: a readout). active [T, N, *shape]: current or membrane was not zero (None:
+    an input).
     """
 
-    spikes: NDArray[np.int64]
-    active_updates: int
+    spikes: NDArray[np.uint8] | None = None
+    active: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,176 +54,206 @@ class Tally:
     """Counts that add up. Neurons and synapses are sizes, the rest are sums over steps and samples."""
 
     neurons: int = 0
-    synapses: int = 0  # incoming, of non-zero weight
-    spikes: int = 0
-    synaptic_operations: int = 0
+    synapses: int = 0  # incoming
+    spikes: int = 0  # of neurons on the chip
+    input_spikes: int = 0  # that come from the host
+    synaptic_operations_conv: int = 0
+    synaptic_operations_dense: int = 0
+    synaptic_operations_sparse: int = 0
     neuron_updates: int = 0
     active_updates: int = 0
+
+    @property
+    def synaptic_operations(self) -> int:
+        return self.synaptic_operations_conv + self.synaptic_operations_dense + self.synaptic_operations_sparse
 
     @property
     def idle_updates(self) -> int:
         return self.neuron_updates - self.active_updates
 
+    def __add__(self, other: "Tally") -> "Tally":
+        return Tally(**{f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self)})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PopulationCounts:
-    """The tally of one input or population."""
+    """One input or population. spikes_of, fired_of [*shape]: spikes of each neuron, and samples in which it spiked."""
 
     name: str
     role: CountedRole
     shape: Shape
     tally: Tally
+    spikes_of: Integers
+    fired_of: Integers
+
+    @property
+    def spikes(self) -> int:
+        return int(self.spikes_of.sum())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """Every input and population of a graph, in its order, over `samples` samples of `time_steps` steps."""
+    """Every input and population of a graph, in its order, over `samples` samples of `time_steps` steps.
+
+    each: a name of COUNTED -> [samples, T], all populations together.
+    """
 
     populations: tuple[PopulationCounts, ...]
     samples: int
     time_steps: int
+    each: Mapping[str, Integers]
 
     @property
     def total(self) -> Tally:
-        """All populations together; the inputs add their spikes, not their neurons: those are not on the chip."""
-        return _sum(p.tally for p in self.populations)
+        return sum((p.tally for p in self.populations), Tally())
 
     @property
     def by_role(self) -> dict[CountedRole, Tally]:
         """What relays, OR populations, the readout and the inputs contribute to the total."""
         roles = dict.fromkeys(p.role for p in self.populations)
-        return {role: _sum(p.tally for p in self.populations if p.role == role) for role in roles}
+        return {role: sum((p.tally for p in self.populations if p.role == role), Tally()) for role in roles}
 
     @property
     def spikes_per_synapse(self) -> float:
-        """Spikes that pass a synapse in one inference, on average over all synapses; 0 without synapses.
-
-        The break-even against an efficient ANN lies between 0.15 and 1.38 (Dampfhoffer et al. 2023).
-        """
+        """Spikes that pass a synapse in one inference, on average over all synapses; 0 without synapses."""
         total = self.total
         return total.synaptic_operations / (total.synapses * self.samples) if total.synapses else 0.0
 
-
-def per_sample(tally: Tally, samples: int) -> dict[str, float]:
-    """The counts of one inference: means over the samples, with the sizes left out."""
-    counted = ("spikes", "synaptic_operations", "neuron_updates", "active_updates", "idle_updates")
-    return {name: getattr(tally, name) / samples for name in counted}
+    def per_sample(self, name: str) -> Integers:
+        """[samples] of a name of COUNTED."""
+        return np.asarray(self.each[name].sum(1), np.int64)
 
 
-def fan_out(projection: Projection, source_shape: Shape, target_shape: Shape) -> NDArray[np.int64]:
-    """Synapses of non-zero weight that leave each source neuron; int64 of `source_shape`.
+def spread(values: NDArray[np.generic]) -> dict[str, float]:
+    """Of one number for each sample: mean, standard deviation over the samples (as a population), least and largest."""
+    mean, std = float(values.mean()), float(values.std())
+    return {"mean": mean, "std": std, "min": values.min().item(), "max": values.max().item()}
 
-    For a convolution the sum over kernel rows k and columns l of
 
-        nonzero[c, k, l] * rows[k, y] * columns[l, x]
+class Counter:
+    """Counts what `graph` does, batch by batch.
 
-    where nonzero counts the target channels of the group of channel c, and rows[k, y] is 1 where some target row q has
-    q * stride + k * dilation - padding = y: exact at borders and for every stride, padding, dilation and group.
+    on_chip_inputs: inputs whose neurons lie on the chip and are updated in every step; the others come from the host.
+    zeros: synapses of weight zero count, too.
     """
-    kernel = projection.kernel
-    if isinstance(kernel, Dense):
-        leaving: NDArray[np.int64] = np.count_nonzero(kernel.weight, axis=0).reshape(source_shape).astype(np.int64)
-        return leaving
-    outputs, inputs_per_group, *taps = kernel.weight.shape
-    per_group = (kernel.groups, outputs // kernel.groups, inputs_per_group, *taps)
-    nonzero = np.count_nonzero(kernel.weight.reshape(per_group), axis=1).reshape(source_shape[0], *taps)  # [C, kh, kw]
-    rows, columns = (_reaches(kernel, axis, source_shape, target_shape) for axis in (0, 1))
-    spread: NDArray[np.int64] = np.einsum("ckl,ky,lx->cyx", nonzero.astype(np.int64), rows, columns)
-    return spread
+
+    def __init__(
+        self, graph: SpikingGraph, *, on_chip_inputs: frozenset[str] = frozenset(), zeros: bool = False
+    ) -> None:
+        self.graph, self.on_chip_inputs = graph, on_chip_inputs
+        self.shapes = graph.shapes()
+        self.roles: dict[str, CountedRole] = {n.name: "input" for n in graph.inputs}
+        self.roles |= {p.name: p.role for p in graph.populations}
+        # source -> its projections' (target, kind, fan-out of each source neuron)
+        self.fans = {
+            name: [
+                (p.target, kind_of(p), fan_out(p, shape, self.shapes[p.target], zeros=zeros).ravel())
+                for p in graph.outgoing(name)
+            ]
+            for name, shape in self.shapes.items()
+        }
+        self.synapses = dict.fromkeys(self.shapes, 0)
+        for target, _, fan in (one for fans in self.fans.values() for one in fans):
+            self.synapses[target] += int(fan.sum())
+        self.totals = {name: dict.fromkeys((f.name for f in fields(Tally)), 0) for name in self.shapes}
+        self.spikes_of = {name: np.zeros(shape, np.int64) for name, shape in self.shapes.items()}
+        self.fired_of = {name: np.zeros(shape, np.int64) for name, shape in self.shapes.items()}
+        self.each: list[dict[str, Integers]] = []
+
+    def add(self, activity: Mapping[str, Activity]) -> None:
+        """Count one batch. `activity` names every input and population; raises InputError where it does not fit."""
+        samples = check_activity(self.graph, activity, self.on_chip_inputs)
+        steps = self.graph.time_steps
+        each = {name: np.zeros((samples, steps), np.int64) for name in COUNTED}
+        for name, shape in self.shapes.items():
+            self._updates(name, activity[name], each, samples * steps * neurons(shape))
+            fired = activity[name].spikes
+            if fired is None:
+                continue
+            self.spikes_of[name] += fired.sum((0, 1), dtype=np.int64)
+            self.fired_of[name] += fired.any(0).sum(0, dtype=np.int64)
+            flat = np.swapaxes(fired, 0, 1).reshape(samples, steps, -1)
+            word = "spikes" if self._on_chip(name) else "input_spikes"
+            each[word] += flat.sum(-1, dtype=np.int64)
+            self.totals[name][word] += int(flat.sum(dtype=np.int64))
+            if self.fans[name]:
+                fans = np.stack([fan for *_, fan in self.fans[name]], 1)
+                arriving = flat.astype(np.float64) @ fans.astype(np.float64)
+                for (target, kind, _), sops in zip(self.fans[name], np.moveaxis(arriving, -1, 0), strict=True):
+                    each[f"synaptic_operations_{kind}"] += sops.astype(np.int64)  # exact: far below 2^53
+                    self.totals[target][f"synaptic_operations_{kind}"] += int(sops.sum())
+        each["synaptic_operations"] = sum(each[f"synaptic_operations_{kind}"] for kind in KINDS)  # type: ignore[assignment]
+        each["idle_updates"] = each["neuron_updates"] - each["active_updates"]
+        self.each.append(each)
+
+    def counts(self) -> Counts:
+        """Of all batches so far. Raises InputError when there is none."""
+        if not self.each:
+            raise InputError("`samples >= 1` must hold, but samples=0; run the network on at least one sample.")
+        each = {name: np.concatenate([batch[name] for batch in self.each]) for name in COUNTED}
+        return Counts(
+            populations=tuple(self._population(name) for name in self.shapes),
+            samples=len(each["spikes"]),
+            time_steps=self.graph.time_steps,
+            each=each,
+        )
+
+    def _on_chip(self, name: str) -> bool:
+        return self.roles[name] != "input" or name in self.on_chip_inputs
+
+    def _updates(self, name: str, activity: Activity, each: dict[str, Integers], updates: int) -> None:
+        if not self._on_chip(name):
+            return
+        samples, steps = each["neuron_updates"].shape
+        each["neuron_updates"] += neurons(self.shapes[name])
+        self.totals[name]["neuron_updates"] += updates
+        # the neurons of an input layer are driven by their bias in every step
+        always = np.full((steps, samples, 1), neurons(self.shapes[name]))
+        active = always if activity.active is None else activity.active
+        number = active.reshape(steps, samples, -1).sum(-1, dtype=np.int64).T
+        each["active_updates"] += number
+        self.totals[name]["active_updates"] += int(number.sum())
+
+    def _population(self, name: str) -> PopulationCounts:
+        size = neurons(self.shapes[name]) if self._on_chip(name) else 0
+        return PopulationCounts(
+            name=name,
+            role=self.roles[name],
+            shape=self.shapes[name],
+            tally=Tally(**self.totals[name] | {"neurons": size, "synapses": self.synapses[name]}),
+            spikes_of=self.spikes_of[name].copy(),
+            fired_of=self.fired_of[name].copy(),
+        )
 
 
-def synapses(projection: Projection, source_shape: Shape, target_shape: Shape) -> int:
-    """Synapses of non-zero weight of a projection; taps on the zero padding are none."""
-    return int(fan_out(projection, source_shape, target_shape).sum())
-
-
-def count(graph: SpikingGraph, activity: Mapping[str, Activity], samples: int) -> Counts:
-    """Count what `graph` did on `samples` samples.
-
-    `activity` names every input and population of the graph, and nothing else; the readout's spikes are zeros. Raises
-    InputError where names, shapes or ranges do not fit.
-    """
-    if samples < 1:
-        raise InputError(f"`samples >= 1` must hold, but samples={samples}; run the network on at least one sample.")
-    _check_names(graph, activity)
-    counted = [_count_input(node.name, node.shape, activity, graph, samples) for node in graph.inputs]
+def check_activity(graph: SpikingGraph, activity: Mapping[str, Activity], on_chip_inputs: Iterable[str] = ()) -> int:
+    """The number of samples of a batch. Raises InputError where it is not one of this graph."""
     shapes = graph.shapes()
-    for population in graph.populations:
-        _check_activity(population.name, population.shape, population.role, activity[population.name], graph, samples)
-        joined = graph.incoming(population.name)
-        fans = [(fan_out(p, shapes[p.source], population.shape), activity[p.source].spikes) for p in joined]
-        size = neurons(population.shape)
-        tally = Tally(
-            neurons=size,
-            synapses=sum(int(fan.sum()) for fan, _ in fans),
-            spikes=int(activity[population.name].spikes.sum()),
-            synaptic_operations=sum(int((fan * spikes).sum()) for fan, spikes in fans),
-            neuron_updates=graph.time_steps * size * samples,
-            active_updates=int(activity[population.name].active_updates),
-        )
-        counted.append(
-            PopulationCounts(name=population.name, role=population.role, shape=population.shape, tally=tally)
-        )
-    return Counts(populations=tuple(counted), samples=samples, time_steps=graph.time_steps)
-
-
-def _count_input(
-    name: str, shape: Shape, activity: Mapping[str, Activity], graph: SpikingGraph, samples: int
-) -> PopulationCounts:
-    _check_activity(name, shape, "input", activity[name], graph, samples)
-    tally = Tally(spikes=int(activity[name].spikes.sum()))
-    return PopulationCounts(name=name, role="input", shape=shape, tally=tally)
-
-
-def _reaches(kernel: Conv, axis: int, source_shape: Shape, target_shape: Shape) -> NDArray[np.int64]:
-    """[taps, source size] of 0 and 1: does this tap carry this source row (axis 0) or column (axis 1) to a target?"""
-    tap = np.arange(kernel.weight.shape[2 + axis])[:, None]
-    place = np.arange(source_shape[1 + axis])[None, :]
-    reached, phase = np.divmod(place + kernel.padding[axis] - tap * kernel.dilation[axis], kernel.stride[axis])
-    hits: NDArray[np.int64] = ((phase == 0) & (reached >= 0) & (reached < target_shape[1 + axis])).astype(np.int64)
-    return hits
-
-
-def _sum(tallies: Iterable[Tally]) -> Tally:
-    rows = list(tallies)
-    return Tally(
-        neurons=sum(t.neurons for t in rows),
-        synapses=sum(t.synapses for t in rows),
-        spikes=sum(t.spikes for t in rows),
-        synaptic_operations=sum(t.synaptic_operations for t in rows),
-        neuron_updates=sum(t.neuron_updates for t in rows),
-        active_updates=sum(t.active_updates for t in rows),
-    )
-
-
-def _check_names(graph: SpikingGraph, activity: Mapping[str, Activity]) -> None:
-    wanted, found = set(graph.shapes()), set(activity)
-    if wanted != found:
+    if set(shapes) != set(activity):
+        missing, unknown = sorted(set(shapes) - set(activity)), sorted(set(activity) - set(shapes))
         raise InputError(
-            f"The activity must name every input and population of the graph, but lacks {sorted(wanted - found)} "
-            f"and has {sorted(found - wanted)} too many; record the run of this very graph."
+            f"The activity must name every input and population of the graph, but lacks {missing} and has {unknown} "
+            "too many; record the run of this very graph."
         )
-
-
-def _check_activity(
-    name: str, shape: Shape, role: CountedRole, activity: Activity, graph: SpikingGraph, samples: int
-) -> None:
-    spikes, steps = activity.spikes, graph.time_steps * samples
-    most_spikes = 0 if role == "readout" else steps
-    most_active = 0 if role == "input" else steps * neurons(shape)
-    if spikes.shape != shape or not np.issubdtype(spikes.dtype, np.integer):
-        raise InputError(
-            f"Activity of '{name}': spikes must be integers of shape {shape}, but are {spikes.dtype} of shape "
-            f"{spikes.shape}; sum them over steps and samples only."
-        )
-    if spikes.min() < 0 or spikes.max() > most_spikes:
-        raise InputError(
-            f"Activity of '{name}': `0 <= spikes <= {most_spikes}` must hold for a neuron ({role}, {graph.time_steps} "
-            f"steps, {samples} samples), but they reach from {spikes.min()} to {spikes.max()}; record the run again."
-        )
-    if not 0 <= activity.active_updates <= most_active:
-        raise InputError(
-            f"Activity of '{name}': `0 <= active_updates <= {most_active}` must hold ({role}, {neurons(shape)} "
-            f"neurons, {graph.time_steps} steps, {samples} samples), but active_updates={activity.active_updates}; "
-            "record the run again."
-        )
+    roles = {p.name: p.role for p in graph.populations}
+    samples = {value.shape[1] for one in activity.values() for value in (one.spikes, one.active) if value is not None}
+    if len(samples) != 1 or 0 in samples:
+        raise InputError(f"A batch must have one number of samples, at least 1, but has {sorted(samples)}.")
+    number = samples.pop()
+    for name, shape in shapes.items():
+        one, wanted = activity[name], (graph.time_steps, number, *shape)
+        spiking, updated = roles.get(name) != "readout", name in roles
+        for word, value, needed in (("spikes", one.spikes, spiking), ("active", one.active, updated)):
+            if value is None and needed:
+                raise InputError(f"Activity of '{name}': `{word}` is missing; record it with the run.")
+            if value is not None and value.shape != wanted:
+                raise InputError(
+                    f"Activity of '{name}': `{word}` must have shape {wanted}, but has {value.shape}; "
+                    "record the run of this very graph."
+                )
+        if one.spikes is not None and (not spiking or one.spikes.dtype != np.uint8 or one.spikes.max(initial=0) > 1):
+            raise InputError(
+                f"Activity of '{name}': spikes must be uint8, 0 or 1, of a population that spikes, but are "
+                f"{one.spikes.dtype} up to {one.spikes.max(initial=0)} of {roles.get(name, 'an input')}."
+            )
+    return number

@@ -220,14 +220,14 @@ def test_active_updates_are_currents_or_membranes_that_are_not_zero() -> None:
     assert result.totals["a"].tolist() == [0, 0, 0]
 
 
-def test_measure_counts_what_the_simulation_counts() -> None:
+def test_totals_are_what_the_simulation_counts() -> None:
     graph = branching(4, decay=2048)
     spikes = spikes_of(graph, 0.4, samples=6)
     trace = simulate(graph, {"input": spikes})
-    predictions, activity = KernelRunner(graph).measure(spikes)
-    assert (predictions == trace.readout[-1].argmax(1)).all()
-    assert (activity["b"].spikes == trace.spikes["b"].sum((0, 1))).all()
-    assert list(activity) == ["input", "a", "b", "c", "readout"]
+    result = KernelRunner(graph).run(spikes, keep=False)
+    assert (result.predictions == trace.readout[-1].argmax(1)).all()
+    assert (result.totals["b"] == trace.spikes["b"].sum((0, 1))).all()
+    assert list(result.totals) == ["input", "a", "b", "c", "readout"]
 
 
 def test_one_broken_weight_shows() -> None:

@@ -105,21 +105,21 @@ def test_the_twin_gives_the_quantized_graphs_integers(files: Files) -> None:
 
 
 @pytest.mark.parametrize("batch", [1, 3, 64])
-def test_measuring_in_batches_sums_up_the_same(files: Files, monkeypatch: pytest.MonkeyPatch, batch: int) -> None:
+def test_batches_are_the_whole_in_parts(files: Files, monkeypatch: pytest.MonkeyPatch, batch: int) -> None:
     runner = TwinRunner(files.folder / "twin.onnx", files.graph)
     record = runner(files.spikes)
     trace = simulate(files.graph, {"stem": files.spikes})
     monkeypatch.setattr(runners, "BATCH", batch)
-    predictions, activity = runner.measure(files.spikes)
-    assert predictions.tolist() == record.predictions.tolist()
-    assert list(activity) == list(files.graph.shapes())
+    parts = list(runner.batches(files.spikes))
+    assert np.concatenate([part.predictions for part, _ in parts]).tolist() == record.predictions.tolist()
+    assert all(list(did) == list(files.graph.shapes()) for _, did in parts)
     for name, spikes in record.spikes.items():
-        assert (activity[name].spikes == spikes.sum((0, 1))).all()
-    assert activity["stem"].active_updates == 0 and not activity["readout"].spikes.any()
+        assert (np.concatenate([did[name].spikes for _, did in parts], axis=1) == spikes).all()
+    assert all(did["stem"].active is None and did["readout"].spikes is None for _, did in parts)
     for p in files.graph.populations:
-        moved = np.count_nonzero(trace.membranes[p.name])
-        silent = trace.membranes[p.name].size
-        assert moved <= activity[p.name].active_updates <= silent  # a current that the membrane cancels counts, too
+        active = np.concatenate([did[p.name].active for _, did in parts], axis=1)
+        assert (active == trace.active[p.name]).all()
+    assert any(not trace.active[p.name].all() and trace.active[p.name].any() for p in files.graph.populations)
 
 
 def test_lavas_channels_become_populations(files: Files, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
