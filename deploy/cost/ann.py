@@ -178,7 +178,7 @@ def _row(variant: _Variant, done: Operations) -> dict[str, Any]:
         "ratio": ann_j / snn_j,
         "spikes_per_synapse": rate,
         "break_even_spikes_per_synapse": break_even,
-        "sentence": _sentence(variant.name, ann_j, snn_j, rate, break_even),
+        "sentence": _sentence(variant.name, ann_j, snn_j, rate, break_even, done.time_steps),
     }
 
 
@@ -199,19 +199,20 @@ def _costs(variant: _Variant, done: Operations) -> _Costs:
     )
 
 
-def _sentence(name: str, ann_j: float, snn_j: float, rate: float, break_even: float) -> str:
+def _sentence(name: str, ann_j: float, snn_j: float, rate: float, break_even: float, time_steps: int) -> str:
+    spikes = f"{_figure(break_even)} spikes per synapse and inference"
     if snn_j < ann_j:
-        return (
-            f"The SNN wins over the ANN ({name}) by {_figure(ann_j / snn_j)}x; it would lose above "
-            f"{_figure(break_even)} spikes per synapse and inference, and has {_figure(rate)}."
-        )
+        wins = f"The SNN wins over the ANN ({name}) by {_figure(ann_j / snn_j)}x"
+        if break_even > time_steps:
+            return (
+                f"{wins}; it cannot lose, because it would only above {spikes}, more than {time_steps} steps can hold."
+            )
+        return f"{wins}; it would lose above {spikes}, and has {_figure(rate)}."
     margin = f"by {_figure(snn_j / ann_j)}x" if ann_j else "that needs nothing, because no neuron spikes"
     loses = f"The SNN loses to the ANN ({name}) {margin}"
     if break_even <= 0:
         return f"{loses}; it cannot win, because without any spike it would need as much as the ANN or more."
-    return (
-        f"{loses}; it would win below {_figure(break_even)} spikes per synapse and inference, and has {_figure(rate)}."
-    )
+    return f"{loses}; it would win below {spikes}, and has {_figure(rate)}."
 
 
 def _figure(value: float) -> str:

@@ -56,14 +56,14 @@ def small() -> dict[str, Any]:
     return ann_baseline(graph, spikes_of=spikes_of, fired_of=fired_of, samples=4, encoder_macs=100)
 
 
-def wide(spikes: NDArray[np.int64], encoder_macs: int = 0) -> dict[str, Any]:
-    """image [100] -> logits [1], T = 10, two samples; each neuron fires in both (in none where it has no spike)."""
+def wide(spikes: NDArray[np.int64], encoder_macs: int = 0, time_steps: int = 10) -> dict[str, Any]:
+    """image [100] -> logits [1], two samples; a neuron with two spikes or more fires in both."""
     graph = check(
         SpikingGraph(
             inputs=(SpikeInput(name="image", shape=(100,)),),
             populations=(population("logits", (1,), "readout"),),
             projections=(project("image", "logits", Dense(weight=np.ones((1, 100)))),),
-            time_steps=10,
+            time_steps=time_steps,
         )
     )
     fired = np.minimum(spikes, 2)
@@ -190,6 +190,16 @@ def test_the_network_that_wins_is_told_as_a_win() -> None:
         "The SNN wins over the ANN (FP32) by 3.17x; it would lose above 4.50 spikes per synapse and inference, and has "
         "1.00."
     )
+
+
+def test_what_cannot_lose_is_told_so() -> None:
+    """460 against 2 * 5.5 + 100 * 0.9 = 101 pJ; with all spikes that two steps hold, 191 pJ."""
+    found = row(wide(np.full(100, 2), time_steps=2), "fp32")
+    assert found["sentence"] == (
+        "The SNN wins over the ANN (FP32) by 4.55x; it cannot lose, because it would only above 4.99 spikes per "
+        "synapse and inference, more than 2 steps can hold."
+    )
+    assert found["break_even_spikes_per_synapse"] == close((460 - 11) / 90)
 
 
 def test_what_cannot_win_is_told_so() -> None:
