@@ -4,6 +4,7 @@ The prices are those of `loihi1-sanafe`, whose closed form SANA-FE's simple timi
 """
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -31,6 +32,7 @@ from spikeport.export.graph import (
 )
 
 PJ, NS = 1e-12, 1e-9
+close = partial(pytest.approx, rel=1e-12, abs=0.0)  # approx alone lets a whole picojoule pass
 
 
 def population(name: str, shape: Shape, role: Role = "neuron") -> Population:
@@ -148,22 +150,22 @@ def test_energy_by_hand() -> None:
         "hops_y": 4.2 * 8,
     }
     found = {name: float(joules[0]) for name, joules in case.energy.terms.items()}
-    assert found == pytest.approx({name: pj * PJ for name, pj in expected.items()}, rel=1e-12)
-    assert case.energy.total == pytest.approx(2585.3 * PJ, rel=1e-12)  # 426 + 512 + 151.2 + 346.5 + 1110 + 6 + 33.6
+    assert found == close({name: pj * PJ for name, pj in expected.items()})
+    assert case.energy.total == close(2585.3 * PJ)  # 426 + 512 + 151.2 + 346.5 + 1110 + 6 + 33.6
     assert case.energy.static is None and case.energy.host is None and case.energy.missing == ()
 
 
 def test_the_energy_of_the_populations_and_of_the_steps_is_that_of_the_whole() -> None:
     case = three_tiles()
     parts = [of_population(case.profile, p, case.traffic, 1) for p in case.counts.populations]
-    assert sum(sum(part.values()) for part in parts) == pytest.approx(case.energy.total, rel=1e-12)
+    assert sum(sum(part.values()) for part in parts) == close(case.energy.total)
     # a: SOPs 5 dense, 4 updates, 3 active, 3 spikes, 5 messages, 6 hops north
     by_hand = 35.5 * 5 + 51.2 * 4 + 21.6 * 3 + 69.3 * 3 + 111 * 5 + 4.2 * 6
-    assert sum(parts[1].values()) == pytest.approx(by_hand * PJ, rel=1e-12)
+    assert sum(parts[1].values()) == close(by_hand * PJ)
     first, whole = over_time(case.profile, case.counts, case.traffic)
     # step 0: SOPs 3 + 2 + 1, updates 5, active 3, spikes 2, messages 5, hops 1 and 3
     step = 35.5 * 6 + 51.2 * 5 + 21.6 * 3 + 69.3 * 2 + 111 * 5 + 3.0 * 1 + 4.2 * 3
-    assert (first, whole) == (pytest.approx(step * PJ, rel=1e-12), pytest.approx(case.energy.total, rel=1e-12))
+    assert (first, whole) == (close(step * PJ), close(case.energy.total))
 
 
 def test_time_by_hand() -> None:
@@ -175,17 +177,17 @@ def test_time_by_hand() -> None:
     Three tiles: the barrier of two, 1.0 us.
     """
     case = three_tiles()
-    assert case.times.steps == pytest.approx([1091 * NS, 1059.6 * NS], rel=1e-12)
-    assert case.times.latency == pytest.approx([(3 * 1091 + 2 * 1059.6) * NS], rel=1e-12)  # T + depth = 2 + 3 steps
-    assert case.times.inference == pytest.approx((1091 + 1059.6) * NS, rel=1e-12)
+    assert case.times.steps == close([1091 * NS, 1059.6 * NS])
+    assert case.times.latency == close([(3 * 1091 + 2 * 1059.6) * NS])  # T + depth = 2 + 3 steps
+    assert case.times.inference == close((1091 + 1059.6) * NS)
     busiest = case.times.busiest
     assert busiest is not None and (busiest.core, busiest.phase) == (0, "sender")
-    assert busiest.seconds == pytest.approx((91 + 59.6) / 2 * NS, rel=1e-12)
+    assert busiest.seconds == close((91 + 59.6) / 2 * NS)
     sender = {0: [91.0, 59.6], 1: [6.0, 44.8], 8: [44.8, 9.7], 20: [9.7, 6.0]}
     receiver = {0: [43.4, 23.6], 1: [19.8, 19.8], 8: [39.6, 19.8], 20: [19.8, 19.8]}
     for core, times in sender.items():
         longer = max(np.mean(times), np.mean(receiver[core]))
-        assert case.times.busy[core] == pytest.approx(longer * NS, rel=1e-12), core
+        assert case.times.busy[core] == close(longer * NS), core
 
 
 def test_one_target_moved_to_another_core_shows() -> None:
@@ -239,9 +241,9 @@ def test_a_convolution_in_two_parts_by_hand() -> None:
     case = one_tile()
     assert case.traffic.each["messages"].tolist() == [[8]]
     assert case.counts.total.synaptic_operations_conv == 20
-    assert case.times.steps == pytest.approx([695 * NS], rel=1e-12)
+    assert case.times.steps == close([695 * NS])
     assert case.times.busiest is not None and case.times.busiest.phase == "receiver"
-    assert case.energy.total == pytest.approx((24.0 * 20 + 51.2 * 9 + 21.6 * 8 + 111 * 8) * PJ, rel=1e-12)
+    assert case.energy.total == close((24.0 * 20 + 51.2 * 9 + 21.6 * 8 + 111 * 8) * PJ)
 
 
 # -- three samples in a stream: in a chip step the levels hold different samples
@@ -273,13 +275,13 @@ def test_a_stream_by_hand() -> None:
     core 0, receiver of the images of samples 0 1 2: 2 * 16 + 4 * 3.8 = 47.2, 0, 16 + 2 * 3.8 = 23.6 ns
     """
     case = stream()
-    assert case.times.steps == pytest.approx([1054.5 * NS, 1089.6 * NS, 1023.6 * NS], rel=1e-12)
+    assert case.times.steps == close([1054.5 * NS, 1089.6 * NS, 1023.6 * NS])
     # T + depth = 3 chip steps, whichever comes first
-    assert case.times.latency == pytest.approx([3167.7 * NS] * 3, rel=1e-12)
+    assert case.times.latency == close([3167.7 * NS] * 3)
     assert case.traffic.per_sample("messages").tolist() == [4, 0, 2]
     assert case.traffic.per_sample("hops_y").tolist() == [2, 0, 1]
     # sample 1 is silent and has no active update: 3 updates
-    assert case.energy.dynamic[1] == pytest.approx(3 * 51.2 * PJ, rel=1e-12)
+    assert case.energy.dynamic[1] == close(3 * 51.2 * PJ)
 
 
 def test_samples_in_batches_are_the_same_stream() -> None:
@@ -315,18 +317,18 @@ def test_a_fixed_step_takes_its_time_whatever_the_load() -> None:
     profile = find_profile("truenorth")
     times = step_times(profile, None, samples=3, time_steps=2, depth=4)
     assert times is not None and times.steps.tolist() == [1e-3] * 6 and times.busiest is None
-    assert times.latency == pytest.approx([6e-3] * 3, rel=1e-12)
+    assert times.latency == close([6e-3] * 3)
     case = stream()
     energy = estimate(profile, case.counts, None, times, chips=2)
-    assert energy.static == pytest.approx(64e-3 * 2 * 2e-3, rel=1e-12)  # 64 mW, two chips, two steps of 1 ms
-    assert energy.total == pytest.approx(energy.static + 2.30 * PJ * (4 + 2 + 2 + 1) / 3, rel=1e-12)
+    assert energy.static == close(64e-3 * 2 * 2e-3)  # 64 mW, two chips, two steps of 1 ms
+    assert energy.total == close(energy.static + 2.30 * PJ * (4 + 2 + 2 + 1) / 3)
 
 
 def test_without_a_mapping_what_needs_one_is_missing_and_no_time_is_known() -> None:
     case = stream()
     energy = estimate(case.profile, case.counts, None, None, 1)
     assert energy.missing == ("messages", "hops_x", "hops_y")
-    assert energy.total == pytest.approx(case.energy.total - (111 * 2 + 4.2 * 1) * PJ, rel=1e-12)
+    assert energy.total == close(case.energy.total - (111 * 2 + 4.2 * 1) * PJ)
     assert step_times(case.profile, None, samples=3, time_steps=1, depth=2) is None
 
 
@@ -335,4 +337,4 @@ def test_the_ends_of_a_range_are_priced_too() -> None:
     price = case.profile.energy["messages"]
     wide = replace(case.profile, energy={"messages": replace(price, low=100.0, high=200.0)})
     found = [estimate(wide, case.counts, case.traffic, None, 1, end).total for end in ("low", "value", "high")]
-    assert found == pytest.approx([200 * PJ, 222 * PJ, 400 * PJ], rel=1e-12)  # 2 messages per sample
+    assert found == close([200 * PJ, 222 * PJ, 400 * PJ])  # 2 messages per sample
