@@ -112,8 +112,9 @@ def pilotnet() -> list[Row]:
                 PILOTNET_MEASURED["dynamic_j"] / steps,
                 float(one.energy.dynamic.mean()) / steps,
                 "J",
-                f"{one.counts.total.synaptic_operations / steps:,.0f} SOPs, {one.counts.total.neuron_updates / steps:,.0f} "
-                "updates a step; prices of Loihi 1 (14 nm): Loihi 2's own (Intel 4) are not published",
+                f"{one.counts.total.synaptic_operations / steps:,.0f} SOPs and "
+                f"{one.counts.total.neuron_updates / steps:,.0f} updates a step; the prices are those of Loihi 1 "
+                "(14 nm), because Loihi 2's own (Intel 4) are not published",
             )
             for words, one in (("weights of zero left out", found), ("weights of zero counted", full))
         ),
@@ -151,7 +152,7 @@ def pilotnet() -> list[Row]:
             PILOTNET_MEASURED["cores"],
             found.mapping.cores,
             "cores",
-            "nothing: every layer has Intel's number of cores; in the dense layer of 100, four of the 12 hold 9 neurons",
+            "every layer has Intel's number of cores; in the dense layer of 100, four of the 12 hold 9 neurons",
         ),
     ]
 
@@ -221,7 +222,7 @@ def keyword_spotting() -> list[Row]:
             SPOTTER_MEASURED["dynamic_j"],
             spotter_energy(0, True),
             "J",
-            "at most: the operations cannot explain it; x86 cores, host traffic and power that rises with the clock can",
+            "at most: operations cannot explain it; x86 cores, host traffic and idle power over time can",
         ),
     ]
 
@@ -248,9 +249,8 @@ PARTS: tuple[Callable[[], list[Row]], ...] = (pilotnet, keyword_spotting, trueno
 def as_markdown(rows: list[Row]) -> str:
     lines = ["| | measured | estimated | ratio | not explained |", "|---|---|---|---|---|"]
     for row in rows:
-        lines.append(
-            f"| {row.name} | {row.measured:.4g} {row.unit} | {row.estimated:.4g} {row.unit} | {row.ratio:.3f} | {row.note} |"
-        )
+        numbers = f"{row.measured:.4g} {row.unit} | {row.estimated:.4g} {row.unit} | {row.ratio:.3f}"
+        lines.append(f"| {row.name} | {numbers} | {row.note} |")
     return "\n".join(lines)
 
 
