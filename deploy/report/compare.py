@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ...errors import InputError
+from .floor_plan import mapping_of
 from .verdict import Verdict, verdict
 
 Cost = Literal["energy", "latency", "cores"]
@@ -104,7 +105,7 @@ def _compared(run: Mapping[str, Any], profile: str | None) -> ComparedRun:
     energy, equivalence = run["energy"], run["equivalence"]
     said = verdict(equivalence["verdict"], equivalence["checks"])
     one = (energy["profiles"].get(profile) if energy and profile else None) or {}
-    mapping = (energy["mappings"].get(one.get("mapping")) if energy else None) or {}
+    mapping = (mapping_of(one, energy["mappings"]) if energy and one else None) or {}
     counts = next(iter(energy["profiles"].values()))["counts"] if energy and energy["profiles"] else {}
     ends = one.get("energy_range_j")
     fits = bool(mapping.get("fits"))
@@ -146,5 +147,5 @@ def _lacks(
     if found["latency"] is None:
         yield f"latency by {profile}"
     if found["cores"] is None:
-        reason = f": it does not fit, {mapping['reason']}" if mapping and not mapping.get("fits") else ""
-        yield f"cores by {profile}{reason}"
+        unfit = "it is not cut into cores" if mapping.get("fits") else "it does not fit"
+        yield f"cores of {profile}" + (f": {unfit}, {mapping['reason']}" if mapping else "")

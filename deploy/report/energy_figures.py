@@ -130,14 +130,15 @@ def populations_figure(energy: Mapping[str, Any]) -> Figure | None:
     title = f"{most['name']} costs most: {quantity(most['energy_j'], 'J')}, {percent(most['energy_j'] / total, 1)}"
     profile = energy["per_population_profile"]
     label = (
-        f"Energy of one inference by population, {profile}: {title}; the {len(first)} largest of {len(rows)} rows take "
-        f"{percent(sum(first) / total, 1)}. The numbers of every population stand in the table of populations."
+        f"Dynamic energy of one inference by population, {profile}: {title}; the {len(first)} largest of {len(rows)} "
+        f"rows take {percent(sum(first) / total, 1)}. The table of populations has the numbers of every one."
     )
     return Figure(
         name="energy-by-population",
         title=title,
         label=label,
-        caption=f"One inference, priced by {profile}, in the network’s order. The {len(first)} largest rows together "
+        caption=f"Dynamic energy of one inference, without static power and host, priced by {profile}, in the "
+        f"network’s order. The {len(first)} largest rows together "
         f"take {percent(sum(first) / total, 1)}. {rule} The table of populations has every one.",
         wide=_populations(rows, named, total, WIDE, label),
         narrow=_populations(rows, named, total, NARROW, label),

@@ -76,6 +76,12 @@ def cores_of(mapping: Mapping[str, Any]) -> dict[int, dict[str, Any]]:
     return cores
 
 
+def mapping_of(profile: Mapping[str, Any], mappings: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """The mapping that a price list stands on; where it has none, the one of its chip, which says why."""
+    named = mappings.get(profile.get("mapping") or "")
+    return named or next((one for one in mappings.values() if one["title"] == profile["chip"]), None)
+
+
 def mapped_populations(mapping: Mapping[str, Any]) -> list[dict[str, Any]]:
     """A row per mapped population: its cores, neurons, axons and memory, and the fullest limit among its cores."""
     cores = cores_of(mapping)
@@ -174,4 +180,5 @@ def _title(core: Mapping[str, Any], busy: float | None) -> str:
 
 def _busy(mapping: Mapping[str, Any]) -> dict[int, float]:
     """Mean busy seconds of a step by core; empty where no time is published."""
-    return {int(core): seconds for core, seconds in (mapping.get("busy_s") or {}).items() if seconds is not None}
+    busy = {int(core): seconds for core, seconds in (mapping.get("busy_s") or {}).items() if seconds is not None}
+    return busy if any(busy.values()) else {}

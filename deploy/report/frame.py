@@ -5,6 +5,7 @@ before it is printed. Every string from a file is escaped.
 """
 
 import base64
+import functools
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +21,16 @@ FOLDER = Path(__file__).parent
 
 def rendered(template: str, values: Mapping[str, Any]) -> str:
     """The page that a template of this folder makes of `values`."""
+    style, script = (_own(name) for name in ("style.html.j2", "script.html.j2"))
+    return (
+        _environment()
+        .get_template(template)
+        .render(**values, style=style, script=script, script_hash=Markup(script_hash(script)))
+    )
+
+
+@functools.cache
+def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(FOLDER),
         autoescape=True,
@@ -38,10 +49,7 @@ def rendered(template: str, values: Mapping[str, Any]) -> str:
         "shape": lambda shape: "×".join(str(n) for n in shape),
         "words": lambda name: str(name).replace("_", " "),
     }
-    style, script = (_own(name) for name in ("style.html.j2", "script.html.j2"))
-    return environment.get_template(template).render(
-        **values, style=style, script=script, script_hash=Markup(script_hash(script))
-    )
+    return environment
 
 
 def script_hash(script: str) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from .ann_figures import duel, outcome
+from .floor_plan import mapping_of
 from .numbers import MISSING, amount, exact, number, percent, plural, quantity, span, times
 from .page import require
 from .verdict import divergence, name_of, ran, tie, twin_accuracy, verdict
@@ -91,11 +92,10 @@ def _headline(
     total = quantity((chip.get("energy_j") or {}).get("total"), "J")
     yield "energy", total, f"{plain(name)}; {_ends(chip)}a model, not a measurement"
     yield "latency", quantity(chip.get("latency_s"), "s"), f"{plain(chip['chip'])}, {steps}, {energy['depth']} levels"
-    mapping = energy["mappings"].get(chip.get("mapping"))
+    mapping = mapping_of(chip, energy["mappings"])
     if mapping:
-        fits = mapping["fits"]
-        number_of = exact(mapping["cores"]) if fits else "❌ does not fit"
-        yield "cores", number_of, plain(_cores(mapping) if fits else mapping["reason"])
+        said = mapping["reason"] if mapping["cores"] is None else _cores(mapping)
+        yield "cores", _fits(mapping), plain(said)
     yield "spikes", amount(chip["counts"]["spikes"]), f"one inference of {steps}, mean of {samples}"
     rate = number(energy["spikes_per_synapse_per_inference"])
     yield "SOPs", amount(chip["counts"]["synaptic_operations"]), f"synaptic operations; {rate} spikes per synapse"
@@ -150,8 +150,7 @@ def _costs(energy: Mapping[str, Any]) -> Iterable[str]:
 
 
 def _profile(name: str, one: Mapping[str, Any], mappings: Mapping[str, Any]) -> tuple[str, ...]:
-    mapping = mappings.get(one.get("mapping") or "")
-    cores = MISSING if mapping is None else exact(mapping["cores"]) if mapping["fits"] else "❌ does not fit"
+    mapping = mapping_of(one, mappings)
     ends = one.get("energy_range_j") or {}
     return (
         plain(name),
@@ -160,7 +159,7 @@ def _profile(name: str, one: Mapping[str, Any], mappings: Mapping[str, Any]) -> 
         span((ends.get("low"), ends.get("high")), "J"),
         quantity(one.get("dynamic_j"), "J"),
         quantity(one.get("latency_s"), "s"),
-        cores,
+        _fits(mapping),
         str(len(one["unpriced"])),
     )
 
@@ -175,6 +174,12 @@ def _row(row: Mapping[str, Any]) -> tuple[str, ...]:
         times(row["ratio"]),
         number(break_even) if break_even > 0 else "no rate is low enough",
     )
+
+
+def _fits(mapping: Mapping[str, Any] | None) -> str:
+    if mapping is None:
+        return MISSING
+    return exact(mapping["cores"]) if mapping["fits"] else f"{MARKS['fail']} does not fit"
 
 
 def _cores(mapping: Mapping[str, Any]) -> str:

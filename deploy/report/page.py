@@ -13,7 +13,7 @@ from ...errors import InputError
 from .activity_figures import raster_figure, rates_figure
 from .ann_figures import break_even_figure, duel, duel_figure, outcome
 from .energy_figures import populations_figure, profiles_figure
-from .floor_plan import floor_plan, mapped_populations
+from .floor_plan import floor_plan, mapped_populations, mapping_of
 from .frame import rendered
 from .inline_svg import inline_svg
 from .marks import Figure
@@ -113,7 +113,7 @@ def _costs(energy: Mapping[str, Any]) -> dict[str, Any]:
     mappings = energy["mappings"]
     return {
         "chip": profile,
-        "chip_mapping": mappings.get(profile.get("mapping")),
+        "chip_mapping": mapping_of(profile, mappings),
         "duel": duel(energy["ann_baseline"]["rows"]),
         "outcome": outcome,
         "prices": {name: price_rows(one) for name, one in energy["profiles"].items()},

@@ -50,17 +50,17 @@ def accuracy_figure(energy: Mapping[str, Any]) -> Figure | None:
         first = points[0]
         title = f"{percent(first.accuracy, 1)} for {quantity(first.cost, 'J')} after one step, {title}"
     said = "; ".join(f"{p.name}: {percent(p.accuracy, 1)}, {quantity(p.cost, 'J')}{p.note}" for p in points)
-    label = f"Accuracy against energy if the answer is read after t steps. {said}."
+    label = f"Accuracy against dynamic energy if the answer is read after t steps. {said}."
     missing = len(energy["accuracy_over_time"]) - len(priced)
     gone = f" Left out, for want of accuracy or energy: {plural(missing, 'step')}." if missing else ""
     return Figure(
         name="accuracy-and-energy",
         title=title,
         label=label,
-        caption=f"The answer read after t steps, priced by {energy['per_population_profile']}. "
-        f"The accuracy axis does not begin at zero.{gone}",
-        wide=_scatter(points, _joules, "energy of one inference", WIDE, label, joined=True),
-        narrow=_scatter(points, _joules, "energy of one inference", NARROW, label, joined=True),
+        caption=f"The answer read after t steps. Dynamic energy until then, without static power and host, by "
+        f"{energy['per_population_profile']}. The accuracy axis does not begin at zero.{gone}",
+        wide=_scatter(points, _joules, "dynamic energy of one inference", WIDE, label, joined=True),
+        narrow=_scatter(points, _joules, "dynamic energy of one inference", NARROW, label, joined=True),
     )
 
 

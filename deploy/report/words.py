@@ -41,7 +41,7 @@ ROLES = {
     "or": "OR populations, which are max-pools",
     "readout": "readout",
 }
-LIMITS = {"neurons": "neurons", "in_axons": "in-axons", "out_axons": "out-axons", "memory": "synapse memory"}
+LIMITS = {"neurons": "neurons", "in_axons": "in-axons", "out_axons": "out-axons", "memory_bits": "synapse memory"}
 GRADES = "P primary source seen, S quoted in secondary sources, D derived or measured from P"
 
 

@@ -11,6 +11,7 @@ import os
 import select
 import shutil
 import subprocess
+import sys
 import time
 from pathlib import Path
 from types import TracebackType
@@ -18,6 +19,14 @@ from typing import Any
 
 LIMIT_S = 60.0
 NAMES = ("chromium", "chromium-browser", "google-chrome")
+# becomes the browser, whose descriptors must be 3 and 4; whatever has these numbers now is moved out of the way first
+LAUNCH = """
+import fcntl, os, sys
+high = [fcntl.fcntl(int(number), fcntl.F_DUPFD, 10) for number in sys.argv[1:3]]
+for number, one in enumerate(high, start=3):
+    os.dup2(one, number)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
 FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking")
 FLAGS += ("--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--hide-scrollbars")
 
@@ -38,9 +47,8 @@ class Chromium:
         down, self._write = os.pipe()
         self._read, up = os.pipe()
         options = (*FLAGS, f"--user-data-dir={profile}", "--remote-debugging-pipe", "about:blank")
-        script = f'exec "$0" "$@" 3<&{down} 4>&{up}'
         self._process = subprocess.Popen(
-            ["sh", "-c", script, str(_path()), *options],
+            [sys.executable, "-c", LAUNCH, str(down), str(up), str(_path()), *options],
             pass_fds=(down, up),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -87,13 +95,12 @@ class Chromium:
             self.events.append(answer)
 
     def open(self, file: Path) -> None:
-        """Open a file and wait until it is loaded and drawn."""
+        """Open a file and wait until it is loaded; its scripts have run then."""
         self.events.clear()
         self.call("Page.navigate", url=file.as_uri())
         limit = time.monotonic() + LIMIT_S
         while not any(event.get("method") == "Page.loadEventFired" for event in self.events):
             self.events.append(self._next(limit, "loading"))
-        self.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
 
     def evaluate(self, script: str) -> Any:
         """The value of a JavaScript expression, a promise's awaited."""
