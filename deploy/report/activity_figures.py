@@ -97,7 +97,9 @@ def raster_figure(activity: Mapping[str, Any]) -> Figure | None:
     thinned = f" Of the rows shown every {every}th is drawn." if every > 1 else ""
     silent = [one["name"] for one in drawn if not one["raster"]["spikes"]]
     title = f"Sample {activity['sample']}: {plural(found, 'spike')} of the recorded neurons"
-    title += f", none in {plural(len(silent), 'population')}" if silent else f" in {plural(len(drawn), 'population')}"
+    title += f" in {plural(len(drawn), 'population')}"
+    if silent:
+        title += f"; silent: {', '.join(silent[:3])}{f' and {len(silent) - 3} more' if len(silent) > 3 else ''}"
     label = f"Spike raster of sample {activity['sample']} over {plural(steps, 'time step')}. " + "; ".join(
         f"{one['name']}: {len(one['raster']['spikes'])} spikes of {len(one['raster']['neurons'])} neurons shown"
         for one in drawn

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from markupsafe import Markup
 
-from .marks import Figure, dot, drawing, grid, line, log_scale, rect, shorten, square, text, width_of
+from .marks import Figure, dot, drawing, grid, line, log_scale, rect, square, text, two_lines, width_of
 from .numbers import number, quantity, tick, times
 
 WIDE, NARROW = 900.0, 340.0
@@ -74,18 +74,18 @@ def duel_figure(baseline: Mapping[str, Any]) -> Figure | None:
 
 def _duel(rows: list[Mapping[str, Any]], width: float, label: str) -> Markup:
     narrow = width < WIDE
-    ends = (8.0, width - 8) if narrow else (272.0, width - 170)
-    height, top = (46.0, 30.0) if narrow else (26.0, 30.0)
+    ends = (8.0, width - 8) if narrow else (312.0, width - 150)
+    height, top = (54.0, 30.0) if narrow else (32.0, 30.0)
     scale = log_scale([row[key] for row in rows for key in ("ann_j", "snn_j")], *ends)
     bottom = top + height * len(rows)
     parts = list(grid(scale, top - 6, bottom, lambda value: tick(value, "J"), width))
     for i, row in enumerate(rows):
-        y = top + height * i + (31 if narrow else height / 2)
+        y = top + height * i + (39 if narrow else height / 2)
         words = outcome(row)
         kind = "strong win" if row["wins"] == "snn" else "strong loss"
         snn, ann = scale(row["snn_j"]), scale(row["ann_j"])
-        above = y - 19 if narrow else y
-        parts.append(text(0, above, shorten(row["name"], width - width_of(words) - 12 if narrow else ends[0] - 22)))
+        above = y - 22 if narrow else y
+        parts.append(two_lines(0, above, row["name"], width - width_of(words) - 12 if narrow else ends[0] - 22))
         parts.append(line(snn, y, ann, y, "link win" if row["wins"] == "snn" else "link loss"))
         parts.append(square(ann, y, "c-ann", f"ANN, {row['name']}: {quantity(row['ann_j'], 'J')}"))
         parts.append(dot(snn, y, "c-snn", 5.5, f"SNN, {row['name']}: {quantity(row['snn_j'], 'J')}"))
@@ -120,17 +120,17 @@ def break_even_figure(baseline: Mapping[str, Any]) -> Figure | None:
 
 def _break_even_drawing(rows: list[Mapping[str, Any]], rate: float, width: float, label: str) -> Markup:
     narrow = width < WIDE
-    ends = (8.0, width - 8) if narrow else (272.0, width - 170)
-    height, top = (40.0, 48.0) if narrow else (24.0, 48.0)
+    ends = (8.0, width - 8) if narrow else (312.0, width - 150)
+    height, top = (52.0, 48.0) if narrow else (30.0, 48.0)
     found = [row["break_even_spikes_per_synapse"] for row in rows]
     scale = log_scale([*found, rate, *LITERATURE], *ends)
     bottom = top + height * len(rows)
     band = rect(scale(LITERATURE[0]), top - 6, scale(LITERATURE[1]) - scale(LITERATURE[0]), bottom - top + 6, "band")
     parts = [band, *grid(scale, top - 6, bottom, number, width)]
     for i, row in enumerate(rows):
-        y = top + height * i + (29 if narrow else height / 2)
-        words, above = _break_even(row), y - 17 if narrow else y
-        parts.append(text(0, above, shorten(row["name"], width - width_of(words) - 12 if narrow else ends[0] - 22)))
+        y = top + height * i + (39 if narrow else height / 2)
+        words, above = _break_even(row), y - 21 if narrow else y
+        parts.append(two_lines(0, above, row["name"], width - width_of(words) - 12 if narrow else ends[0] - 22))
         if (value := row["break_even_spikes_per_synapse"]) > 0:
             parts += [line(scale.start, y, scale.stop, y, "grid"), _diamond(scale(value), y, rate < value)]
         parts.append(text(width, above, words, kind="soft", anchor="end"))

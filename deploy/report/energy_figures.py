@@ -76,7 +76,7 @@ def _profiles(rows: Mapping[str, Mapping[str, Any]], named: list[str], width: fl
         total = float(_total(one) or 0)
         lines = (y + 10, y + 34, y + 62) if narrow else (y + 17, y + 24, y + 24)
         parts.append(text(0, lines[0], shorten(name, width - 90 if narrow else left - 14), kind="strong"))
-        subtitle = f"{one['chip']}, {one['technology']}"
+        subtitle = made_in(one)
         if narrow:
             parts.append(text(width, lines[0], quantity(total, "J"), kind="strong", anchor="end"))
         else:
@@ -165,6 +165,12 @@ def _populations(rows: list[dict[str, Any]], named: list[str], total: float, wid
         at = (width, "end") if narrow else (end, "start")
         parts.append(text(at[0], y - 14 if narrow else y, words, kind="soft halo", anchor=at[1]))
     return drawing(width, bottom + 6, parts, label)
+
+
+def made_in(profile: Mapping[str, Any]) -> str:
+    """The chip and its technology, which may be in its name."""
+    chip, technology = str(profile["chip"]), str(profile["technology"])
+    return chip if technology in chip else f"{chip}, {technology}"
 
 
 def grouped(rows: list[Mapping[str, Any]]) -> tuple[list[dict[str, Any]], str]:

@@ -14,6 +14,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from .energy_figures import made_in
 from .numbers import amount, exact, number, percent, quantity, span, times
 
 FOLDER = Path(__file__).parent
@@ -47,6 +48,8 @@ def _environment() -> jinja2.Environment:
         "times": times,
         "span": span,
         "shape": lambda shape: "×".join(str(n) for n in shape),
+        "made_in": made_in,
+        "sentence": lambda words: f"{words[:1].upper()}{words[1:].rstrip('.')}.",
         "words": lambda name: str(name).replace("_", " "),
     }
     return environment

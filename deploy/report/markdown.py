@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from .ann_figures import duel, outcome
+from .energy_figures import made_in
 from .floor_plan import mapping_of
 from .numbers import MISSING, amount, exact, number, percent, plural, quantity, span, times
 from .page import require
@@ -154,7 +155,7 @@ def _profile(name: str, one: Mapping[str, Any], mappings: Mapping[str, Any]) -> 
     ends = one.get("energy_range_j") or {}
     return (
         plain(name),
-        plain(f"{one['chip']}, {one['technology']}"),
+        plain(made_in(one)),
         quantity((one.get("energy_j") or {}).get("total"), "J"),
         span((ends.get("low"), ends.get("high")), "J"),
         quantity(one.get("dynamic_j"), "J"),

@@ -89,6 +89,18 @@ def shorten(words: str, room: float, size: float = SIZE) -> str:
     return f"{words[: most - 1 - tail]}…{words[len(words) - tail :]}"
 
 
+def two_lines(x: float, y: float, words: str, room: float) -> Markup:
+    """A name in at most two lines around y, broken at a space where it does not fit into one."""
+    if width_of(words) <= room:
+        return text(x, y, words)
+    most = int(room / (EM * SMALL))
+    cut = words.rfind(" ", 0, most + 1)
+    if cut <= 0:
+        return text(x, y, shorten(words, room))
+    second = shorten(words[cut + 1 :], room, SMALL)
+    return text(x, y - 6.5, words[:cut], kind="small") + text(x, y + 6.5, second, kind="small")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scale:
     """Values low..high onto pixels start..stop, linearly or by their logarithm; high > low, and low > 0 if log."""

@@ -62,10 +62,10 @@ def number(value: float | None) -> str:
 
 
 def times(ratio: float | None) -> str:
-    """A ratio: 2.41 -> "2.4×", 0.0312 -> "0.031×", 153.2 -> "153×"."""
+    """A ratio with three significant digits: 2.4 -> "2.40×", 0.0312 -> "0.0312×", 15321 -> "15,321×"."""
     if ratio is None or not math.isfinite(ratio):
         return MISSING
-    return f"{ratio:.0f}×" if ratio >= 99.5 else f"{ratio:.2g}×"
+    return f"{ratio:,.0f}×" if ratio >= 999.5 else f"{ratio:#.3g}".rstrip(".") + "×"
 
 
 def span(ends: tuple[float | None, float | None], unit: str) -> str:

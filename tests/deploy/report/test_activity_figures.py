@@ -48,7 +48,7 @@ def test_too_many_spikes_are_thinned_by_rows_and_the_page_says_so() -> None:
 def test_a_silent_population_is_told() -> None:
     silent, loud = population("a", "neuron", [0, 0], []), population("b", "neuron", [1, 1], [[0, 0]])
     figure = raster_figure(activity(silent, loud))
-    assert figure is not None and figure.title.endswith("none in 1 population")
+    assert figure is not None and figure.title.endswith("in 2 populations; silent: a")
 
 
 def test_rates_by_hand() -> None:

@@ -24,7 +24,12 @@ def row(ann_j: float, snn_j: float, **changes: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     ("ann_j", "snn_j", "words"),
-    [(1e-6, 4e-6, "SNN loses 4×"), (3e-6, 1e-6, "SNN wins 3×"), (1e-6, 1e-6, "SNN loses 1×"), (0.0, 1e-6, "SNN loses")],
+    [
+        (1e-6, 4e-6, "SNN loses 4.00×"),
+        (3e-6, 1e-6, "SNN wins 3.00×"),
+        (1e-6, 1e-6, "SNN loses 1.00×"),
+        (0.0, 1e-6, "SNN loses"),
+    ],
 )
 def test_the_outcome_names_the_winner(ann_j: float, snn_j: float, words: str) -> None:
     assert outcome(row(ann_j, snn_j)) == words
@@ -34,11 +39,11 @@ def test_one_loss_among_wins_is_a_loss_and_the_strongest_is_named() -> None:
     rows = [row(9e-6, 1e-6), row(1e-6, 4e-6, name="2-bit"), row(3e-6, 4e-6, name="FP32")]
     found = duel(rows)
     assert found is not None
-    assert (found.kind, found.word) == ("fail", "Loses 4×")
+    assert (found.kind, found.word) == ("fail", "Loses 4.00×")
     sentence = "The SNN loses to 2 of 3 forms of the ANN; the strongest is 2-bit: 1.00 µJ against 4.00 µJ of the SNN."
     assert found.sentence.replace(NBSP, " ") == sentence
     won = duel([row(9e-6, 1e-6), row(2e-6, 1e-6, name="FP32")])
-    assert won is not None and (won.kind, won.word) == ("pass", "Wins 2×")
+    assert won is not None and (won.kind, won.word) == ("pass", "Wins 2.00×")
     assert duel([]) is None
 
 

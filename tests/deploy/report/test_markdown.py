@@ -33,9 +33,9 @@ def test_the_verdict_comes_first_and_a_failure_is_explained() -> None:
 
 def test_a_loss_against_the_ann_is_a_loss() -> None:
     text = report([check()], energy=energy_json(wins="ann"))
-    assert "❌ Loses 2.4×" in text and text.count("❌ SNN loses 2.4×") == 10 and "✅ SNN wins" not in text
+    assert "❌ Loses 2.40×" in text and text.count("❌ SNN loses 2.40×") == 10 and "✅ SNN wins" not in text
     won = report([check()], energy=energy_json(wins="snn"))
-    assert "✅ Wins 3×" in won and "❌" not in won
+    assert "✅ Wins 3.00×" in won and "❌" not in won
 
 
 def test_every_profile_and_all_that_is_not_priced_is_there() -> None:

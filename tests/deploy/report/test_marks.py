@@ -1,5 +1,7 @@
 """Marks are escaped, scales are right at both ends, and words do not touch."""
 
+import re
+
 import pytest
 
 from spikeport.deploy.report.marks import (
@@ -11,6 +13,7 @@ from spikeport.deploy.report.marks import (
     shorten,
     text,
     ticks,
+    two_lines,
     width_of,
     zero_scale,
 )
@@ -56,3 +59,10 @@ def test_names_are_shortened_in_their_middle() -> None:
     short = shorten("cells.10.n2.edges.0.relay12", 120)
     assert short.startswith("cells") and short.endswith("relay12") and "…" in short
     assert width_of(short) <= 120
+
+
+def test_a_long_name_takes_two_lines() -> None:
+    assert two_lines(0, 10, "FP32", 100).count("<text") == 1
+    both = two_lines(0, 10, "INT8 weights x 2-bit activations, zeros skipped", 200)
+    assert re.findall(">([^<]+)</text>", both) == ["INT8 weights x 2-bit", "activations, zeros skipped"]
+    assert "…" in two_lines(0, 10, "onewordthatdoesnotfitanywhere", 60)

@@ -68,7 +68,14 @@ def test_nothing_is_rounded_to_perfect_or_to_nothing() -> None:
 
 
 def test_ratios_spans_and_plurals() -> None:
-    assert [times(x) for x in (2.41, 0.0312, 153.2, 99.7, None)] == ["2.4×", "0.031×", "153×", "100×", "—"]
+    assert [times(x) for x in (2.4, 0.0312, 153.2, 15321, 1.001, None)] == [
+        "2.40×",
+        "0.0312×",
+        "153×",
+        "15,321×",
+        "1.00×",
+        "—",
+    ]
     assert span((1e-5, 3e-5), "J").replace(NBSP, " ") == "10.0 µJ to 30.0 µJ"
     assert span((1e-5, None), "J") == "—"
     assert [plural(1, "chip"), plural(1200, "chip"), number(0.333333), number(None)] == [

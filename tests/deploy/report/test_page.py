@@ -272,11 +272,11 @@ def test_energies_without_a_listed_price_and_prices_without_an_energy_are_rows()
 def test_a_loss_against_the_ann_is_shown_as_a_loss() -> None:
     html = page([check()], energy=energy_json(wins="ann"))
     text = Page(html).text
-    assert "Against the ANN, 45 nm ✗ Loses 2.4×" in text and "The SNN loses to 10 of 10 forms of the ANN" in text
-    assert html.count('<span class="tag fail">SNN loses 2.4×</span>') == 10
-    assert '<div class="caution fail"><p><strong>✗ Loses 2.4×.</strong>' in html
+    assert "Against the ANN, 45 nm ✗ Loses 2.40×" in text and "The SNN loses to 10 of 10 forms of the ANN" in text
+    assert html.count('<span class="tag fail">SNN loses 2.40×</span>') == 10
+    assert '<div class="caution fail"><p><strong>✗ Loses 2.40×.</strong>' in html
     won = page([check()], energy=energy_json(wins="snn"))
-    assert "✓ Wins 3×" in Page(won).text.replace("</span>", "") and "SNN loses" not in won
+    assert "✓ Wins 3.00×" in Page(won).text.replace("</span>", "") and "SNN loses" not in won
 
 
 def test_what_does_not_fit_is_said_first_and_with_its_reason() -> None:
@@ -284,8 +284,8 @@ def test_what_does_not_fit_is_said_first_and_with_its_reason() -> None:
     energy["mappings"]["loihi1"] |= {"fits": False, "reason": "level 7 is too large", "pieces": [], "cores": None}
     energy["profiles"]["loihi1-davies2018"] |= {"mapping": None, "latency_s": None, "throughput_hz": None}
     parsed = Page(page([check()], energy=energy))
-    assert "Cores, Loihi 1 ✗ Does not fit level 7 is too large" in parsed.text
-    assert "✗ Does not fit on Loihi 1. level 7 is too large" in parsed.text
+    assert "Cores, Loihi 1 ✗ Does not fit Level 7 is too large." in parsed.text
+    assert "✗ Does not fit on Loihi 1. Level 7 is too large." in parsed.text
     assert "floor-plan-loihi1" not in {a.get("id") for a in parsed.of("figure")} and parsed.open == []
 
 
