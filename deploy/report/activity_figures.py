@@ -109,8 +109,8 @@ def raster_figure(activity: Mapping[str, Any]) -> Figure | None:
         name="spike-raster",
         title=title,
         label=label,
-        caption="A panel per population, a row per neuron (at most 64, evenly spaced among all), time from left to "
-        f"right, {plural(steps, 'step')}.{thinned} {rule}",
+        caption="A panel per population, a row per neuron, time from left to right, "
+        f"{plural(steps, 'step')}. Under each name: the neurons shown, evenly spaced, of all.{thinned} {rule}",
         wide=element("div", panels, class_="panels", role="img", aria_label=label),
     )
 
@@ -140,7 +140,7 @@ def _panel(one: Mapping[str, Any], steps: int, every: int) -> Markup:
     art = element("svg", inside, viewBox=box, width=round(width), height=round(rows * height), aria_hidden="true")
     shown = f"{len(neurons)} of {amount(one['neurons'])}" if len(neurons) < one["neurons"] else amount(one["neurons"])
     name = element("span", one["name"], class_="who", title=one["name"])
-    return element("div", [name, element("span", f"{shown} neurons", class_="soft"), art], class_="panel")
+    return element("div", [name, element("span", shown, class_="soft"), art], class_="panel")
 
 
 def _drawn(activity: Mapping[str, Any]) -> tuple[list[Mapping[str, Any]], str]:

@@ -15,7 +15,7 @@ import jinja2
 from markupsafe import Markup
 
 from .energy_figures import made_in
-from .numbers import amount, exact, number, percent, quantity, span, times
+from .numbers import amount, bounds, exact, number, percent, quantity, span, times
 
 FOLDER = Path(__file__).parent
 
@@ -47,6 +47,7 @@ def _environment() -> jinja2.Environment:
         "number": number,
         "times": times,
         "span": span,
+        "bounds": lambda ends: bounds(*ends),
         "shape": lambda shape: "×".join(str(n) for n in shape),
         "made_in": made_in,
         "sentence": lambda words: f"{words[:1].upper()}{words[1:].rstrip('.')}.",

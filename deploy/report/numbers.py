@@ -74,6 +74,13 @@ def span(ends: tuple[float | None, float | None], unit: str) -> str:
     return MISSING if low is None or high is None else f"{quantity(low, unit)} to {quantity(high, unit)}"
 
 
+def bounds(low: float | None, high: float | None) -> str:
+    """The range of a price in its unit, of which one end may be unknown: 29.5, None -> "from 29.5"."""
+    if low is None:
+        return MISSING if high is None else f"up to {number(high)}"
+    return f"from {number(low)}" if high is None else f"{number(low)} to {number(high)}"
+
+
 def plural(count: int, word: str, words: str | None = None) -> str:
     """1, "check" -> "1 check"; 2 -> "2 checks"."""
     return f"{count:,} {word if count == 1 else words or word + 's'}"

@@ -19,7 +19,8 @@ from spikeport.tests.deploy.report.made_up import DIVERGED, NOT_RUN, activity_js
 SVG = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 90 90"><path d="M0 0L90 90" stroke="black"/></svg>'
 POPULATIONS = '[aria-label="Populations, scrollable"] table'
 COMPLAINTS = ("Log.entryAdded", "Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Audits.issueAdded")
-PHONE, DESK = 360, 1280
+PHONE, DESK, A4 = 360, 1280, 718  # A4: between the margins that browsers leave, at 96 dots per inch
+WHITE = "rgb(255, 255, 255)"
 
 
 def report(**changes: Any) -> str:
@@ -258,6 +259,23 @@ def test_without_the_script_the_page_is_complete(chromium: Chromium, tmp_path: P
         assert undrawn(chromium) == []
     finally:
         chromium.call("Emulation.setScriptExecutionDisabled", value=False)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_paper_is_light_and_nothing_is_cut_off(chromium: Chromium, tmp_path: Path, theme: str) -> None:
+    scheme = {"name": "prefers-color-scheme", "value": theme}
+    chromium.call("Emulation.setEmulatedMedia", media="print", features=[scheme])
+    chromium.size(A4)
+    try:
+        chromium.open(written(tmp_path, report()))
+        chromium.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+        assert chromium.evaluate("document.documentElement.scrollWidth") <= A4
+        assert chromium.evaluate("getComputedStyle(document.querySelector('.figure')).backgroundColor") == WHITE
+        assert chromium.evaluate("document.querySelector('.art.narrow').checkVisibility()") is False
+        assert chromium.evaluate("document.querySelector('nav').checkVisibility()") is False
+        assert undrawn(chromium) == []
+    finally:
+        chromium.call("Emulation.setEmulatedMedia", media="")
 
 
 def test_paper_has_every_folded_table(chromium: Chromium, tmp_path: Path) -> None:

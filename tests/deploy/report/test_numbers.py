@@ -5,6 +5,7 @@ import pytest
 from spikeport.deploy.report.numbers import (
     NBSP,
     amount,
+    bounds,
     exact,
     number,
     percent,
@@ -78,6 +79,8 @@ def test_ratios_spans_and_plurals() -> None:
     ]
     assert span((1e-5, 3e-5), "J").replace(NBSP, " ") == "10.0 µJ to 30.0 µJ"
     assert span((1e-5, None), "J") == "—"
+    ends = ((1.5, 3.0), (29.5, None), (None, 8), (None, None))
+    assert [bounds(*one) for one in ends] == ["1.5 to 3", "from 29.5", "up to 8", "—"]
     assert [plural(1, "chip"), plural(1200, "chip"), number(0.333333), number(None)] == [
         "1 chip",
         "1,200 chips",
