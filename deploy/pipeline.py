@@ -10,9 +10,8 @@ accuracy  torch against encoder.onnx + twin.onnx on the whole test split: how mu
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,19 +19,23 @@ import numpy as np
 from ..errors import InputError, UnsupportedError
 from ..export.netx import read_graph
 from ..export.targets import TARGETS, traced
-from ..files import read_json, read_text, write_json, write_text
+from ..files import write_json
 from ..search.datasets import Dataset, load_dataset
 from ..search.network import SpikingNetwork, load_network
 from ..search.runs import Run
-from .cost.counts import Activity, count
-from .cost.energy import energy_json
+from .cost.counts import Counts
+from .cost.energy_json import energy_json
+from .cost.profiles import Profile, builtin_profiles, find_profile
 from .equivalence import Check, Nudges, compare_float, compare_integers, overall, total_spikes
+from .measure import measure
 from .record import Record
-from .report.page import render
+from .reports import write_reports
 from .runners import EncoderRunner, GraphRunner, LavaRunner, NetxRunner, OnnxRunner, TwinRunner
 from .torch_runner import BATCH, TorchRunner
 
 Tell = Callable[[str], None]
+
+FIRST_PROFILE = "loihi1-davies2018"  # prices the populations unless the user chooses another
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +47,8 @@ class DeploySettings:
     lava: bool = True  # False: leave real Lava out, and say so in the report
     lava_limit_s: float = 1800.0
     accuracy_drop: float = 0.02  # how much accuracy the chip's integers may cost on the test split
+    profiles: str = ""  # price lists, names or paths of TOML files, separated by commas; "": all that come with us
+    count_zero_weights: bool = False  # whether a synapse of weight zero counts
 
     def __post_init__(self) -> None:
         for name in ("samples", "lava_samples", "lava_limit_s"):
@@ -51,6 +56,15 @@ class DeploySettings:
                 raise InputError(f"`{name} > 0` must hold, but {name}={getattr(self, name)}.")
         if not 0 <= self.accuracy_drop <= 1:
             raise InputError(f"`0 <= accuracy_drop <= 1` must hold, but accuracy_drop={self.accuracy_drop}.")
+
+    def price_lists(self) -> list[Profile]:
+        """The first one prices the populations. Raises InputError for one that is unknown, damaged or named twice."""
+        names = [name.strip() for name in self.profiles.split(",") if name.strip()]
+        found = [find_profile(name) for name in names or _first(FIRST_PROFILE, builtin_profiles())]
+        for profile in found:
+            if sum(other.name == profile.name for other in found) > 1:
+                raise InputError(f"Profiles must have names of their own, but two are '{profile.name}'; rename one.")
+        return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,21 +74,23 @@ class Deployment:
     run: Run
     equivalence: dict[str, Any]
     energy: dict[str, Any] | None  # None: nothing was exported for a chip
+    activity: dict[str, Any] | None  # likewise
 
 
 def deploy(run: Run, settings: DeploySettings, tell: Tell) -> Deployment:
-    """Check every exported form of a run, estimate its energy and write equivalence.json, energy.json, report.html.
+    """Check every exported form of a run, count, map and price it, and write the files of its folder deploy/.
 
     Raises InputError for a run without a model or without an export, ToolError where real Lava is asked for and cannot
     be run or runs past its time limit. A failed check is no error: it is the verdict.
     """
+    profiles = settings.price_lists()
     network = load_network(run)
     dataset = load_dataset(network.settings.dataset)
     found = [target for target in TARGETS if run.export_folder(target).is_dir()]
     if not found:
         raise InputError(f"The run '{run.path}' has no export; run `spikeport export --run {run.path}` first.")
     checks: list[Check] = []
-    energy = None
+    energy = activity = None
     reference = _Reference(network, dataset.test_images[: settings.samples])
     if "onnx" in found:
         tell("comparing model.onnx with torch")
@@ -82,24 +98,17 @@ def deploy(run: Run, settings: DeploySettings, tell: Tell) -> Deployment:
     tell("comparing the float graph with torch")
     checks.append(_timed(lambda: _check_graph(network, reference)))
     if "loihi" in found:
-        loihi, energy = _deploy_loihi(run, settings, network, dataset, reference, tell)
+        loihi, energy, activity = _deploy_loihi(run, settings, profiles, network, dataset, reference, tell)
         checks += loihi
     equivalence = {"verdict": overall(checks), "checks": [check.to_dict() for check in checks]}
     write_json(run.equivalence, equivalence)
-    run.energy.unlink(missing_ok=True)  # of an earlier export, should this run have none for a chip
-    if energy is not None:
-        write_json(run.energy, energy)
+    for path, content in ((run.energy, energy), (run.activity, activity)):
+        path.unlink(missing_ok=True)  # of an earlier export, should this run have none for a chip
+        if content is not None:
+            write_json(path, content)
     tell("writing the report")
-    page = render(
-        manifest=read_json(run.manifest) | {"name": run.path.name},
-        metrics=read_json(run.metrics),
-        equivalence=equivalence,
-        energy=energy,
-        cells_svg=_optional(run.cells_svg),
-        history_svg=_optional(run.history_svg),
-    )
-    write_text(run.report, page)
-    return Deployment(run=run, equivalence=equivalence, energy=energy)
+    write_reports(run)
+    return Deployment(run=run, equivalence=equivalence, energy=energy, activity=activity)
 
 
 class _Reference:
@@ -128,8 +137,14 @@ def _check_graph(network: SpikingNetwork, reference: _Reference) -> Check:
 
 
 def _deploy_loihi(
-    run: Run, settings: DeploySettings, network: SpikingNetwork, dataset: Dataset, reference: _Reference, tell: Tell
-) -> tuple[list[Check], dict[str, Any]]:
+    run: Run,
+    settings: DeploySettings,
+    profiles: Sequence[Profile],
+    network: SpikingNetwork,
+    dataset: Dataset,
+    reference: _Reference,
+    tell: Tell,
+) -> tuple[list[Check], dict[str, Any], dict[str, Any]]:
     folder = run.export_folder("loihi")
     graph = read_graph(folder / "network.net")
     encoder = EncoderRunner(folder / "encoder.onnx")
@@ -148,10 +163,10 @@ def _deploy_loihi(
     netx = NetxRunner(folder / "network.net", graph)
     checks.append(_timed(lambda: compare_integers("netx", "twin.onnx", "network.net", twin(few), netx(few))))
 
-    tell("measuring the twin on the test split")
+    tell("measuring the twin on the test split, counting and mapping")
     start = time.monotonic()
-    predictions, activity = twin.measure(spikes)
-    accuracy = _check_accuracy(network, dataset, predictions, activity, settings.accuracy_drop)
+    measured = measure(twin, spikes, profiles, zeros=settings.count_zero_weights)
+    accuracy = _check_accuracy(network, dataset, measured.predictions[-1], measured.counts, settings.accuracy_drop)
     accuracy = replace(accuracy, seconds=time.monotonic() - start)
 
     if settings.lava:
@@ -162,9 +177,17 @@ def _deploy_loihi(
         checks.append(_not_run("loihi", "twin.onnx", "Lava network.net", "left out with --no-lava"))
     checks.append(accuracy)
 
-    tell("counting and pricing")
-    counts = count(graph, activity, spikes.shape[1])
-    return checks, energy_json(graph=graph, counts=counts, encoder_macs=_encoder_macs(network))
+    tell("pricing")
+    energy = energy_json(
+        graph=graph,
+        counts=measured.counts,
+        profiles=profiles,
+        mapped=measured.mapped,
+        encoder_macs=_encoder_macs(network),
+        accuracy=measured.accuracy(dataset.test_labels),
+        zeros=settings.count_zero_weights,
+    )
+    return checks, energy, measured.activity
 
 
 def _check_encoder(name: str, encoder: EncoderRunner, reference: _Reference) -> Check:
@@ -185,7 +208,7 @@ def _check_accuracy(
     network: SpikingNetwork,
     dataset: Dataset,
     predictions: np.ndarray[Any, np.dtype[np.int64]],
-    activity: dict[str, Activity],
+    counts: Counts,
     allowed: float,
 ) -> Check:
     """Accuracy, agreement and spikes of both on the whole test split; passes unless the drop is larger than allowed."""
@@ -208,7 +231,7 @@ def _check_accuracy(
         accuracy_candidate=twin_accuracy,
         allowed_accuracy_drop=allowed,
         spikes_per_inference_reference=reference_spikes / samples,
-        spikes_per_inference_candidate=total_spikes({name: activity[name].spikes for name in record.spikes}) / samples,
+        spikes_per_inference_candidate=sum(p.spikes for p in counts.populations if p.name in record.spikes) / samples,
     )
 
 
@@ -229,5 +252,5 @@ def _timed(run: Callable[[], Check]) -> Check:
     return replace(check, seconds=time.monotonic() - start)
 
 
-def _optional(path: Path) -> str | None:
-    return read_text(path) if path.is_file() else None
+def _first(name: str, names: Iterable[str]) -> list[str]:
+    return sorted(names, key=lambda other: (other != name, other))

@@ -77,8 +77,16 @@ class Run:
         return self.path / "deploy" / "energy.json"
 
     @property
+    def activity(self) -> Path:
+        return self.path / "deploy" / "activity.json"
+
+    @property
     def report(self) -> Path:
         return self.path / "deploy" / "report.html"
+
+    @property
+    def report_md(self) -> Path:
+        return self.path / "deploy" / "report.md"
 
 
 def create_run(path: Path, manifest: Mapping[str, Any]) -> Run:
