@@ -3,6 +3,7 @@
 Core c of a chip lies in tile c // 4; the tile's column is tile // 4 and its row tile % 4, as hops are counted.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -46,7 +47,7 @@ def floor_plan(name: str, mapping: Mapping[str, Any]) -> Figure | None:
     ring = f" Ringed: the busiest core of a step, {quantity(busy[busiest], 's')}." if busiest is not None else ""
     ring += " The second plan of a chip shades its cores by their busy time, darkest at the busiest." if timed else ""
     return Figure(
-        name=f"floor-plan-{name}",
+        name="floor-plan-" + re.sub(r"\W+", "-", name),
         title=f"{title}; {full}",
         label=label,
         caption="Each square is a core, four to a tile, tiles as they lie on the mesh. It is filled as far as the "

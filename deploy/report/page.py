@@ -118,8 +118,10 @@ def _costs(energy: Mapping[str, Any]) -> dict[str, Any]:
         "outcome": outcome,
         "prices": {name: price_rows(one) for name, one in energy["profiles"].items()},
         "slowest": {name: busiest_words(one) for name, one in energy["profiles"].items()},
+        "plans": {name: floor_plan(name, one) for name, one in mappings.items()},
         "mapped": {name: mapped_populations(one) for name, one in mappings.items()},
         "mappings": mappings,
+        "ann_sources": distinct(energy["ann_baseline"]["sources"] + energy["encoder"]["sources"]),
     }
 
 
@@ -129,7 +131,6 @@ def _figures(energy: Mapping[str, Any] | None, activity: Mapping[str, Any] | Non
         baseline = energy["ann_baseline"]
         found += [profiles_figure(energy), populations_figure(energy), accuracy_figure(energy)]
         found += [duel_figure(baseline), break_even_figure(baseline)]
-        found += [floor_plan(name, mapping) for name, mapping in energy["mappings"].items()]
     if activity is not None:
         found += [rates_figure(activity), raster_figure(activity)]
     return [figure for figure in found if figure is not None]
@@ -152,6 +153,11 @@ def price_rows(profile: Mapping[str, Any]) -> list[dict[str, Any]]:
         row["count"] = profile["counts"].get(row["term"])
         row["share"] = row["energy_j"] / total if total and row["energy_j"] is not None else None
     return rows
+
+
+def distinct(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows without those that are there already."""
+    return [row for i, row in enumerate(rows) if row not in rows[:i]]
 
 
 def busiest_words(profile: Mapping[str, Any]) -> str:

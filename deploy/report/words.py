@@ -55,7 +55,3 @@ def terms_in(energies: Iterable[Mapping[str, Any] | None]) -> list[str]:
     """The terms that cost anything in at least one of the energies, in the order of TERMS, unknown ones last."""
     found = {name for one in energies for name, joules in (one or {}).items() if joules and name != "total"}
     return [name for name in TERMS if name in found] + sorted(found - set(TERMS))
-
-
-def short_name(run_or_profile: str, most: int = 28) -> str:
-    return run_or_profile if len(run_or_profile) <= most else run_or_profile[: most - 1] + "…"

@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -60,6 +61,12 @@ class Chromium:
         self._buffer = b""
         self._session: str | None = None
         self.events: list[dict[str, Any]] = []
+        with ExitStack() as undo:
+            undo.callback(self.close)
+            self._attach()
+            undo.pop_all()
+
+    def _attach(self) -> None:
         targets = self.call("Target.getTargets")["targetInfos"]
         page = next(target["targetId"] for target in targets if target["type"] == "page")
         self._session = self.call("Target.attachToTarget", targetId=page, flatten=True)["sessionId"]
@@ -70,6 +77,10 @@ class Chromium:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """The browser ends, if need be by force."""
         self._process.terminate()
         try:
             self._process.wait(timeout=10)
