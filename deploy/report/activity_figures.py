@@ -44,7 +44,7 @@ def rates_figure(activity: Mapping[str, Any]) -> Figure | None:
         title=title,
         label=label,
         caption="Shades: share of the neurons that fire in a step, time from left to right, from none (empty) to "
-        f"{percent(brightest, 1)} (darkest).{merged} Bars: the mean over the steps. Means of "
+        f"{percent(brightest, 1)} (full colour).{merged} Bars: the mean over the steps. Means of "
         f"{plural(activity['samples'], 'sample')}. {rule}",
         wide=_rates(drawn, means, columns, brightest, WIDE, label),
         narrow=_rates(drawn, means, columns, brightest, NARROW, label),

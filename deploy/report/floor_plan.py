@@ -45,7 +45,7 @@ def floor_plan(name: str, mapping: Mapping[str, Any]) -> Figure | None:
     found: set[str] = {core["role"] for core in cores.values()}
     roles: list[str] = [role for role in WORDS if role in found] + sorted(found - set(WORDS))
     ring = f" Ringed: the busiest core of a step, {quantity(busy[busiest], 's')}." if busiest is not None else ""
-    ring += " The second plan of a chip shades its cores by their busy time, darkest at the busiest." if timed else ""
+    ring += " The second plan of a chip shades its cores by their busy time, full at the busiest." if timed else ""
     return Figure(
         name="floor-plan-" + re.sub(r"\W+", "-", name),
         title=f"{title}; {full}",

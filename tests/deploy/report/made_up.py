@@ -137,7 +137,7 @@ def energy_json(
             "macs": 27648,
             "energy_j": 1.27e-7,
             "sources": [_source("fp32", 4.6, "pJ", f"{HOROWITZ}: FP32 multiply 3.7 pJ + add 0.9 pJ")],
-            "note": "On the host, in another technology: not part of any chip's total.",
+            "note": "Memory traffic; on the host, in another technology: not part of any chip's total.",
         },
         "per_population_profile": "loihi1-davies2018",
         "per_population": rows,
