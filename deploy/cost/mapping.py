@@ -126,7 +126,7 @@ class _Mapper:
     """level -> its cores, filled from the last level to the first."""
 
     def __init__(self, graph: SpikingGraph, chip: Chip, on_chip_inputs: frozenset[str]) -> None:
-        self.chip, self.rule, self.level = chip, RULES[chip.rule], levels(graph)
+        self.graph, self.chip, self.rule, self.level = graph, chip, RULES[chip.rule], levels(graph)
         host = {node.name for node in graph.inputs} - on_chip_inputs
         self.shapes = {name: shape for name, shape in graph.shapes().items() if name not in host}
         self.wirings = {name: [wiring_of(p, graph) for p in graph.incoming(name)] for name in self.shapes}
@@ -150,8 +150,8 @@ class _Mapper:
         return CoreMapping(chip=self.chip, pieces=tuple(pieces))
 
     def _place(self, name: str, shape: Shape, here: LevelCores) -> None:
-        later = [level for number, level in self.cores.items() if number > self.level[name]]
-        self.fans[name] = sum((_reached(name, shape, level) for level in later), np.zeros(shape, np.int64))
+        later = {self.level[projection.target] for projection in self.graph.outgoing(name)} - {self.level[name]}
+        self.fans[name] = sum((_reached(name, shape, self.cores[number]) for number in later), np.zeros(shape, int))
         site = Site(name, shape, self.wirings[name], self.fans[name], self.chip, self.rule.memory)
         try:
             axes = self.rule.cut(site)

@@ -1,0 +1,218 @@
+"""Fits by hand: what breaks first, how narrow is narrow enough, on cores and by totals alone."""
+
+from dataclasses import replace
+from fractions import Fraction
+from math import inf
+
+import numpy as np
+import pytest
+
+from spikeport.deploy.cost.capacity import REQUIRED, Chip, chip_names, find_chip
+from spikeport.deploy.cost.fit import NOT_QUANTIZED, NOTES, RULES, fit
+from spikeport.deploy.cost.mapping import map_graph
+from spikeport.deploy.cost.narrow import narrowed
+from spikeport.deploy.cost.outcome import Break, LayerFit, by_level
+from spikeport.deploy.cost.totals import NEEDS
+from spikeport.errors import InputError
+from spikeport.export.graph import Conv, Dense, Population, Projection, Role, Shape, SpikeInput, SpikingGraph, check
+
+
+def chip_with(name: str = "loihi1", **limits: int) -> Chip:
+    """The chip with other limits."""
+    chip = find_chip(name)
+    changed = {key: replace(chip.limits[key], value=value) for key, value in limits.items()}
+    return replace(chip, limits={**chip.limits, **changed})
+
+
+def population(name: str, shape: Shape, role: Role = "neuron") -> Population:
+    return Population(name=name, shape=shape, decay=0.5, threshold=1.0, bias=np.zeros(shape[0]), role=role)
+
+
+def chain(channels: int = 8, size: int = 8) -> SpikingGraph:
+    """in 2 -> a -> b -> out 4, images of size x size, 1x1 kernels; out reads the first neuron of each channel."""
+    shape = (channels, size, size)
+    sees = np.zeros((4, channels, size, size))
+    sees[:, :, 0, 0] = 2.0
+    return check(
+        SpikingGraph(
+            inputs=(SpikeInput(name="in", shape=(2, size, size)),),
+            populations=(population("a", shape), population("b", shape), population("out", (4,), "readout")),
+            projections=(
+                Projection(source="in", target="a", kernel=Conv(weight=np.full((channels, 2, 1, 1), 2.0))),
+                Projection(source="a", target="b", kernel=Conv(weight=np.full((channels, channels, 1, 1), 2.0))),
+                Projection(source="b", target="out", kernel=Dense(weight=sees.reshape(4, -1))),
+            ),
+            time_steps=2,
+            arithmetic="loihi",
+        )
+    )
+
+
+def test_a_network_that_fits() -> None:
+    """512 neurons in a and b, a core each, one for out."""
+    found = fit(chain(), find_chip("loihi1"))
+    assert (found.fits, found.cores, found.chips, found.first_break, found.narrower) == (True, 3, 1, None, None)
+    assert found.mapping == map_graph(chain(), find_chip("loihi1"))
+    assert found.layers == (
+        LayerFit(layer=1, populations=("a",), neurons=512, cores=1, limit="neurons", use=0.5),
+        LayerFit(layer=2, populations=("b",), neurons=512, cores=1, limit="neurons", use=0.5),
+        # 8 lists of 4 synapses, of 1 bit and 6 of index: a word each; in-axons 1, neurons 4
+        LayerFit(layer=3, populations=("out",), neurons=4, cores=1, limit="neurons", use=4 / 1024),
+    )
+    assert found.notes == (NOTES["loihi1"],)
+
+
+def test_a_chip_too_few() -> None:
+    """64 neurons a core: 8 cores for a, 8 for b, 1 for out; of 12 cores a takes 8, and 4 are left for b."""
+    chip = chip_with(neurons_per_core=64, cores=12)
+    found = fit(chain(), chip, channels=8)
+    assert (found.fits, found.cores, found.chips) == (False, 17, 2)
+    assert found.first_break == Break(
+        layer=2,
+        population="b",
+        limit="cores",
+        needed=17,
+        allowed=12,
+        why="what comes before it takes all cores",
+    )
+    assert found.narrower is not None
+    # c channels take 2c + 1 cores, so 5 fit
+    assert (found.narrower.channels, found.narrower.ratio, found.narrower.cores) == (5, 5 / 8, 11)
+    assert fit(chain(), chip, chips=2).fits
+
+
+def test_the_answer_is_the_widest_that_fits() -> None:
+    for cores in range(3, 18):
+        chip = chip_with(neurons_per_core=64, cores=cores)
+        widths = [n for n in range(1, 9) if map_graph(narrowed(chain(), Fraction(n, 8)), chip).chips == 1]
+        found = fit(chain(), chip, channels=8)
+        assert (8 if found.fits else found.narrower and found.narrower.channels) == max(widths)
+
+
+def test_a_width_that_nobody_knows_is_changed_by_64ths() -> None:
+    found = fit(chain(), chip_with(neurons_per_core=64, cores=12))
+    assert found.narrower is not None
+    assert (found.narrower.channels, found.narrower.cores) == (None, 11)
+    assert found.narrower.ratio == 47 / 64  # 5.9 channels are 5; 48 / 64 would be 6
+
+
+def test_a_layer_that_is_larger_than_a_core_can_hold_is_named() -> None:
+    """1 pixel of 70 channels, a full matrix to b: 70 axons are too many for 60, 53 channels of a would do."""
+    graph = check(
+        SpikingGraph(
+            inputs=(SpikeInput(name="in", shape=(4,)),),
+            populations=(population("a", (70,)), population("b", (3,)), population("out", (2,), "readout")),
+            projections=(
+                Projection(source="in", target="a", kernel=Dense(weight=np.full((70, 4), 2.0))),
+                Projection(source="a", target="b", kernel=Dense(weight=np.full((3, 70), 2.0))),
+                Projection(source="b", target="out", kernel=Dense(weight=np.full((2, 3), 2.0))),
+            ),
+            time_steps=1,
+            arithmetic="loihi",
+        )
+    )
+    found = fit(graph, chip_with(in_axons_per_core=60))
+    assert (found.fits, found.cores, found.chips, found.mapping) == (False, None, None, None)
+    assert found.first_break is not None
+    assert (found.first_break.layer, found.first_break.population) == (2, "b")
+    assert (found.first_break.limit, found.first_break.needed, found.first_break.allowed) == (
+        "in_axons_per_core",
+        70,
+        60,
+    )
+    assert found.narrower is not None and int(70 * found.narrower.ratio) <= 60 < 70 * (found.narrower.ratio + 1 / 64)
+    assert [layer.cores for layer in found.layers] == [None, None, None]
+
+
+def test_no_width_fits_where_the_input_alone_is_too_large() -> None:
+    found = fit(chain(), chip_with(in_axons_per_core=10, neurons_per_core=1, cores=20), channels=8)
+    assert not found.fits and found.narrower is None
+
+
+def test_inputs_on_the_chip_are_level_0() -> None:
+    found = fit(chain(), find_chip("loihi2"), on_chip_inputs=frozenset({"in"}))
+    assert [layer.populations for layer in found.layers] == [("in",), ("a",), ("b",), ("out",)]
+    assert found.cores == 4
+
+
+def test_weights_that_are_not_quantized_are_said_to_be() -> None:
+    assert NOT_QUANTIZED in fit(replace(chain(), arithmetic="float"), find_chip("loihi1")).notes
+
+
+def test_no_chips_at_all_are_refused() -> None:
+    with pytest.raises(InputError, match=r"`chips >= 1` must hold, but chips=0"):
+        fit(chain(), find_chip("loihi1"), chips=0)
+
+
+def test_every_rule_is_fitted_and_explained() -> None:
+    assert set(RULES) == set(NOTES) == set(REQUIRED)
+    for name in chip_names():
+        found = fit(chain(), find_chip(name))
+        assert found.as_json()["chip"] == name and found.as_json()["limits"][0]["source"]
+
+
+# Totals
+
+
+def test_every_total_is_one_that_a_chip_has() -> None:
+    bounded = {need.name for need in NEEDS for name in chip_names() if need.allowed(find_chip(name)) < inf}
+    assert bounded == {need.name for need in NEEDS}
+
+
+def test_speck_takes_a_core_for_each_population() -> None:
+    found = fit(chain(), find_chip("speck"))
+    assert (found.fits, found.cores, found.chips, found.mapping) == (True, 3, 1, None)
+    assert [layer.limit for layer in found.layers] == ["cores x populations_per_core"] * 3
+    two = fit(chain(), chip_with("speck", cores=2))
+    assert (two.fits, two.cores, two.chips, two.narrower) == (False, 3, 2, None)
+    assert two.first_break is not None
+    assert (two.first_break.layer, two.first_break.population, two.first_break.needed) == (3, "out", 3)
+    assert fit(chain(), chip_with("speck", cores=2), chips=2).fits
+
+
+@pytest.mark.parametrize(
+    ("chip", "limit", "population", "needed", "allowed", "channels"),
+    [
+        (chip_with("speck", neurons=600), "neurons", "b", 1024, 600, 4),  # 2 * 64 c <= 600
+        (chip_with("speck", channels=6), "channels", "a", 8, 6, 6),
+        (chip_with("speck", image_size=7), "image_size", "a", 8, 7, None),
+        # 1024 neurons before the 4 of the readout
+        (chip_with("truenorth", cores=4), "cores x neurons_per_core", "out", 1028, 1024, 7),
+        # 64 * 2c synapses into a, 64 c^2 into b, 4c into out
+        (chip_with("truenorth", synapses_per_core=1), "cores x synapses_per_core", "b", 5120, 4096, 7),
+        # 8 bits each for 2c, c^2 and 4c weights
+        (chip_with("spinnaker2", cores=1, local_bits_per_core=500), "cores x local_bits_per_core", "b", 640, 500, 5),
+    ],
+)
+def test_totals(chip: Chip, limit: str, population: str, needed: int, allowed: int, channels: int | None) -> None:
+    found = fit(chain(), chip, channels=8)
+    assert found.first_break is not None and found.cores in (None, 3)
+    assert (found.first_break.limit, found.first_break.population) == (limit, population)
+    assert (found.first_break.needed, found.first_break.allowed) == (needed, allowed)
+    assert (found.narrower and found.narrower.channels) == channels
+
+
+def test_a_kernel_that_reaches_too_far() -> None:
+    graph = chain()
+    wide = Conv(weight=np.full((8, 2, 5, 5), 2.0), padding=(8, 8), dilation=(4, 4))  # 17 rows
+    graph = check(replace(graph, projections=(replace(graph.projections[0], kernel=wide), *graph.projections[1:])))
+    found = fit(graph, find_chip("speck"))
+    assert found.first_break is not None
+    assert (found.first_break.limit, found.first_break.needed, found.chips) == ("kernel_size", 17, None)
+    assert found.narrower is None
+
+
+def test_a_population_that_sends_to_too_many() -> None:
+    graph = chain()
+    many = [replace(graph.populations[1], name=name) for name in ("b2", "b3")]
+    more = [replace(graph.projections[1], target=name) for name in ("b2", "b3")]
+    a, b, out = graph.populations
+    graph = check(replace(graph, populations=(a, b, *many, out), projections=(*graph.projections, *more)))
+    found = fit(graph, find_chip("speck"))
+    assert found.first_break is not None
+    assert (found.first_break.limit, found.first_break.population) == ("targets_per_population", "a")
+
+
+def test_levels_in_order() -> None:
+    assert by_level(chain()) == {1: ("a",), 2: ("b",), 3: ("out",)}
+    assert by_level(chain(), frozenset({"in"})) == {0: ("in",), 1: ("a",), 2: ("b",), 3: ("out",)}
