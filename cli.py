@@ -13,6 +13,9 @@ import click
 
 from spikeport import __version__
 from spikeport.console import Console, common_options, settings_options
+from spikeport.deploy.cost.capacity import chip_names, find_chip
+from spikeport.deploy.cost.fit import fit
+from spikeport.deploy.cost.fit_source import PlannedNetwork, read_source
 from spikeport.deploy.doctor import examine
 from spikeport.deploy.netx_run import read_values, run_netx, write_run
 from spikeport.deploy.netx_table import inspect_netx
@@ -44,6 +47,7 @@ def cli() -> None:
     spikeport deploy                   prove it, count it, price it, report it
     spikeport inspect network.net      what is in a NetX file, and what does not fit the chip
     spikeport run network.net          run a NetX file without Lava, bit for bit
+    spikeport fit genotype.json        how many cores a network takes, before any training
     """
 
 
@@ -152,6 +156,35 @@ def run_command(console: Console, file: Path, given: Path, out: Path | None, **o
     if out:
         write_run(out, found)
     console.result(console.ran(file, found, out))
+
+
+@cli.command("fit")
+@click.argument("source", type=click.Path(path_type=Path), required=False)
+@click.option("--chip", "name", default="loihi1", show_default=True, help=f"{', '.join(chip_names())} or a .toml file.")
+@click.option("--chips", type=int, default=1, show_default=True, help="How many of them there are.")
+@settings_options(PlannedNetwork)
+@common_options
+def fit_command(console: Console, source: Path | None, name: str, chips: int, **given: Any) -> None:
+    """Does a network fit on a chip, which layer breaks first, and how narrow would it have to be?
+
+    SOURCE is a run folder [default: the newest run], a NetX file of anyone's, or a genotype.json that needs no training
+    at all; --channels, --cells, --time-steps, --classes and --input-shape say how large a network is built from it.
+
+    \b
+    spikeport fit                                            the newest run on one Loihi 1
+    spikeport fit network.net --chip loihi2                  any NetX file
+    spikeport fit genotype.json --channels 36 --cells 20 --input-shape 3x32x32 --chips 32
+    spikeport fit runs/mine --chip mine.toml                 a chip of your own, like deploy/cost/chips/loihi1.toml
+
+    Ends with exit code 3 if it does not fit.
+    """
+    chip = find_chip(name)
+    network = read_source(source or newest_run().path, {k: v for k, v in given.items() if v is not None})
+    console.tell(f"mapping {network.path} to {chip.title}")
+    found = fit(network.graph, chip, chips=chips, channels=network.channels, on_chip_inputs=network.on_chip_inputs)
+    console.result(console.fitted(network, found))
+    if not found.fits:
+        sys.exit(FAILED)
 
 
 @cli.command("doctor")

@@ -15,6 +15,9 @@ from rich.console import Console as RichConsole
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
+from .deploy.cost.fit import Fit
+from .deploy.cost.fit_source import FitSource
+from .deploy.cost.fit_words import advice, contents, headline
 from .deploy.doctor import Finding
 from .deploy.netx_run import NetxRun
 from .deploy.netx_table import Inspection
@@ -28,6 +31,7 @@ from .search.runs import Run
 HELP = {
     "dataset": "digits, or npz:TRAIN.npz,TEST.npz with `images` uint8 [N, H, W, C] and `labels`.",
     "primitives": "Candidate operations: darts (the eight of DARTS) or plain (convolutions, skip, max-pool).",
+    "supernet": "Mix the candidates' kernels (kernel, fast) or, as in the paper, their currents (plain).",
     "attention": "On a node's input current: none, eca or cbam. The Loihi target takes none only.",
     "channels": "Channels of a node in the first cell; doubled at each reduction.",
     "cells": "Cells in a row, reductions at 1/3 and 2/3.",
@@ -51,6 +55,10 @@ HELP = {
     "lava_samples": "Test images streamed through real Lava, back to back.",
     "lava_limit_s": "Seconds that Lava may run.",
     "accuracy_drop": "How much test accuracy the chip's integers may cost before the verdict is fail.",
+    "profiles": "Price lists, names or paths of .toml files, separated by commas; the first prices the populations.",
+    "count_zero_weights": "Whether a synapse of weight zero counts.",
+    "classes": "Classes that the network tells apart.",
+    "input_shape": "Channels x rows x columns of an image.",
 }
 
 
@@ -173,6 +181,20 @@ class Console:
         ]
         head = f"{found.file.path}: {found.verdict}"
         return found.as_json(), [head, table, note, *populations, *_remarks(found.remarks)]
+
+    def fitted(self, source: FitSource, found: Fit) -> tuple[Mapping[str, Any], Iterable[Table | str]]:
+        table = _table("", "level", "populations", "neurons", "cores", "fullest limit", "used")
+        for layer in found.layers:
+            table.add_row(
+                str(layer.layer),
+                contents(source, layer),
+                _count(layer.neurons),
+                _count(layer.cores),
+                layer.limit or "-",
+                "-" if layer.use is None else f"{layer.use:.1%}",
+            )
+        lines = [headline(source, found), *advice(source, found)]
+        return {"source": str(source.path), **found.as_json()}, [*lines, table, *(f"note: {n}" for n in found.notes)]
 
     def ran(self, file: Path, found: NetxRun, out: Path | None) -> tuple[Mapping[str, Any], Iterable[Table | str]]:
         samples, time_steps = found.membrane.shape[:2]
