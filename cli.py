@@ -1,4 +1,4 @@
-"""The command line: `spikeport search`, `export`, `deploy`, `demo`, `inspect`, `run`, `doctor`.
+"""The command line: `spikeport search`, `export`, `deploy`, `demo`, `inspect`, `run`, `fit`, `report`, `doctor`.
 
 Results go to stdout, progress to stderr. Exit codes: 0 done; 1 a known error, told in one line with the next step;
 2 wrong usage; 3 everything ran and the verdict is fail.
@@ -20,11 +20,13 @@ from spikeport.deploy.doctor import examine
 from spikeport.deploy.netx_run import read_values, run_netx, write_run
 from spikeport.deploy.netx_table import inspect_netx
 from spikeport.deploy.pipeline import DeploySettings, deploy
+from spikeport.deploy.reports import compare_runs, write_reports
 from spikeport.errors import SpikeportError
 from spikeport.export.targets import TARGETS, export
-from spikeport.search.pipeline import DEMO, recorded_settings, run_search
-from spikeport.search.runs import Run, new_run_path, newest_run, open_run
+from spikeport.search.pipeline import DEMO, choose_folder, recorded_settings, run_search
+from spikeport.search.runs import Run, newest_run, open_run
 from spikeport.search.settings import SearchSettings
+from spikeport.search.settings_file import resolve_settings
 
 FAILED = 3
 
@@ -48,6 +50,7 @@ def cli() -> None:
     spikeport inspect network.net      what is in a NetX file, and what does not fit the chip
     spikeport run network.net          run a NetX file without Lava, bit for bit
     spikeport fit genotype.json        how many cores a network takes, before any training
+    spikeport report runs/a runs/b     runs side by side: accuracy, energy, latency, cores
     """
 
 
@@ -56,19 +59,32 @@ def cli() -> None:
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder to make [default: runs/<next number>].")
 @click.option("--genotype", type=click.Path(path_type=Path), help="Train the cell of this JSON file, do not search.")
 @click.option("--resume", is_flag=True, help="Go on with a killed run (--out, or the newest) from its last epoch.")
+@click.option("--settings", "file", type=click.Path(path_type=Path), help="TOML file; options win over it.")
+@click.option("--download", is_flag=True, help="Let torchvision fetch the data set into --data-folder.")
 @common_options
-def search_command(console: Console, out: Path | None, genotype: Path | None, resume: bool, **given: Any) -> None:
+def search_command(
+    console: Console,
+    out: Path | None,
+    genotype: Path | None,
+    resume: bool,
+    file: Path | None,
+    download: bool,
+    **given: Any,
+) -> None:
     """Find a spiking cell by MA-DARTS, then train and test the network built from it.
 
     \b
     spikeport search --dataset digits --channels 8 --cells 3 --search-epochs 10 --train-epochs 30 --out runs/mine
     spikeport search --resume --out runs/mine
     spikeport search --dataset npz:train.npz,test.npz --attention cbam
+    spikeport search --settings examples/digits.toml --seed 1
+    spikeport search --dataset cifar10 --download --device cuda --precision bfloat16
+    torchrun --nproc-per-node 2 -m spikeport.cli search --settings examples/cifar10.toml --out runs/mine
     """
-    path = out or (newest_run().path if resume else new_run_path())
-    base = recorded_settings(open_run(path)) if resume else SearchSettings()
-    settings = replace(base, **{key: value for key, value in given.items() if value is not None})
-    run = run_search(settings, path, resume=resume, progress=console.step, genotype=genotype, command=console.command)
+    path = choose_folder(out, resume)
+    settings = resolve_settings(file, given, recorded_settings(open_run(path)) if resume else None)
+    options = {"progress": console.step, "tell": console.tell, "command": console.command, "download": download}
+    run = run_search(settings, path, resume=resume, genotype=genotype, **options)
     console.result(console.searched(run))
 
 
@@ -185,6 +201,31 @@ def fit_command(console: Console, source: Path | None, name: str, chips: int, **
     console.result(console.fitted(network, found))
     if not found.fits:
         sys.exit(FAILED)
+
+
+@cli.command("report")
+@click.argument("folders", type=click.Path(path_type=Path), nargs=-1, metavar="RUN...")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="HTML file [default: comparison.html beside the first run]."
+)
+@common_options
+def report_command(console: Console, folders: tuple[Path, ...], out: Path | None) -> None:
+    """Compare deployed runs: a Pareto plot of accuracy against energy, latency and cores, as HTML and as Markdown.
+
+    With one run, or none for the newest, its own report.html and report.md are written again from its files.
+
+    \b
+    spikeport report runs/small runs/large                   runs/comparison.html and runs/comparison.md
+    spikeport report runs/* --out comparison.html
+    spikeport report runs/mine                               the run's own report
+    """
+    runs = [open_run(folder) for folder in folders] or [newest_run()]
+    if len(runs) == 1:
+        write_reports(runs[0])
+        console.result(console.reported(runs[0]))
+        return
+    target = out or runs[0].path.parent / "comparison.html"
+    console.result(console.compared(compare_runs(runs, target), target))
 
 
 @cli.command("doctor")

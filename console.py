@@ -22,14 +22,17 @@ from .deploy.doctor import Finding
 from .deploy.netx_run import NetxRun
 from .deploy.netx_table import Inspection
 from .deploy.pipeline import Deployment
+from .deploy.report.compare import Comparison
 from .export.netx_file import Remark
 from .files import read_json, read_text
 from .search.genotype import from_json
+from .search.processes import is_first
 from .search.progress import ProgressEvent
 from .search.runs import Run
 
 HELP = {
-    "dataset": "digits, or npz:TRAIN.npz,TEST.npz with `images` uint8 [N, H, W, C] and `labels`.",
+    "dataset": "digits, mnist, cifar10, cifar100, or npz:TRAIN.npz,TEST.npz with `images` uint8 [N, H, W, C], `labels`.",
+    "data_folder": "Where torchvision keeps the files of mnist, cifar10 and cifar100.",
     "primitives": "Candidate operations: darts (the eight of DARTS) or plain (convolutions, skip, max-pool).",
     "supernet": "Mix the candidates' kernels (kernel, fast) or, as in the paper, their currents (plain).",
     "attention": "On a node's input current: none, eca or cbam. The Loihi target takes none only.",
@@ -39,6 +42,14 @@ HELP = {
     "seed": "The same seed gives the same genotype and weights on the same machine.",
     "batch_size": "Images in a batch.",
     "shift": "Move training images by up to this many pixels.",
+    "crop": "The same on images that are normalised: black comes in. (cifar10, cifar100: 4)",
+    "flip": "Mirror every other training image. (cifar10, cifar100: on)",
+    "cutout": "Side of a square that is cut out of training images. (cifar10, cifar100: 16)",
+    "schedule": "How the learning rates fall.",
+    "device": "auto (a GPU if there is one), cpu, cuda or cuda:N.",
+    "precision": "Of the forward pass in training; float16 scales the loss. Networks are tested in float32.",
+    "gradient_checkpointing": "Compute each cell a second time in the backward pass, to keep less in memory.",
+    "tensorboard": "Write the history as TensorBoard events, too, into the run's folder events/.",
     "search_epochs": "Epochs of the search.",
     "learning_rate": "Of the weights in the search, falling along a cosine.",
     "minimum_learning_rate": "At the end of the cosine.",
@@ -50,6 +61,8 @@ HELP = {
     "alpha_warmup_epochs": "First epochs in which the architecture weights rest.",
     "train_epochs": "Epochs in which the found network is trained from scratch.",
     "train_learning_rate": "Of that training, falling along a cosine.",
+    "label_smoothing": "Share of a label that is spread over all classes, in that training.",
+    "auxiliary_weight": "Of the loss of a second readout at 2/3 of the depth, in that training; never exported. DARTS: 0.4.",
     "validation_fraction": "Of the train split, kept out of the training to watch it.",
     "samples": "Test images on which the float forms are compared.",
     "lava_samples": "Test images streamed through real Lava, back to back.",
@@ -66,7 +79,7 @@ class Console:
     """Progress on stderr (none with --quiet), one result on stdout."""
 
     def __init__(self, *, as_json: bool, quiet: bool) -> None:
-        self.as_json, self.quiet = as_json, quiet
+        self.as_json, self.quiet = as_json, quiet or not is_first()
         self.out, self.err = RichConsole(), RichConsole(stderr=True)
         self.command = shlex.join(["spikeport", *sys.argv[1:]])
         self._bar: Progress | None = None
@@ -107,8 +120,10 @@ class Console:
             self._bar, self._tasks = None, {}
 
     def result(self, shown: tuple[Mapping[str, Any], Iterable[Table | str]]) -> None:
-        """(what --json prints, what a person reads)."""
+        """(what --json prints, what a person reads). Of several processes the first speaks."""
         self.close()
+        if not is_first():
+            return
         data, parts = shown
         if self.as_json:
             click.echo(json.dumps(data, indent=2))
@@ -146,7 +161,7 @@ class Console:
                 _count(check["spikes_differing"]),
                 check["verdict"] or f"not run: {check['reason']}",
             )
-        parts: list[Table | str] = [table, *_divergences(checks), _headline(found, checks)]
+        parts: list[Table | str] = [table, *_divergences(checks), *_costs(found.energy), _headline(found, checks)]
         data = {
             "run": str(found.run.path),
             **found.equivalence,
@@ -154,6 +169,25 @@ class Console:
             "report": str(found.run.report),
         }
         return data, [*parts, f"report: {found.run.report}"]
+
+    def reported(self, run: Run) -> tuple[Mapping[str, Any], Iterable[Table | str]]:
+        files = [str(run.report), str(run.report_md)]
+        return {"run": str(run.path), "files": files}, [f"report: {file}" for file in files]
+
+    def compared(self, found: Comparison, out: Path) -> tuple[Mapping[str, Any], Iterable[Table | str]]:
+        files = [str(out), str(out.with_suffix(".md"))]
+        headers = ("run", "verdict", "accuracy", "energy, uJ", "latency, us", "cores", "Pareto-optimal in")
+        table = _table(f"Priced by {found.profile or 'no list that all have'}", *headers)
+        for run in found.runs:
+            numbers = (
+                run.accuracy and f"{run.accuracy:.4f}",
+                run.energy_j and f"{run.energy_j * 1e6:.3f}",
+                run.latency_s and f"{run.latency_s * 1e6:.1f}",
+            )
+            best = ", ".join(cost for cost, names in found.pareto.items() if run.name in names)
+            table.add_row(run.name, run.verdict.word, *(n or "-" for n in numbers), _count(run.cores), best or "-")
+        lacks = [f"{run.name} lacks {'; '.join(run.lacks)}" for run in found.runs if run.lacks]
+        return asdict(found) | {"files": files}, [table, *lacks, *(f"comparison: {file}" for file in files)]
 
     def inspected(self, found: Inspection) -> tuple[Mapping[str, Any], Iterable[Table | str]]:
         headers = ("layer", "type", "shape", "neurons", "synapses", "weights", "bits", "threshold", "forgets")
@@ -254,7 +288,10 @@ def settings_options(
                 kind = hints[field.name]
                 choices = click.Choice(get_args(kind)) if get_origin(kind) is Literal else kind
                 text = f"{HELP[field.name]} [default: {field.default}]"
-                command = click.option(f"--{field.name.replace('_', '-')}", type=choices, help=text)(command)
+                option = f"--{field.name.replace('_', '-')}"
+                switch = {"default": None} if kind is bool else {"type": choices}
+                name = f"{option}/--no-{option[2:]}" if kind is bool else option
+                command = click.option(name, help=text, **switch)(command)
         return command
 
     return decorate
@@ -289,13 +326,41 @@ def _headline(found: Deployment, checks: list[dict[str, Any]]) -> str:
                 f"accuracy {check['accuracy_reference']:.4f} float, {check['accuracy_candidate']:.4f} on the chip"
             )
     if found.energy is not None:
-        for name, profile in found.energy["profiles"].items():
-            counts = profile["counts"]
-            parts.append(f"{counts['spikes']:.0f} spikes and {counts['synaptic_operations']:.0f} SOPs per inference")
-            parts.append(
-                f"{profile['energy_j']['total'] * 1e6:.3f} uJ ({name}, {len(profile['unpriced'])} terms unpriced)"
-            )
+        name = found.energy["per_population_profile"]
+        profile = found.energy["profiles"][name]
+        counts = profile["counts"]
+        spikes = counts["spikes"] + counts["input_spikes"]
+        parts.append(f"{spikes:.0f} spikes and {counts['synaptic_operations']:.0f} SOPs per inference")
+        if profile["energy_j"]:
+            energy = f"{profile['energy_j']['total'] * 1e6:.3f} uJ"
+            parts.append(f"{energy} ({name}, {len(profile['unpriced'])} terms unpriced)")
     return "; ".join(parts) or "nothing exported for a chip: no energy"
+
+
+def _costs(energy: Mapping[str, Any] | None) -> list[Table]:
+    """One row for each price list; a total is dynamic energy, static power and host, where the list has them."""
+    if energy is None:
+        return []
+    table = _table(
+        "One inference", "price list", "dynamic uJ", "total uJ", "step us", "latency us", "cores", "unpriced"
+    )
+    for name, profile in energy["profiles"].items():
+        mapping = energy["mappings"].get(profile["mapping"]) or {}
+        step, total = profile["time_per_step_s"], profile["energy_j"]
+        table.add_row(
+            name,
+            _micro(profile["dynamic_j"]),
+            _micro(total and total["total"]),
+            _micro(step and step["mean"]),
+            _micro(profile["latency_s"]),
+            _count(mapping.get("cores")) if mapping.get("fits", True) else "does not fit",
+            _count(len(profile["unpriced"])),
+        )
+    return [table]
+
+
+def _micro(value: float | None) -> str:
+    return "-" if value is None else f"{value * 1e6:.3f}"
 
 
 def _count(number: int | None) -> str:

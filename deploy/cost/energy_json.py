@@ -116,7 +116,7 @@ def _profile_json(counts: Counts, one: _Estimate) -> dict[str, Any]:
     latency = float(times.latency.mean()) if times else None
     return {
         "chip": profile.title,
-        "mapping": profile.chip if traffic else None,
+        "mapping": profile.chip,
         "technology": profile.technology,
         "evidence": profile.evidence,
         "counts": {name: float(counts.per_sample(name).mean()) for name in SHOWN}
