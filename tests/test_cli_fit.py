@@ -47,14 +47,14 @@ def test_a_chip_of_ones_own_on_which_it_does_not_fit(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], genotype: Path
 ) -> None:
     text = (CHIPS / "loihi1.toml").read_text()
-    assert text.count("value = 128\n") == 1
-    Path("mine.toml").write_text(text.replace("value = 128\n", "value = 10\n"))
+    assert text.count("value = 128\n") == text.count("value = 32\n") == 1
+    Path("mine.toml").write_text(text.replace("value = 128\n", "value = 8\n").replace("value = 32\n", "value = 2\n"))
     assert invoke(monkeypatch, "fit", genotype, *SMALL, "--chip", "mine.toml", "--quiet") == 3
     out, err = capsys.readouterr()
     assert err == "" and "does not fit on 1 x Loihi 1: it takes" in out
-    assert "first break: level" in out and "10 allowed" in out and "no width fits" in out
-    assert invoke(monkeypatch, "fit", genotype, *SMALL, "--chip", "mine.toml", "--chips", 4, "--json") == 0
-    assert json.loads(capsys.readouterr().out)["chips_given"] == 4
+    assert "first break: level" in out and "8 allowed" in out and "no width fits" in out
+    assert invoke(monkeypatch, "fit", genotype, *SMALL, "--chip", "mine.toml", "--chips", 5, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["chips_given"] == 5
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
     title = "Loihi 1"
     rule = "loihi1"          how a network is mapped to it: a key of REQUIRED
 
-    [limits.cores]           a key of KNOWN
+    [limits.cores]           a name in REQUIRED or OPTIONAL of the rule
     value = 128
     unit = "cores"
     source = "Davies et al. 2018, IEEE Micro 38(1)"
@@ -22,6 +22,8 @@ from .sourced import Grade, Table, read_table
 
 CHIPS = Path(__file__).with_name("chips")
 
+CORES_PER_TILE = 4
+
 # rule -> limits without which no network can be mapped by it
 REQUIRED: dict[str, tuple[str, ...]] = {
     "loihi1": ("cores", "neurons_per_core", "in_axons_per_core", "out_axons_per_core", "synapse_bits_per_core"),
@@ -29,11 +31,15 @@ REQUIRED: dict[str, tuple[str, ...]] = {
     "capacity": ("cores",),  # totals are compared, nothing is mapped
 }
 
-KNOWN = (
-    *("cores", "tiles", "neurons_per_core", "lif_neurons_per_core", "in_axons_per_core", "out_axons_per_core"),
-    *("synapse_bits_per_core", "weight_bits", "neurons", "synapses_per_core", "local_bits_per_core"),
-    *("populations_per_core", "channels", "image_size", "kernel_size", "targets_per_population"),
-)
+# rule -> limits that it heeds where the chip has them; any other would do nothing, and is refused
+OPTIONAL: dict[str, tuple[str, ...]] = {
+    "loihi1": ("tiles", "lif_neurons_per_core", "weight_bits"),
+    "loihi2": ("tiles", "lif_neurons_per_core", "in_axons_per_core", "out_axons_per_core", "weight_bits"),
+    "capacity": (
+        *("neurons", "neurons_per_core", "synapses_per_core", "local_bits_per_core", "populations_per_core"),
+        *("channels", "image_size", "kernel_size", "targets_per_population", "weight_bits"),
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +57,7 @@ OF_A_LIMIT = tuple(field.name for field in fields(Limit))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chip:
-    """One chip. limits: name, one of KNOWN -> Limit; a chip need not have all of them."""
+    """One chip. limits: those that its rule requires, and some of those that the rule heeds."""
 
     name: str
     title: str
@@ -90,16 +96,18 @@ def _read(path: Path) -> Chip:
     if rule not in REQUIRED:
         raise table.wrong("rule", f"one of {', '.join(REQUIRED)}", "choose how a network is mapped to the chip")
     given = table.table("limits")
-    given.only(KNOWN)
+    given.only((*REQUIRED[rule], *OPTIONAL[rule]))
     for name in REQUIRED[rule]:
         if name not in given.values:
             raise given.wrong(name, f"there for the rule '{rule}'", f"add [limits.{name}] with {', '.join(OF_A_LIMIT)}")
-    return Chip(
-        name=path.stem,
-        title=table.text("title", "write the chip's name as people read it"),
-        rule=rule,
-        limits={name: _limit(given.table(name)) for name in given.values},
-    )
+    limits = {name: _limit(given.table(name)) for name in given.values}
+    if "tiles" in limits and limits["cores"].value != CORES_PER_TILE * limits["tiles"].value:
+        raise InputError(
+            f"'{path}': `cores = {CORES_PER_TILE} * tiles` must hold, but there are {limits['cores'].value} cores on "
+            f"{limits['tiles'].value} tiles; correct one, or leave the tiles out."
+        )
+    title = table.text("title", "write the chip's name as people read it")
+    return Chip(name=path.stem, title=title, rule=rule, limits=limits)
 
 
 def _limit(table: Table) -> Limit:

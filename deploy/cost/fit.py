@@ -33,7 +33,7 @@ NOTES = {
     "loihi2": "Cut as Intel's mapping of PilotNet-LIF is; axons are counted, but their limits are not published.",
     "capacity": "Only totals are compared: a network within them may still have no place on the cores.",
 }
-NOT_QUANTIZED = "Weights are not quantized yet: each takes 8 bits, and none is zero that quantizing would make zero."
+NOT_QUANTIZED = "Weights are not quantized yet: each takes all bits there are, and none is rounded to zero."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,15 +15,14 @@ import numpy as np
 from ...errors import UnsupportedError
 from ...export.graph import Shape, SpikingGraph
 from ...export.passes.relays import levels
-from .capacity import Chip
+from .capacity import CORES_PER_TILE, Chip
 from .cores import Core, LevelCores, Part
 from .cut import Axes, fewest_boxes, powers_of_two
 from .memory import loihi1_memory, loihi2_memory
 from .site import QUANTITIES, Load, MemoryRule, Site, TooLargeError, allowances, boxes_of, fraction
 from .synapses import Box
-from .wiring import Integers, wiring_of
+from .wiring import WEIGHT_BITS, Integers, wiring_of
 
-CORES_PER_TILE = 4
 TILES_PER_COLUMN = 4
 
 
@@ -129,7 +128,8 @@ class _Mapper:
         self.graph, self.chip, self.rule, self.level = graph, chip, RULES[chip.rule], levels(graph)
         host = {node.name for node in graph.inputs} - on_chip_inputs
         self.shapes = {name: shape for name, shape in graph.shapes().items() if name not in host}
-        self.wirings = {name: [wiring_of(p, graph) for p in graph.incoming(name)] for name in self.shapes}
+        most_bits = int(min(chip.allows("weight_bits"), WEIGHT_BITS[-1]))
+        self.wirings = {name: [wiring_of(p, graph, most_bits) for p in graph.incoming(name)] for name in self.shapes}
         self.cores = {
             number: LevelCores(allowances(chip), mixes=self.rule.mixes)
             for number in sorted({self.level[name] for name in self.shapes})

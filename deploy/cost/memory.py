@@ -27,7 +27,6 @@ WORD = 64  # bits
 BLOCK = 64  # synapses
 HEADER = 10  # bits: index of the first synapse and their number
 LEAST_INDEX_BITS = 6  # Loihi 1 has 0, without an index, and 6 to 12
-LOIHI2_WEIGHT_BITS = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -67,7 +66,7 @@ def index_bits(neurons: int) -> int:
 
 def loihi1_memory(wirings: Sequence[Wiring], box: Box) -> Memory:
     """Memory of a box of a population that reads through these wirings, on Loihi 1."""
-    found = [(*np.unique(wiring.lists(box), return_counts=True), wiring.synapse_bits) for wiring in wirings]
+    found = [(*np.unique(wiring.lists(box), return_counts=True), wiring.bits.needed) for wiring in wirings]
     none = np.zeros(0, np.int64)
     return Memory(
         sizes=np.concatenate([none, *(sizes for sizes, _, _ in found)]),
@@ -90,7 +89,7 @@ def least_bits(wirings: Sequence[Wiring], box: Box) -> int:
     bits = 0
     for wiring in wirings:
         synapses, lists = wiring.least_synapses(box)
-        bits_each = wiring.synapse_bits + index_bits(box_neurons(box))
+        bits_each = wiring.bits.needed + index_bits(box_neurons(box))
         bits += max(synapses * bits_each + lists * HEADER, lists * WORD)
     return bits
 
@@ -98,6 +97,6 @@ def least_bits(wirings: Sequence[Wiring], box: Box) -> int:
 def _loihi2_bits(wiring: Wiring, box: Box) -> int:
     if isinstance(wiring, ConvWiring):
         rows, columns = wiring.kernel.weight.shape[2:]
-        return int(wiring.channel_pairs(box[0]) * rows * columns * LOIHI2_WEIGHT_BITS)
-    bits_each = LOIHI2_WEIGHT_BITS + index_bits(wiring.target_neurons)
+        return int(wiring.channel_pairs(box[0]) * rows * columns * wiring.bits.most_weight)
+    bits_each = wiring.bits.most_weight + index_bits(wiring.target_neurons)
     return len(wiring.lists(box)) * int(run_bits(box_neurons(box), bits_each))

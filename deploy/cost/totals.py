@@ -13,6 +13,7 @@ from ...export.graph import Conv, Population, SpikingGraph, neurons
 from .capacity import Chip
 from .outcome import Break, LayerFit, Outcome, by_level
 from .synapses import synapses
+from .wiring import value_bits
 
 WEIGHT_BITS = 8  # of a weight in a processor's memory
 
@@ -49,6 +50,13 @@ def _stored_bits(graph: SpikingGraph, population: Population) -> int:
 def _synapses(graph: SpikingGraph, population: Population) -> int:
     shapes = graph.shapes()
     return sum(synapses(p, shapes[p.source], population.shape) for p in graph.incoming(population.name))
+
+
+def _weight_bits(graph: SpikingGraph, population: Population) -> int:
+    """0 where the weights are not integers yet."""
+    if graph.arithmetic != "loihi":
+        return 0
+    return max((value_bits(p.kernel.weight) for p in graph.incoming(population.name)), default=0)
 
 
 def _kernel_size(graph: SpikingGraph, population: Population) -> int:
@@ -113,6 +121,7 @@ NEEDS = (
         adds_up=False,
         why="a kernel, dilation counted, reaches further than a core's",
     ),
+    Need(limits=("weight_bits",), count=_weight_bits, adds_up=False, why="weights need more bits than they have"),
     Need(
         limits=("targets_per_population",),
         count=lambda graph, population: len({p.target for p in graph.outgoing(population.name)}),

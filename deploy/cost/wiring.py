@@ -65,12 +65,25 @@ def patterns(kernel: Conv, axis: int, source_size: int, span: Span) -> Patterns:
     return Patterns(taps=distinct[filled], times=times[filled], of=renumbered[inverse.ravel()])
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SynapseBits:
+    """Bits of the parts of a synapse. weight: what the weights of this projection need; most_weight: what there is."""
+
+    weight: int
+    delay: int
+    most_weight: int
+
+    @property
+    def needed(self) -> int:
+        return self.weight + self.delay
+
+
 class ConvWiring:
     """A convolution from an image to an image. Patterns and channel counts are kept once they are computed."""
 
-    def __init__(self, projection: Projection, kernel: Conv, source_shape: Shape, synapse_bits: int) -> None:
+    def __init__(self, projection: Projection, kernel: Conv, source_shape: Shape, bits: SynapseBits) -> None:
         self.source, self.source_shape, self.kernel = projection.source, source_shape, ungrouped(kernel)
-        self.synapse_bits = synapse_bits  # of weight and delay
+        self.bits = bits
         self.nonzero = self.kernel.weight != 0
         self._patterns: dict[tuple[int, Span], Patterns] = {}
         self._targets: dict[Span, Integers] = {}
@@ -149,10 +162,10 @@ class DenseWiring:
     """A full matrix, into a population of any shape."""
 
     def __init__(
-        self, projection: Projection, kernel: Dense, source_shape: Shape, shape: Shape, synapse_bits: int
+        self, projection: Projection, kernel: Dense, source_shape: Shape, shape: Shape, bits: SynapseBits
     ) -> None:
         self.source, self.source_shape, self.kernel = projection.source, source_shape, kernel
-        self.delay, self.synapse_bits = projection.delay, synapse_bits
+        self.delay, self.bits = projection.delay, bits
         self._rows = np.arange(neurons(shape)).reshape(shape)
 
     @property
@@ -210,30 +223,35 @@ class DenseWiring:
 Wiring = ConvWiring | DenseWiring
 
 
-def wiring_of(projection: Projection, graph: SpikingGraph) -> Wiring:
-    """The wiring of one projection of the graph. Raises UnsupportedError for weights of more than 8 bits."""
+def wiring_of(projection: Projection, graph: SpikingGraph, most_bits: int = WEIGHT_BITS[-1]) -> Wiring:
+    """The wiring of one projection of the graph. most_bits: of a weight of the chip.
+
+    Raises UnsupportedError for weights of more bits.
+    """
     shapes, kernel = graph.shapes(), projection.kernel
     source, target = shapes[projection.source], shapes[projection.target]
-    bits = weight_bits(projection, graph) + delay_bits(projection)
+    weight, delay = weight_bits(projection, graph, most_bits), delay_bits(projection)
+    bits = SynapseBits(weight=weight, delay=delay, most_weight=most_bits)
     if isinstance(kernel, Conv):
         return ConvWiring(projection, kernel, source, bits)
     return DenseWiring(projection, kernel, source, target, bits)
 
 
-def weight_bits(projection: Projection, graph: SpikingGraph) -> int:
-    """Bits of a weight of the projection: those its integers need, or 8 where the weights are not integers yet.
+def weight_bits(projection: Projection, graph: SpikingGraph, most_bits: int) -> int:
+    """Bits of a weight of the projection: those its integers need, or all where the weights are not integers yet.
 
-    Raises UnsupportedError for weights that need more than 8.
+    Raises UnsupportedError for weights that need more.
     """
+    choices = [bits for bits in WEIGHT_BITS if bits <= most_bits]
     if graph.arithmetic != "loihi":
-        return WEIGHT_BITS[-1]
+        return choices[-1]
     need = value_bits(projection.kernel.weight)
-    if need > WEIGHT_BITS[-1]:
+    if need > choices[-1]:
         raise UnsupportedError(
-            f"Projection '{projection.source}' -> '{projection.target}': a weight must have at most {WEIGHT_BITS[-1]} "
-            f"bits, but these need {need}; scale them to even numbers in [-256, 254]."
+            f"Projection '{projection.source}' -> '{projection.target}': a weight has at most {choices[-1]} bits on "
+            f"the chip, but these need {need}; quantize them to so many."
         )
-    return next(bits for bits in WEIGHT_BITS if bits >= need)
+    return next(bits for bits in choices if bits >= need)
 
 
 def value_bits(values: Array) -> int:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from spikeport.deploy.cost.capacity import REQUIRED, chip_names, find_chip
+from spikeport.deploy.cost.capacity import CHIPS, REQUIRED, chip_names, find_chip
 from spikeport.deploy.cost.mapping import RULES
 from spikeport.errors import InputError
 
@@ -66,7 +66,8 @@ def test_a_users_chip(write: Callable[[str], str]) -> None:
         ('rule = "capacity"', 'rule = "loihi1"', "`limits.neurons_per_core` must be there for the rule 'loihi1'"),
         ('title = "Mine"', "", "`title` must be a text"),
         ('title = "Mine"', 'title = "Mine"\ncolour = 1', "unknown key `colour`"),
-        ("[limits.cores]", "[limits.kernels]", "unknown key `limits.kernels`"),
+        ("[limits.cores]", "[limits.kernels]", "unknown key `limits.kernels`; choose from cores, neurons"),
+        ("[limits.cores]", "[limits.in_axons_per_core]", "unknown key `limits.in_axons_per_core`"),  # of other rules
         ("value = 12", "", "`limits.cores.value` must be a whole number >= 1, but is missing"),
         ("value = 12", "value = -12", "`limits.cores.value` must be a whole number >= 1, but is -12"),
         ("value = 12", "value = 0", "`limits.cores.value` must be a whole number >= 1, but is 0"),
@@ -87,6 +88,12 @@ def test_a_chip_that_is_not_one(write: Callable[[str], str], before: str, after:
     with pytest.raises(InputError) as error:
         find_chip(write(MINE.replace(before, after)))
     assert said in str(error.value) and "mine.toml'" in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_tile_has_four_cores(write: Callable[[str], str]) -> None:
+    text = (CHIPS / "loihi1.toml").read_text()
+    with pytest.raises(InputError, match=r"`cores = 4 \* tiles` must hold, but there are 130 cores on 32 tiles"):
+        find_chip(write(text.replace("value = 128\n", "value = 130\n")))
 
 
 def test_unknown_chips() -> None:

@@ -86,14 +86,6 @@ def test_in_axons_bind() -> None:
     assert [len(s) for s in fewest_boxes(site(tighter, (1, 64, 64), {("in", (1, 64, 64)): window}))] == [1, 1, 3]
 
 
-def test_two_projections_from_a_source_share_its_axons() -> None:
-    point, window = Conv(weight=np.full((1, 1, 1, 1), 2.0)), Conv(weight=np.full((1, 1, 3, 3), 2.0), padding=(1, 1))
-    both = site(find_chip("loihi1"), (1, 4, 4), {("in", (1, 4, 4)): point, ("other", (1, 4, 4)): window})
-    assert both.in_axons(((0, 1), (0, 4), (0, 4))) == 32
-    both.wirings[1].source = "in"
-    assert both.in_axons(((0, 1), (0, 4), (0, 4))) == 16
-
-
 def test_out_axons_bind() -> None:
     fans = np.zeros((8, 4, 4), np.int64)
     fans[..., 1] = 100  # 32 neurons with 100 target cores each

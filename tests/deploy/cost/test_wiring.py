@@ -242,18 +242,21 @@ def test_bits_of_weights(values: list[int], bits: int) -> None:
 @pytest.mark.parametrize(("values", "bits"), [([0, 0], 1), ([-2, 2], 2), ([254, 2], 8), ([-4, 64], 6)])
 def test_a_synapse_has_the_next_number_of_bits_there_is(values: list[int], bits: int) -> None:
     graph = graph_of(Dense(weight=np.array([values], float)), (2,), (1,))
-    assert weight_bits(graph.projections[0], graph) == bits
+    assert weight_bits(graph.projections[0], graph, 8) == bits
 
 
 def test_weights_that_are_not_integers_yet_take_8_bits() -> None:
     graph = replace(graph_of(Dense(weight=np.array([[1.0, 0.5]])), (2,), (1,)), arithmetic="float")
-    assert weight_bits(graph.projections[0], graph) == 8
+    assert weight_bits(graph.projections[0], graph, 8) == 8
+    assert weight_bits(graph.projections[0], graph, 7) == 6  # there are no 7
 
 
-def test_weights_of_nine_bits_are_refused() -> None:
-    graph = graph_of(Dense(weight=np.array([[-255.0, 254.0]])), (2,), (1,))
-    with pytest.raises(UnsupportedError, match=r"Projection 'in' -> 'out': a weight must have at most 8 bits.*need 9"):
-        weight_bits(graph.projections[0], graph)
+@pytest.mark.parametrize(("values", "most", "need"), [([-255, 254], 8, 9), ([-20, 18], 4, 5)])
+def test_weights_of_too_many_bits_are_refused(values: list[int], most: int, need: int) -> None:
+    graph = graph_of(Dense(weight=np.array([values], float)), (2,), (1,))
+    said = rf"Projection 'in' -> 'out': a weight has at most {most} bits on the chip, but these need {need}"
+    with pytest.raises(UnsupportedError, match=said):
+        weight_bits(graph.projections[0], graph, most)
 
 
 @pytest.mark.parametrize(("longest", "bits"), [(0, 0), (1, 1), (2, 2), (3, 2), (4, 3), (63, 6)])
