@@ -2,13 +2,17 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 
+from spikeport.deploy.cost.profiles import builtin_profiles
 from spikeport.deploy.pipeline import DeploySettings, deploy
+from spikeport.deploy.reports import compare_runs
+from spikeport.errors import InputError
 from spikeport.export.chain import chain_of
 from spikeport.export.netx import layer_indices, read_graph
 from spikeport.export.targets import export
@@ -56,8 +60,46 @@ def test_every_check_without_lava(run: Run) -> None:
     assert checks["onnx"]["top1_agreement"] == 1.0
     assert json.loads(run.equivalence.read_text()) == found.equivalence
     assert found.energy is not None
-    assert found.energy["profiles"]["loihi1-davies2018"]["energy_j"]["total"] > 0
-    assert "not run" in run.report.read_text()
+    assert next(iter(found.energy["profiles"])) == "loihi1-davies2018"
+    assert set(found.energy["profiles"]) == set(builtin_profiles())
+    for name in ("loihi1-davies2018", "loihi1-sanafe", "loihi2-proxy"):
+        one = found.energy["profiles"][name]
+        assert min(one["energy_j"]["total"], one["latency_s"], one["counts"]["messages"]) > 0, name
+    assert found.energy["mappings"]["loihi1"]["fits"] and found.energy["mappings"]["loihi1"]["pieces"]
+    last = found.energy["accuracy_over_time"][-1]
+    assert last["accuracy"] == checks["accuracy"]["accuracy_candidate"]
+    for path, content in ((run.energy, found.energy), (run.activity, found.activity)):
+        assert json.loads(path.read_text()) == content
+    assert "not run" in run.report.read_text() and "not run" in run.report_md.read_text()
+
+
+def test_a_price_list_of_ones_own_and_zero_weights(copy: Run, tmp_path: Path) -> None:
+    mine = tmp_path / "mine.toml"
+    mine.write_text(
+        'name = "mine"\ntitle = "Mine"\ntechnology = "1 nm"\nevidence = "a wish"\nunpriced = []\n'
+        '[energy.synaptic_operations]\nvalue = 1\nunit = "pJ"\nsource = "a wish"\ngrade = "D"\n'
+    )
+    settings = DeploySettings(lava=False, samples=2, lava_samples=2, profiles=str(mine), count_zero_weights=True)
+    energy = deploy(copy, settings, silent).energy
+    assert energy is not None and list(energy["profiles"]) == ["mine"] and energy["mappings"] == {}
+    operations = energy["counts"]["synaptic_operations"]["mean"]
+    assert energy["profiles"]["mine"]["energy_j"]["total"] == pytest.approx(operations * 1e-12, rel=1e-12, abs=0.0)
+    assert "counted like all others" in energy["counting"]
+    with pytest.raises(InputError, match="Unknown profile 'loihi3'; choose from horowitz45nm"):
+        deploy(copy, replace(settings, profiles="loihi3"), silent)
+    with pytest.raises(InputError, match="names of their own"):
+        deploy(copy, replace(settings, profiles="speck,speck"), silent)
+
+
+def test_runs_side_by_side(run: Run, copy: Run, tmp_path: Path) -> None:
+    for one in (run, copy):
+        deploy(one, DeploySettings(lava=False, samples=2, lava_samples=2), silent)
+    found = compare_runs([run, copy], tmp_path / "both.html")
+    assert [one.name for one in found.runs] == ["tiny", "copy"] and found.profile == "loihi1-davies2018"
+    assert "<svg" in (tmp_path / "both.html").read_text() and "| tiny |" in (tmp_path / "both.md").read_text()
+    copy.equivalence.unlink()
+    with pytest.raises(InputError, match="was not deployed"):
+        compare_runs([run, copy], tmp_path / "both.html")
 
 
 def test_a_weight_broken_in_model_onnx_fails(copy: Run) -> None:
