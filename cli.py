@@ -83,8 +83,8 @@ def search_command(
     """
     path = choose_folder(out, resume)
     settings = resolve_settings(file, given, recorded_settings(open_run(path)) if resume else None)
-    options = {"progress": console.step, "tell": console.tell, "command": console.command, "download": download}
-    run = run_search(settings, path, resume=resume, genotype=genotype, **options)
+    told: Any = {"progress": console.step, "tell": console.tell, "command": console.command}
+    run = run_search(settings, path, resume=resume, genotype=genotype, download=download, **told)
     console.result(console.searched(run))
 
 

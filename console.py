@@ -31,7 +31,7 @@ from .search.progress import ProgressEvent
 from .search.runs import Run
 
 HELP = {
-    "dataset": "digits, mnist, cifar10, cifar100, or npz:TRAIN.npz,TEST.npz with `images` uint8 [N, H, W, C], `labels`.",
+    "dataset": "digits, mnist, cifar10, cifar100, npz:TRAIN.npz,TEST.npz (`images` uint8 [N, H, W, C] and `labels`).",
     "data_folder": "Where torchvision keeps the files of mnist, cifar10 and cifar100.",
     "primitives": "Candidate operations: darts (the eight of DARTS) or plain (convolutions, skip, max-pool).",
     "supernet": "Mix the candidates' kernels (kernel, fast) or, as in the paper, their currents (plain).",
@@ -62,7 +62,7 @@ HELP = {
     "train_epochs": "Epochs in which the found network is trained from scratch.",
     "train_learning_rate": "Of that training, falling along a cosine.",
     "label_smoothing": "Share of a label that is spread over all classes, in that training.",
-    "auxiliary_weight": "Of the loss of a second readout at 2/3 of the depth, in that training; never exported. DARTS: 0.4.",
+    "auxiliary_weight": "Of the loss of a second readout at 2/3 of the depth, in that training only (DARTS: 0.4).",
     "validation_fraction": "Of the train split, kept out of the training to watch it.",
     "samples": "Test images on which the float forms are compared.",
     "lava_samples": "Test images streamed through real Lava, back to back.",
@@ -288,10 +288,9 @@ def settings_options(
                 kind = hints[field.name]
                 choices = click.Choice(get_args(kind)) if get_origin(kind) is Literal else kind
                 text = f"{HELP[field.name]} [default: {field.default}]"
-                option = f"--{field.name.replace('_', '-')}"
-                switch = {"default": None} if kind is bool else {"type": choices}
-                name = f"{option}/--no-{option[2:]}" if kind is bool else option
-                command = click.option(name, help=text, **switch)(command)
+                name = field.name.replace("_", "-")
+                switch = f"--{name}/--no-{name}" if kind is bool else f"--{name}"
+                command = click.option(switch, type=choices, default=None, help=text)(command)
         return command
 
     return decorate

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -16,16 +17,25 @@ from .runs import check_tensors, load_tensors, save_tensors
 Row = dict[str, Any]  # one line of history.jsonl
 
 
-def save_checkpoint(path: Path, network: nn.Module, optimizers: Mapping[str, Optimizer], rows: list[Row]) -> None:
-    """Weights, buffers, optimizer states and the history, one row per finished epoch."""
+def save_checkpoint(
+    path: Path,
+    network: nn.Module,
+    optimizers: Mapping[str, Optimizer],
+    rows: list[Row],
+    scaler: torch.amp.GradScaler | None = None,
+) -> None:
+    """Weights, buffers, optimizer states, the loss scale and the history, one row per finished epoch."""
     tensors = {f"network.{name}": tensor for name, tensor in network.state_dict().items()}
     for word, optimizer in optimizers.items():
         for index, state in optimizer.state_dict()["state"].items():
             tensors |= {f"{word}.{index}.{key}": value for key, value in state.items() if isinstance(value, Tensor)}
-    save_tensors(path, tensors, {"rows": json.dumps(rows)})
+    state = {"rows": rows, "scale": {} if scaler is None else scaler.state_dict()}
+    save_tensors(path, tensors, {"state": json.dumps(state)})  # one entry: safetensors keeps several in no fixed order
 
 
-def load_checkpoint(path: Path, network: nn.Module, optimizers: Mapping[str, Optimizer]) -> list[Row]:
+def load_checkpoint(
+    path: Path, network: nn.Module, optimizers: Mapping[str, Optimizer], scaler: torch.amp.GradScaler | None = None
+) -> list[Row]:
     """Fill network and optimizers in place and return the rows of the finished epochs; [] where there is no file.
 
     Raises InputError when the file is damaged or belongs to another network.
@@ -43,5 +53,8 @@ def load_checkpoint(path: Path, network: nn.Module, optimizers: Mapping[str, Opt
                 _, index, key = name.split(".")
                 state.setdefault(int(index), {})[key] = tensor
         optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-    rows: list[Row] = json.loads(metadata["rows"])
+    found = json.loads(metadata["state"])
+    if scaler is not None and found["scale"]:
+        scaler.load_state_dict(found["scale"])
+    rows: list[Row] = found["rows"]
     return rows

@@ -1,21 +1,24 @@
 """Search, then train what was found, then test it: the whole stage, into one run folder."""
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
 from ..files import read_json, read_text, write_json, write_text
+from . import processes
 from .checkpoint import Row
 from .darts import search
 from .datasets import Dataset, load_dataset
+from .device import find_device
 from .drawing import draw_genotype, draw_history
+from .events import event_writer
 from .genotype import Genotype, from_dict, from_json, to_json
 from .network import SpikingNetwork, save_network
-from .progress import Progress, silent
-from .runs import Run, create_run, make_manifest, open_run
+from .progress import Progress, Stage, silent
+from .runs import Run, create_run, make_manifest, new_run_path, newest_run, open_run
 from .settings import SearchSettings, settings_from_dict
 from .training import evaluate, seeded, train_network
 
@@ -35,6 +38,18 @@ DEMO = SearchSettings(
 )
 
 
+def choose_folder(out: Path | None, resume: bool) -> Path:
+    """The run folder that is meant: `out`; or the newest, to resume it; or a new one.
+
+    Raises InputError when there is nothing to resume, and when several processes would each choose their own.
+    """
+    if out is not None:
+        return out
+    if processes.launched() > 1:
+        raise InputError("Processes that train together need the same run folder; name it with --out.")
+    return newest_run().path if resume else new_run_path()
+
+
 def run_search(
     settings: SearchSettings,
     out: Path,
@@ -42,36 +57,62 @@ def run_search(
     progress: Progress = silent,
     genotype: Path | None = None,
     command: str = "spikeport search",
+    download: bool = False,
+    tell: Callable[[str], None] = lambda sentence: None,
 ) -> Run:
     """Search a cell, train the network built from it and test it once; or train a genotype that is given as a file.
 
     With `resume` the run in `out` goes on from its last epoch and ends as it would have without the break; a finished
-    one is returned at once. Raises InputError when `out` holds a run and `resume` is not set, when the settings differ
-    from those the run was started with, and for unusable data.
+    one is returned at once. `download` lets torchvision fetch a data set, `tell` is told what is done to its images.
+    Started by torchrun, all processes train together and the first writes. Raises InputError when `out` holds a run
+    and `resume` is not set, when the settings differ from those the run was started with, and for unusable data.
     """
-    run = open_run(out) if resume else Run(Path(out))
-    given = _given_genotype(run, genotype)
-    dataset = load_dataset(settings.dataset)
-    settings.network(dataset)  # an image size that cannot be halved is refused before a folder is made
-    manifest = make_manifest(
-        command,
-        settings.seed,
-        {"name": dataset.name, "sha256": dataset.sha256},
-        settings.to_dict() | {"genotype": None if given is None else asdict(given)},
-    )
-    if resume:
-        _check_same(run, json.loads(json.dumps(manifest)))
-    else:
-        create_run(run.path, manifest)
-    if run.metrics.exists():
-        return run
-    found = _search(run, dataset, settings, given, progress)
-    network = _train(run, dataset, settings, found, progress)
-    save_network(run, network)
-    write_json(run.metrics, _test(network, dataset))
-    for checkpoint in (run.search_checkpoint, run.train_checkpoint):
-        checkpoint.unlink(missing_ok=True)
+    with processes.joined(find_device(settings.device)):
+        run = open_run(out) if resume else Run(Path(out))
+        given = _given_genotype(run, genotype)
+        dataset = _load(settings, download)
+        settings.network(dataset)  # an image size that cannot be halved is refused before a folder is made
+        for note in dataset.notes:
+            tell(note)
+        manifest = make_manifest(
+            command,
+            settings.seed,
+            dataset.record(),
+            settings.to_dict() | {"genotype": None if given is None else asdict(given)},
+        )
+        if resume:
+            _check_same(run, json.loads(json.dumps(manifest)))
+        finished, known = run.metrics.exists(), read_genotype(run)
+        processes.wait()  # all have seen the folder as it was
+        if finished:
+            return run
+        if not resume and processes.is_first():
+            create_run(run.path, manifest | {"processes": processes.world()})
+        found = known or _search(run, dataset, settings, given, progress)
+        network = _train(run, dataset, settings, found, progress)
+        metrics = _test(network, dataset)
+        if processes.is_first():
+            save_network(run, network)
+            write_json(run.metrics, metrics)
+            for checkpoint in (run.search_checkpoint, run.train_checkpoint):
+                checkpoint.unlink(missing_ok=True)
+        processes.wait()
     return run
+
+
+def _load(settings: SearchSettings, download: bool) -> Dataset:
+    """The images; of several processes the first downloads them, and the others wait for it."""
+    if processes.world() > 1 and not processes.is_first():
+        processes.wait()
+        return load_dataset(settings.dataset, settings.data_folder)
+    dataset = load_dataset(settings.dataset, settings.data_folder, download=download)
+    processes.wait()
+    return dataset
+
+
+def read_genotype(run: Run) -> Genotype | None:
+    """What the search of a run has found; None before its end."""
+    return from_json(read_text(run.genotype)) if run.genotype.exists() else None
 
 
 def recorded_settings(run: Run) -> SearchSettings:
@@ -103,7 +144,8 @@ def _check_same(run: Run, manifest: dict[str, Any]) -> None:
                 f"A run must be resumed with the settings it was started with, but '{run.path}' has "
                 f"{key}={recorded.get(key)} and now it is {value}; leave it out or use another --out."
             )
-    if read_json(run.manifest).get("dataset") != manifest["dataset"]:
+    images = read_json(run.manifest).get("dataset", {})
+    if any(images.get(key) != manifest["dataset"][key] for key in ("name", "sha256")):
         raise InputError(
             f"A run must be resumed with the images it was started with, but '{manifest['dataset']['name']}' "
             f"has changed since; use another --out."
@@ -113,14 +155,14 @@ def _check_same(run: Run, manifest: dict[str, Any]) -> None:
 def _search(
     run: Run, dataset: Dataset, settings: SearchSettings, given: Genotype | None, progress: Progress
 ) -> Genotype:
-    if run.genotype.exists():
-        return from_json(read_text(run.genotype))
     found = given
     if found is None:
-        found = search(dataset, settings, run.search_checkpoint, partial(_write_history, run), progress)
-        write_text(run.history_svg, draw_history(read_history(run)))
-    write_text(run.cells_svg, draw_genotype(found))
-    write_text(run.genotype, to_json(found))  # the last file, because it says that the search is over
+        found = search(dataset, settings, run.search_checkpoint, _recorder(run, settings, "search", []), progress)
+    if processes.is_first():
+        if given is None:
+            write_text(run.history_svg, draw_history(read_history(run)))
+        write_text(run.cells_svg, draw_genotype(found))
+        write_text(run.genotype, to_json(found))  # the last file, because it says that the search is over
     return found
 
 
@@ -128,15 +170,27 @@ def _train(
     run: Run, dataset: Dataset, settings: SearchSettings, genotype: Genotype, progress: Progress
 ) -> SpikingNetwork:
     searched = [row for row in read_history(run) if row["stage"] == "search"]
-
-    def record(rows: list[Row]) -> None:
-        _write_history(run, searched + rows)
-
     with seeded(settings.seed, "train weights"):
         network = SpikingNetwork(genotype, settings.network(dataset))
+    record = _recorder(run, settings, "train", searched)
     train_network(network, dataset, settings, run.train_checkpoint, record, progress)
-    write_text(run.history_svg, draw_history(read_history(run)))
+    if processes.is_first():
+        write_text(run.history_svg, draw_history(read_history(run)))
     return network
+
+
+def _recorder(run: Run, settings: SearchSettings, stage: Stage, before: list[Row]) -> Callable[[list[Row]], None]:
+    """Writes the rows of a stage behind those before it, and as events where these are wanted."""
+    if not processes.is_first():
+        return lambda rows: None
+    events = event_writer(run.events / stage) if settings.tensorboard else None
+
+    def record(rows: list[Row]) -> None:
+        write_text(run.history, "".join(json.dumps(row) + "\n" for row in before + rows))
+        if events is not None:
+            events(rows)
+
+    return record
 
 
 def _test(network: SpikingNetwork, dataset: Dataset) -> dict[str, Any]:
@@ -148,10 +202,6 @@ def _test(network: SpikingNetwork, dataset: Dataset) -> dict[str, Any]:
         "spikes_per_inference": score.spikes,
         "spikes_per_cell": score.spikes_per_cell,
     }
-
-
-def _write_history(run: Run, rows: list[Row]) -> None:
-    write_text(run.history, "".join(json.dumps(row) + "\n" for row in rows))
 
 
 def read_history(run: Run) -> list[Row]:

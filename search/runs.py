@@ -50,6 +50,10 @@ class Run:
         return self.path / "search" / "checkpoint.safetensors"
 
     @property
+    def events(self) -> Path:
+        return self.path / "events"
+
+    @property
     def weights(self) -> Path:
         return self.path / "model" / "model.safetensors"
 

@@ -2,19 +2,36 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from difflib import get_close_matches
 from typing import Any
 
 from ..errors import InputError
 from .attention import Attention, attention_name
-from .datasets import Dataset
+from .augment import Augmentation
+from .datasets import DATA_FOLDER, Dataset
+from .device import Precision, precision_name
 from .network import NetworkSettings
 from .primitives import PrimitiveSet, primitive_set
+from .schedules import Schedule, schedule_name
 
 COUNTS = {"cells": 3, "channels": 1, "time_steps": 1, "batch_size": 1, "search_epochs": 1, "train_epochs": 1}
-COUNTS_FROM_ZERO = ("seed", "alpha_warmup_epochs", "shift")
+COUNTS_FROM_ZERO = ("seed", "alpha_warmup_epochs", "shift", "crop", "cutout")
 POSITIVE = ("validation_fraction", "learning_rate", "train_learning_rate", "alpha_learning_rate", "gradient_clip")
-NOT_NEGATIVE = ("minimum_learning_rate", "momentum", "weight_decay", "alpha_weight_decay")
-BELOW_ONE = ("momentum", "validation_fraction")
+NOT_NEGATIVE = (
+    "minimum_learning_rate",
+    "momentum",
+    "weight_decay",
+    "alpha_weight_decay",
+    "label_smoothing",
+    "auxiliary_weight",
+)
+BELOW_ONE = ("momentum", "validation_fraction", "label_smoothing")
+NAMES = {
+    "primitives": primitive_set,
+    "attention": attention_name,
+    "schedule": schedule_name,
+    "precision": precision_name,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +39,7 @@ class SearchSettings:
     """Defaults as in DARTS (arXiv 1806.09055, section 3). Raises InputError when a value is out of range."""
 
     dataset: str = "digits"
+    data_folder: str = DATA_FOLDER  # where torchvision keeps its files
     primitives: PrimitiveSet = "darts"
     attention: Attention = "none"
     channels: int = 16  # of a node in the first cell
@@ -30,6 +48,14 @@ class SearchSettings:
     seed: int = 0
     batch_size: int = 64
     shift: int = 0  # pixels by which training images are moved at random
+    crop: int = 0  # the same, but black comes in also where images are normalised
+    flip: bool = False  # mirror every other training image
+    cutout: int = 0  # side of the square that is cut out of training images
+    schedule: Schedule = "cosine"  # how the learning rates fall
+    device: str = "auto"
+    precision: Precision = "float32"
+    gradient_checkpointing: bool = False  # compute cells twice, to keep less
+    tensorboard: bool = False  # write events, too
 
     search_epochs: int = 50
     learning_rate: float = 0.025  # of the weights, falling to the minimum along a cosine
@@ -43,13 +69,15 @@ class SearchSettings:
 
     train_epochs: int = 100
     train_learning_rate: float = 0.025
+    label_smoothing: float = 0.0
+    auxiliary_weight: float = 0.0  # of the loss of a second readout at 2/3 of the depth; 0: there is none
     validation_fraction: float = 0.1  # of the train split, kept out of the training to watch it
 
     def __post_init__(self) -> None:
-        primitive_set(self.primitives)
-        attention_name(self.attention)
         for field in fields(self):
             _check_type(field.name, getattr(self, field.name), type(field.default))
+        for name, check in NAMES.items():
+            check(getattr(self, name))
         for name, least in COUNTS.items():
             self._require(name, getattr(self, name) >= least, f"{name} >= {least}")
         for name in (*COUNTS_FROM_ZERO, *NOT_NEGATIVE):
@@ -75,6 +103,10 @@ class SearchSettings:
             dataset=dataset.name,
         )
 
+    def augmentation(self, dataset: Dataset) -> Augmentation:
+        """What the training images of a dataset are changed by."""
+        return Augmentation(shift=self.shift, crop=self.crop, flip=self.flip, cutout=self.cutout, black=dataset.black)
+
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
@@ -84,11 +116,12 @@ def settings_from_dict(data: Mapping[str, Any]) -> SearchSettings:
     known = [field.name for field in fields(SearchSettings)]
     for key in data:
         if key not in known:
-            raise InputError(f"Unknown setting '{key}'; choose from {', '.join(known)}.")
+            near = get_close_matches(key, known, n=1, cutoff=0.0)[0]
+            raise InputError(f"Unknown setting '{key}'; did you mean '{near}'? Known: {', '.join(known)}.")
     return SearchSettings(**data)
 
 
 def _check_type(name: str, value: object, wanted: type) -> None:
     accepted = (int, float) if wanted is float else (wanted,)
-    if isinstance(value, bool) or not isinstance(value, accepted):
+    if isinstance(value, bool) is not (wanted is bool) or not isinstance(value, accepted):
         raise InputError(f"`{name}` must be {wanted.__name__}, but is {value!r}.")

@@ -16,9 +16,16 @@ def cell_of(path: str) -> str:
 
 @dataclass(slots=True)
 class SpikeCount:
-    """Spikes per cell, summed over images, time steps and neurons; whole numbers."""
+    """Spikes per cell, summed over images, time steps and neurons; whole numbers.
 
-    cells: dict[str, int] = field(default_factory=dict)
+    Counts stay where they were counted until somebody asks, so that nobody waits for a GPU at every layer.
+    """
+
+    counted: dict[str, Tensor | int] = field(default_factory=dict)
+
+    @property
+    def cells(self) -> dict[str, int]:
+        return {cell: int(spikes) for cell, spikes in self.counted.items()}
 
     def per_image(self, images: int) -> dict[str, float]:
         return {cell: spikes / images for cell, spikes in self.cells.items()}
@@ -36,7 +43,7 @@ def counting_spikes(network: nn.Module) -> Iterator[SpikeCount]:
 
     def hook(cell: str) -> object:
         def add(module: nn.Module, inputs: tuple[Tensor, ...], spikes: Tensor) -> None:
-            count.cells[cell] += int(spikes.detach().count_nonzero())
+            count.counted[cell] = count.counted[cell] + spikes.detach().count_nonzero()
 
         return add
 

@@ -1,31 +1,41 @@
 """The one loop that trains and tests, used for the supernet's weights and for the derived network."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from spikingjelly.activation_based.functional import reset_net
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim import SGD, Optimizer
 
 from ..errors import InputError
+from . import processes
+from .auxiliary import WithAuxiliary
+from .batches import Batch as Batch
+from .batches import Indices as Indices
+from .batches import epoch_batches as epoch_batches
 from .checkpoint import Row, load_checkpoint, save_checkpoint
 from .datasets import Dataset, Images, Labels
+from .device import Arithmetic, find_device, repeatable
+from .network import SpikingBackbone
 from .progress import Pace, Progress, Stage, silent
+from .recompute import recomputed
+from .schedules import SCHEDULES
+from .schedules import cosine as cosine
 from .settings import SearchSettings
 from .spikes import counting_spikes
+from .whole_batch_norm import whole_batch_norms
 
-Batch = tuple[Tensor, Tensor]  # images float32 [N, C, H, W], labels int64 [N]
-Indices = NDArray[np.int64]
+# (images, labels) -> (what is minimised, logits of the network)
+Objective = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 EVALUATION_BATCH = 256
-STREAMS = ("halves", "search weights", "search alphas", "validation", "train", "train weights")
+STREAMS = ("halves", "search weights", "search alphas", "validation", "train", "train weights", "auxiliary")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,34 +67,6 @@ def seeded(seed: int, stream: str) -> Iterator[None]:
         yield
 
 
-def epoch_batches(
-    images: Images, labels: Labels, batch_size: int, rng: np.random.Generator, *, shift: int = 0
-) -> list[Batch]:
-    """All samples once, in random order, each moved by up to `shift` pixels along both axes."""
-    order = rng.permutation(len(images))
-    moved = shifted(images[order], rng, shift)
-    return [
-        (torch.from_numpy(moved[i : i + batch_size]), torch.from_numpy(labels[order[i : i + batch_size]]))
-        for i in range(0, len(order), batch_size)
-    ]
-
-
-def shifted(images: Images, rng: np.random.Generator, shift: int) -> Images:
-    """[N, C, H, W] -> the same shape, each image moved by whole pixels drawn from -shift..shift per axis."""
-    if shift == 0:
-        return images
-    rows, columns = images.shape[2:]
-    padded = np.pad(images, ((0, 0), (0, 0), (shift, shift), (shift, shift)))
-    windows = np.lib.stride_tricks.sliding_window_view(padded, (rows, columns), axis=(2, 3))
-    down, right = rng.integers(0, 2 * shift + 1, (2, len(images)))
-    return np.ascontiguousarray(windows[np.arange(len(images)), :, down, right])
-
-
-def cosine(start: float, end: float, epoch: int, epochs: int) -> float:
-    """The learning rate of an epoch 0..epochs - 1: from start, along half a cosine, towards end."""
-    return end + (start - end) * (1 + math.cos(math.pi * epoch / epochs)) / 2
-
-
 def set_learning_rate(optimizer: Optimizer, rate: float) -> None:
     for group in optimizer.param_groups:
         group["lr"] = rate
@@ -95,56 +77,93 @@ def weight_optimizer(parameters: Sequence[nn.Parameter], settings: SearchSetting
     return SGD(parameters, lr=settings.learning_rate, momentum=settings.momentum, weight_decay=settings.weight_decay)
 
 
+def cross_entropy_of(network: nn.Module) -> Objective:
+    """The plain objective: cross-entropy of the network's logits, nats."""
+
+    def objective(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        logits = network(images)
+        return cross_entropy(logits, labels), logits
+
+    return objective
+
+
 def train_epoch(
     network: nn.Module,
     optimizer: Optimizer,
-    batches: Sequence[Batch],
+    batches: Iterable[Batch],
     *,
     gradient_clip: float,
     before_batch: Callable[[int], None] = lambda step: None,
     after_batch: Callable[[int, Score], None] = lambda step, score: None,
+    objective: Objective | None = None,
+    arithmetic: Arithmetic | None = None,
 ) -> Score:
-    """One pass; only the optimizer's parameters get gradients. `after_batch` is told the score of the epoch so far."""
+    """One pass on the device of the network; only the optimizer's parameters get gradients.
+
+    `after_batch` is told the score of the epoch so far, of this process; what is returned is that of all processes.
+    """
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    device = parameters[0].device
+    objective = objective or cross_entropy_of(network)
+    arithmetic = arithmetic or Arithmetic("float32", device)
     network.train()
-    seen, loss_sum, correct = 0, 0.0, 0
-    spikes: dict[str, float] = {}
-    score = Score(0.0, 0.0, {})
+    tally = _Tally()
     for step, (images, labels) in enumerate(batches):
         before_batch(step)
+        images, labels = images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
         reset_net(network)
-        optimizer.zero_grad()
-        with counting_spikes(network) as count:
-            logits = network(images)
-        loss = cross_entropy(logits, labels)
+        with counting_spikes(network) as count, arithmetic.autocast():
+            loss, logits = objective(images, labels)
         if not math.isfinite(loss.item()):
             raise InputError(f"The loss must be finite, but is {loss.item()}; train again with a lower learning rate.")
-        loss.backward(inputs=parameters)  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(parameters, gradient_clip)
-        optimizer.step()
-        seen += len(labels)
-        loss_sum += loss.item() * len(labels)
-        correct += int((logits.argmax(1) == labels).sum())
-        spikes = {cell: spikes.get(cell, 0) + number for cell, number in count.cells.items()}
-        score = Score(loss_sum / seen, correct / seen, {cell: number / seen for cell, number in spikes.items()})
-        after_batch(step, score)
-    return score
+        arithmetic.step(loss * processes.share_weight(len(labels)), optimizer, parameters, gradient_clip)
+        tally.add(logits.detach(), labels, count.cells)
+        after_batch(step, tally.score())
+    return tally.over_all(device).score()
 
 
 @torch.no_grad()
 def evaluate(network: nn.Module, images: Images, labels: Labels) -> Score:
-    """The score of a network in eval mode; its weights and buffers stay as they are."""
+    """The score of a network in eval mode, in float32; its weights and buffers stay as they are."""
     network.eval()
-    loss_sum, correct = 0.0, 0
-    with counting_spikes(network) as count:
-        for i in range(0, len(images), EVALUATION_BATCH):
-            reset_net(network)
-            targets = torch.from_numpy(labels[i : i + EVALUATION_BATCH])
-            logits = network(torch.from_numpy(images[i : i + EVALUATION_BATCH]))
-            loss_sum += cross_entropy(logits, targets, reduction="sum").item()
-            correct += int((logits.argmax(1) == targets).sum())
+    device = next(network.parameters()).device
+    tally = _Tally()
+    part = processes.share(0, len(images))
+    for i in range(part.start, part.stop, EVALUATION_BATCH):
+        reset_net(network)
+        rows = slice(i, min(i + EVALUATION_BATCH, part.stop))
+        with counting_spikes(network) as count:
+            logits = network(torch.from_numpy(images[rows]).to(device))
+        tally.add(logits, torch.from_numpy(labels[rows]).to(device), count.cells)
     reset_net(network)
-    return Score(loss_sum / len(images), correct / len(images), count.per_image(len(images)))
+    return tally.over_all(device).score()
+
+
+@dataclass(slots=True)
+class _Tally:
+    """Sums over the images seen so far."""
+
+    seen: int = 0
+    loss: float = 0.0
+    correct: int = 0
+    spikes: dict[str, int] = field(default_factory=dict)
+
+    def add(self, logits: Tensor, labels: Tensor, spikes: Mapping[str, int]) -> None:
+        self.seen += len(labels)
+        self.loss += cross_entropy(logits.float(), labels).item() * len(labels)
+        self.correct += int((logits.argmax(1) == labels).sum())
+        self.spikes = {cell: self.spikes.get(cell, 0) + number for cell, number in spikes.items()}
+
+    def over_all(self, device: torch.device) -> "_Tally":
+        """The sums over all processes."""
+        seen, loss, correct, *spikes = processes.totals(
+            [self.seen, self.loss, self.correct, *self.spikes.values()], device
+        )
+        return _Tally(int(seen), loss, int(correct), dict(zip(self.spikes, map(int, spikes), strict=True)))
+
+    def score(self) -> Score:
+        spikes = {cell: number / self.seen for cell, number in self.spikes.items()}
+        return Score(self.loss / self.seen, self.correct / self.seen, spikes)
 
 
 def run_epochs(
@@ -155,22 +174,26 @@ def run_epochs(
     checkpoint: Path,
     record: Callable[[list[Row]], None],
     one_epoch: Callable[[int], tuple[Score, Score]],
+    scaler: torch.amp.GradScaler | None = None,
 ) -> None:
     """Run the epochs that the checkpoint does not hold yet; after each, write the checkpoint, then record all rows.
 
     `one_epoch(epoch)`, from epoch 0, trains and returns the scores on the images trained on and on validation images.
+    Of several processes the first writes; all of them read the checkpoint before any of them trains.
     """
-    rows = load_checkpoint(checkpoint, network, optimizers)
+    rows = load_checkpoint(checkpoint, network, optimizers, scaler)
+    processes.wait()
     record(rows)  # a run may have been killed between its checkpoint and its history
     for epoch in range(len(rows), epochs):
         train, validation = one_epoch(epoch)
         rows = [*rows, {"stage": stage, "epoch": epoch + 1, "train": train.row(), "validation": validation.row()}]
-        save_checkpoint(checkpoint, network, optimizers, rows)
+        if processes.is_first():
+            save_checkpoint(checkpoint, network, optimizers, rows, scaler)
         record(rows)
 
 
 def train_network(
-    network: nn.Module,
+    network: SpikingBackbone,
     dataset: Dataset,
     settings: SearchSettings,
     checkpoint: Path,
@@ -181,21 +204,59 @@ def train_network(
     order = generator(settings.seed, "validation").permutation(len(dataset.train_images))
     held_out = max(1, round(settings.validation_fraction * len(order)))
     watch, learn = np.sort(order[:held_out]), np.sort(order[held_out:])
-    images, labels = dataset.train_images, dataset.train_labels
-    optimizer = weight_optimizer(list(network.parameters()), settings)
+    images, labels, augmentation = dataset.train_images, dataset.train_labels, settings.augmentation(dataset)
+    device = find_device(settings.device)
+    with seeded(settings.seed, "auxiliary"):
+        trained = WithAuxiliary(network) if settings.auxiliary_weight else network
+    trained.to(device)
+    parameters = list(trained.parameters())
+    optimizer = weight_optimizer(parameters, settings)
+    arithmetic = Arithmetic(settings.precision, device)
+    objective = _training_objective(processes.averaged(trained, parameters), settings)
 
     def one_epoch(epoch: int) -> tuple[Score, Score]:
-        rate = cosine(settings.train_learning_rate, settings.minimum_learning_rate, epoch, settings.train_epochs)
+        schedule = SCHEDULES[settings.schedule]
+        rate = schedule(settings.train_learning_rate, settings.minimum_learning_rate, epoch, settings.train_epochs)
         set_learning_rate(optimizer, rate)
         rng = generator(settings.seed, "train", epoch)
-        batches = epoch_batches(images[learn], labels[learn], settings.batch_size, rng, shift=settings.shift)
+        batches = epoch_batches(images, labels, settings.batch_size, rng, rows=learn, augmentation=augmentation)
 
         def tell(step: int, score: Score) -> None:
             pace.tell(epoch, step, len(batches), score.loss, score.accuracy, score.spikes)
 
-        score = train_epoch(network, optimizer, batches, gradient_clip=settings.gradient_clip, after_batch=tell)
+        score = train_epoch(
+            network,
+            optimizer,
+            batches,
+            gradient_clip=settings.gradient_clip,
+            after_batch=tell,
+            objective=objective,
+            arithmetic=arithmetic,
+        )
         return score, evaluate(network, images[watch], labels[watch])
 
     pace = Pace(progress, "train", settings.train_epochs)
     optimizers = {"optimizer": optimizer}
-    run_epochs("train", network, optimizers, settings.train_epochs, checkpoint, record, one_epoch)
+    with ExitStack() as stack:
+        stack.enter_context(repeatable(device))
+        stack.enter_context(whole_batch_norms(trained))
+        if settings.gradient_checkpointing:
+            stack.enter_context(recomputed(network.cells))
+        run_epochs(
+            "train", trained, optimizers, settings.train_epochs, checkpoint, record, one_epoch, arithmetic.scaler
+        )
+
+
+def _training_objective(trained: nn.Module, settings: SearchSettings) -> Objective:
+    """Cross-entropy with smoothed labels, and that of the auxiliary head times its weight."""
+
+    def objective(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        answers = trained(images)
+        logits, *extra = answers if isinstance(answers, tuple) else (answers,)
+        loss = cross_entropy(logits, labels, label_smoothing=settings.label_smoothing)
+        for helping in extra:
+            also = cross_entropy(helping, labels, label_smoothing=settings.label_smoothing)
+            loss = loss + settings.auxiliary_weight * also
+        return loss, logits
+
+    return objective

@@ -33,7 +33,13 @@ def test_survives_json() -> None:
         ({"dataset": 3}, "`dataset` must be str, but is 3"),
         ({"primitives": "big"}, "Unknown primitive set 'big'; choose from darts, plain"),
         ({"attention": "se"}, "Unknown attention 'se'; choose from none, eca, cbam"),
-        ({"epochs": 3}, "Unknown setting 'epochs'; choose from dataset, primitives, "),
+        ({"epochs": 3}, "Unknown setting 'epochs'; did you mean '.*epochs'[?] Known: dataset, data_folder, primitives, "),
+        ({"chanels": 3}, "Unknown setting 'chanels'; did you mean 'channels'[?]"),
+        ({"flip": 1}, "`flip` must be bool, but is 1"),
+        ({"crop": False}, "`crop` must be int, but is False"),
+        ({"label_smoothing": 1.0}, "`label_smoothing < 1` must hold"),
+        ({"schedule": "step"}, "Unknown schedule 'step'; choose from cosine, linear, constant"),
+        ({"precision": "int8"}, "Unknown precision 'int8'; choose from float32, bfloat16, float16"),
     ],
 )
 def test_refused(change: dict[str, Any], message: str) -> None:

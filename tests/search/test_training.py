@@ -1,5 +1,6 @@
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,52 +10,32 @@ from spikingjelly.activation_based.neuron import LIFNode
 from torch import nn
 
 from spikeport.errors import InputError
-from spikeport.search.checkpoint import Row, load_checkpoint, save_checkpoint
+from spikeport.search.batches import epoch_batches
+from spikeport.search.checkpoint import Row
 from spikeport.search.datasets import Dataset
+from spikeport.search.device import Precision
 from spikeport.search.genotype import random_genotype
 from spikeport.search.network import SpikingNetwork
 from spikeport.search.progress import ProgressEvent
 from spikeport.search.settings import SearchSettings
 from spikeport.search.spikes import cell_of, counting_spikes
 from spikeport.search.training import (
-    cosine,
-    epoch_batches,
     evaluate,
-    generator,
     seeded,
-    shifted,
     train_epoch,
     train_network,
     weight_optimizer,
 )
 
 
+def small(dataset: Dataset, settings: SearchSettings) -> SpikingNetwork:
+    with seeded(0, "train weights"):
+        return SpikingNetwork(random_genotype(np.random.default_rng(0), "plain"), settings.network(dataset))
+
+
 @pytest.fixture
 def network(blobs: Dataset, tiny: SearchSettings) -> SpikingNetwork:
-    with seeded(0, "train weights"):
-        return SpikingNetwork(random_genotype(np.random.default_rng(0), "plain"), tiny.network(blobs))
-
-
-def test_shifted_moves_whole_images_and_fills_with_zeros() -> None:
-    images = np.arange(1, 10, dtype=np.float32).reshape(1, 1, 3, 3).repeat(200, axis=0)
-    moved = shifted(images, np.random.default_rng(0), 1)
-    assert moved.shape == images.shape
-    assert len(np.unique(moved.reshape(200, 9), axis=0)) == 9  # every move by -1, 0, 1 along two axes occurs
-    down = np.array([[0, 0, 0], [1, 2, 3], [4, 5, 6]], np.float32)
-    assert (moved[:, 0] == down).all(axis=(1, 2)).any()
-    assert shifted(images, np.random.default_rng(0), 0) is images
-
-
-def test_batches_hold_every_sample_once_and_follow_the_generator(blobs: Dataset) -> None:
-    def batches(epoch: int) -> list[torch.Tensor]:
-        rng = generator(3, "train", epoch)
-        return [images for images, _ in epoch_batches(blobs.train_images, blobs.train_labels, 10, rng)]
-
-    assert [len(images) for images in batches(0)] == [10, 10, 10, 10, 8]
-    rows = {images.numpy().tobytes() for images in torch.cat(batches(0))}
-    assert rows == {image.tobytes() for image in blobs.train_images}
-    assert torch.equal(torch.cat(batches(1)), torch.cat(batches(1)))
-    assert not torch.equal(torch.cat(batches(0)), torch.cat(batches(1)))
+    return small(blobs, tiny)
 
 
 def test_seeded_leaves_the_outer_random_numbers_alone() -> None:
@@ -68,11 +49,6 @@ def test_seeded_leaves_the_outer_random_numbers_alone() -> None:
         assert torch.equal(torch.rand(2), first)
     with seeded(5, "search weights"):
         assert not torch.equal(torch.rand(2), first)
-
-
-def test_cosine_by_hand() -> None:
-    assert [cosine(0.5, 0.1, epoch, 4) for epoch in (0, 2)] == [0.5, pytest.approx(0.3, rel=1e-12)]
-    assert 0.1 < cosine(0.5, 0.1, 3, 4) < 0.2
 
 
 def test_evaluate_by_hand(network: SpikingNetwork, blobs: Dataset) -> None:
@@ -146,41 +122,85 @@ def test_divergence_is_told(network: SpikingNetwork, blobs: Dataset, tiny: Searc
         train_epoch(network, optimizer, batches, gradient_clip=5.0)
 
 
-def test_checkpoint_holds_everything(tmp_path: Path) -> None:
-    def problem() -> tuple[nn.Module, dict[str, torch.optim.Optimizer]]:
-        torch.manual_seed(2)
-        module = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3))
-        return module, {
-            "weights": torch.optim.SGD(module[0].parameters(), lr=0.1, momentum=0.9),
-            "alphas": torch.optim.Adam(module[1].parameters(), lr=0.1),
-        }
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"gradient_checkpointing": True},
+        {"gradient_checkpointing": True, "auxiliary_weight": 0.4, "precision": "bfloat16"},
+    ],
+)
+def test_gradient_checkpointing_changes_nothing(
+    blobs: Dataset, tiny: SearchSettings, tmp_path: Path, change: dict[str, Any]
+) -> None:
+    def trained(name: str, settings: SearchSettings) -> tuple[dict[str, torch.Tensor], list[Row]]:
+        rows: list[Row] = []
+        network = small(blobs, settings)
+        train_network(network, blobs, settings, tmp_path / name, lambda new: rows.extend(new[len(rows) :]))
+        return network.state_dict(), rows
 
-    def step(module: nn.Module, optimizers: dict[str, torch.optim.Optimizer], x: torch.Tensor) -> None:
-        module.zero_grad()
-        module(x).pow(3).sum().backward()
-        for optimizer in optimizers.values():
-            optimizer.step()
-
-    inputs = torch.randn(6, 4, 3, generator=torch.Generator().manual_seed(0))
-    module, optimizers = problem()
-    for x in inputs[:3]:
-        step(module, optimizers, x)
-    save_checkpoint(tmp_path / "c.safetensors", module, optimizers, [{"epoch": 1}])
-    resumed, resumed_optimizers = problem()
-    assert load_checkpoint(tmp_path / "c.safetensors", resumed, resumed_optimizers) == [{"epoch": 1}]
-    for x in inputs[3:]:
-        step(module, optimizers, x)
-        step(resumed, resumed_optimizers, x)
-    for name, tensor in module.state_dict().items():
-        assert torch.equal(tensor, resumed.state_dict()[name]), name
+    settings = replace(tiny, **change)
+    weights, rows = trained("a", settings)
+    expected, expected_rows = trained("b", replace(settings, gradient_checkpointing=False))
+    assert rows == expected_rows
+    assert weights.keys() == expected.keys()
+    assert all(torch.equal(weights[name], expected[name]) for name in expected)
 
 
-def test_checkpoint_of_something_else(tmp_path: Path) -> None:
-    path = tmp_path / "c.safetensors"
-    assert load_checkpoint(path, nn.Linear(2, 2), {}) == []
-    save_checkpoint(path, nn.Linear(2, 2, bias=False), {}, [])
-    with pytest.raises(InputError, match="misses tensor 'bias'"):
-        load_checkpoint(path, nn.Linear(2, 2), {})
-    save_checkpoint(path, nn.Linear(2, 3), {}, [])
-    with pytest.raises(InputError, match=r"tensor 'weight' must have shape \[2, 2\], but has \[3, 2\]"):
-        load_checkpoint(path, nn.Linear(2, 2), {})
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_mixed_precision_learns(blobs: Dataset, tiny: SearchSettings, tmp_path: Path, precision: Precision) -> None:
+    settings = replace(tiny, train_epochs=12, shift=0, precision=precision)
+    network = small(blobs, settings)
+    train_network(network, blobs, settings, tmp_path / "c", lambda rows: None)
+    assert {tensor.dtype for tensor in network.parameters()} == {torch.float32}
+    assert evaluate(network, blobs.test_images, blobs.test_labels).accuracy >= 0.8
+    exact = small(blobs, settings)
+    train_network(exact, blobs, replace(settings, precision="float32"), tmp_path / "d", lambda rows: None)
+    assert not torch.equal(network.readout.weight, exact.readout.weight)
+
+
+@pytest.mark.parametrize("change", [{"precision": "float16"}, {"auxiliary_weight": 0.4, "crop": 1, "flip": True}])
+def test_resumed_training_ends_as_it_would_have(
+    blobs: Dataset, tiny: SearchSettings, tmp_path: Path, change: dict[str, Any]
+) -> None:
+    """A training that stops in its second epoch, and one that does not."""
+    settings = replace(tiny, **change)
+
+    def stop(event: ProgressEvent) -> None:
+        if (event.epoch, event.step) == (2, 2):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_network(small(blobs, settings), blobs, settings, tmp_path / "c", lambda rows: None, stop)
+    resumed, whole = small(blobs, settings), small(blobs, settings)
+    train_network(resumed, blobs, settings, tmp_path / "c", lambda rows: None)
+    train_network(whole, blobs, settings, tmp_path / "d", lambda rows: None)
+    assert (tmp_path / "c").read_bytes() == (tmp_path / "d").read_bytes()
+    assert all(torch.equal(a, b) for a, b in zip(resumed.parameters(), whole.parameters(), strict=True))
+
+
+def test_the_auxiliary_head_helps_in_training_and_is_gone_after_it(
+    blobs: Dataset, tiny: SearchSettings, tmp_path: Path
+) -> None:
+    plain, helped = small(blobs, tiny), small(blobs, tiny)
+    names = list(plain.state_dict())
+    train_network(plain, blobs, tiny, tmp_path / "a", lambda rows: None)
+    train_network(helped, blobs, replace(tiny, auxiliary_weight=0.4), tmp_path / "b", lambda rows: None)
+    assert list(helped.state_dict()) == names
+    assert not torch.equal(plain.stem.conv.weight, helped.stem.conv.weight)
+    assert not any(module._forward_hooks for module in helped.modules())
+
+
+def test_label_smoothing_is_trained_on_and_not_reported(blobs: Dataset, tiny: SearchSettings, tmp_path: Path) -> None:
+    """After one step from the same weights the reported loss is the same, the weights are not."""
+    settings = replace(tiny, train_epochs=1, batch_size=43)
+
+    def first(name: str, smoothing: float) -> tuple[Row, torch.Tensor]:
+        rows: list[Row] = []
+        network = small(blobs, settings)
+        smoothed = replace(settings, label_smoothing=smoothing)
+        train_network(network, blobs, smoothed, tmp_path / name, rows.extend)
+        return rows[0], network.readout.weight
+
+    (plain, plain_weight), (smooth, smooth_weight) = first("a", 0.0), first("b", 0.5)
+    assert plain["train"] == smooth["train"]
+    assert not torch.equal(plain_weight, smooth_weight)

@@ -1,0 +1,72 @@
+"""What training images are changed by: moves, mirror images and holes, for a whole batch at once.
+
+Everything random is drawn for an epoch in advance (`draw`), so that a batch is a function of the seed, the epoch and
+its number, whichever process makes it and however often a run is resumed.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .datasets import Images
+
+Draws = Mapping[str, NDArray[np.int64]]  # name of the change -> what it needs, [.., images]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Augmentation:
+    """DARTS (arXiv 1806.09055, section A.1.2) has crop 4, flip and cutout 16 on CIFAR; nothing is on by itself."""
+
+    shift: int = 0  # move by up to so many pixels; 0 comes in
+    crop: int = 0  # the same, black comes in
+    flip: bool = False  # mirror every other image, left to right
+    cutout: int = 0  # side of a square at a random place that becomes 0 (DeVries and Taylor, arXiv 1708.04552)
+    black: NDArray[np.float32] = field(default_factory=lambda: np.zeros(1, np.float32))  # [C] or [1]
+
+    def draw(self, rng: np.random.Generator, images: int, rows: int, columns: int) -> Draws:
+        """The random numbers of so many images of that size; a change that is off draws none."""
+        draws = {}
+        if self.shift:
+            draws["shift"] = rng.integers(0, 2 * self.shift + 1, (2, images))
+        if self.crop:
+            draws["crop"] = rng.integers(0, 2 * self.crop + 1, (2, images))
+        if self.flip:
+            draws["flip"] = rng.integers(0, 2, (1, images))
+        if self.cutout:
+            draws["cutout"] = np.stack([rng.integers(0, rows, images), rng.integers(0, columns, images)])
+        return draws
+
+    def apply(self, images: Images, draws: Draws) -> Images:
+        """[N, C, H, W] -> the same shape, with the draws of just these images."""
+        if self.shift:
+            images = moved(images, draws["shift"], self.shift, np.zeros(1, np.float32))
+        if self.crop:
+            images = moved(images, draws["crop"], self.crop, self.black)
+        if self.flip:
+            images = np.where(draws["flip"][0, :, None, None, None] == 1, images[..., ::-1], images)
+        if self.cutout:
+            images = holed(images, draws["cutout"], self.cutout)
+        return images
+
+
+def moved(images: Images, corners: NDArray[np.int64], reach: int, filling: NDArray[np.float32]) -> Images:
+    """[N, C, H, W] -> the windows of that size whose upper left corners [2, N] lie in images padded by `reach`."""
+    count, channels, rows, columns = images.shape
+    padded = np.empty((count, channels, rows + 2 * reach, columns + 2 * reach), np.float32)
+    padded[:] = filling[:, None, None]
+    padded[..., reach : reach + rows, reach : reach + columns] = images
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (rows, columns), axis=(2, 3))
+    down, right = corners
+    return np.ascontiguousarray(windows[np.arange(count), :, down, right])
+
+
+def holed(images: Images, centres: NDArray[np.int64], side: int) -> Images:
+    """[N, C, H, W] -> the same with 0 in a square around the centres [2, N], cut off at the border."""
+    inside = [
+        (np.arange(size) >= centre[:, None] - side // 2) & (np.arange(size) < centre[:, None] + side - side // 2)
+        for size, centre in zip(images.shape[2:], centres, strict=True)
+    ]
+    hole = inside[0][:, None, :, None] & inside[1][:, None, None, :]
+    return np.where(hole, np.float32(0), images)
