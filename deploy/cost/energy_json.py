@@ -1,8 +1,7 @@
 """What `energy.json` holds: counts with their spread, mappings, energy and time by profile, the ANN, populations."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from math import isfinite
+from dataclasses import dataclass
 from typing import Any
 
 from ...export.graph import SpikingGraph, neurons
@@ -14,7 +13,6 @@ from .energy import Energy, estimate, of_population, over_time
 from .latency import StepTimes, step_times
 from .mapping import CORES_PER_TILE, CoreMapping, Piece
 from .profiles import BOUNDS, Bound, Price, Profile, source_row
-from .site import QUANTITIES, Load, allowances
 from .traffic import Traffic
 
 SHOWN = ("spikes", "input_spikes", "synaptic_operations", "neuron_updates", "active_updates", "idle_updates")
@@ -273,8 +271,6 @@ def _mapping_json(graph: SpikingGraph, one: Mapped, estimates: Sequence[_Estimat
 
 def _piece_json(piece: Piece, mapping: CoreMapping, roles: Mapping[str, str]) -> dict[str, Any]:
     chip, x, y = mapping.tile_of(piece.core)
-    load = Load(**{name: getattr(piece, name) for name in QUANTITIES})
-    allowed = {name: one for name, one in allowances(mapping.chip).items() if isfinite(one.value)}
     return {
         "core": piece.core,
         "chip": chip,
@@ -284,6 +280,9 @@ def _piece_json(piece: Piece, mapping: CoreMapping, roles: Mapping[str, str]) ->
         "population": piece.population,
         "role": roles[piece.population],
         "box": [list(ends) for ends in piece.box],
-        **asdict(load),
-        "use": {name: getattr(load, name) / one.value for name, one in allowed.items()},
+        "neurons": piece.neurons,
+        "in_axons": piece.in_axons,
+        "out_axons": piece.out_axons,
+        "memory_bits": piece.memory_bits,
+        "use": mapping.use(piece),
     }

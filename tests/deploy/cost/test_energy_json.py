@@ -177,6 +177,7 @@ def test_the_mapping_is_told_piece_by_piece() -> None:
     assert (hidden["core"], hidden["population"], hidden["box"], hidden["role"]) == (0, "hidden", [[0, 2]], "neuron")
     assert (logits["core"], logits["chip"], logits["tile"], logits["x"], logits["y"]) == (1, 0, 0, 0, 0)
     assert hidden["in_axons"] == 3 and hidden["use"]["neurons"] == 2 / 1024
+    assert hidden["use"].keys() == {"neurons", "in_axons", "out_axons", "memory"}
     assert set(result["busy_s"]) == {"0", "1"}
 
 
