@@ -24,15 +24,17 @@ class ActivityRecorder:
 
     def add(self, activity: Mapping[str, Activity]) -> None:
         """Count one batch, as `Counter.add` checks it."""
+        samples = 0
         for name, shape in self.spiking.items():
             fired = activity[name].spikes
-            assert fired is not None  # of a population that spikes
+            assert fired is not None  # a population that spikes
+            samples = fired.shape[1]
             flat = fired.reshape(*fired.shape[:2], -1)
             self.spikes[name] += flat.sum((1, 2), dtype=np.int64)
             if self.samples == 0:
                 shown = np.unique(np.linspace(0, neurons(shape) - 1, RASTER_ROWS).round().astype(int))
                 self.rasters[name] = {"neurons": shown.tolist(), "spikes": np.argwhere(flat[:, 0, shown]).tolist()}
-        self.samples += fired.shape[1]
+        self.samples += samples
 
     def as_json(self) -> dict[str, Any]:
         """What `activity.json` holds. rates: spikes per neuron in each step, the mean over the samples."""

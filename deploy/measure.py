@@ -47,8 +47,10 @@ def measure(twin: TwinRunner, spikes: Spikes, profiles: Sequence[Profile], *, ze
     for record, activity in twin.batches(spikes):
         assert record.readout_steps is not None  # a twin shows every step
         predictions.append(record.readout_steps.argmax(2))
-        for part in (counter, recorder, *traffic.values()):
-            part.add(activity)
+        counter.add(activity)
+        recorder.add(activity)
+        for moved in traffic.values():
+            moved.add(activity)
     return Measured(
         predictions=np.concatenate(predictions, axis=1),
         counts=counter.counts(),

@@ -16,15 +16,19 @@ from .report.verdict import twin_accuracy
 
 def write_reports(run: Run) -> None:
     """report.html and report.md of a deployed run. Raises InputError where a file of it is missing or damaged."""
-    known = {
-        "manifest": read_json(run.manifest) | {"name": run.path.name},
-        "metrics": read_json(run.metrics),
-        "equivalence": _deployed(run),
-        "energy": _json(run.energy),
-    }
-    drawings: dict[str, Any] = {"cells_svg": _text(run.cells_svg), "history_svg": _text(run.history_svg)}
-    write_text(run.report, render(**known, activity=_json(run.activity), **drawings))
-    write_text(run.report_md, markdown(**known))
+    manifest, metrics = read_json(run.manifest) | {"name": run.path.name}, read_json(run.metrics)
+    equivalence, energy = _deployed(run), _json(run.energy)
+    page = render(
+        manifest=manifest,
+        metrics=metrics,
+        equivalence=equivalence,
+        energy=energy,
+        activity=_json(run.activity),
+        cells_svg=_text(run.cells_svg),
+        history_svg=_text(run.history_svg),
+    )
+    write_text(run.report, page)
+    write_text(run.report_md, markdown(manifest=manifest, metrics=metrics, equivalence=equivalence, energy=energy))
 
 
 def compare_runs(runs: Sequence[Run], out: Path) -> Comparison:

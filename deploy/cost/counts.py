@@ -239,7 +239,7 @@ def check_activity(graph: SpikingGraph, activity: Mapping[str, Activity], on_chi
     samples = {value.shape[1] for one in activity.values() for value in (one.spikes, one.active) if value is not None}
     if len(samples) != 1 or 0 in samples:
         raise InputError(f"A batch must have one number of samples, at least 1, but has {sorted(samples)}.")
-    number = samples.pop()
+    number = int(samples.pop())
     for name, shape in shapes.items():
         one, wanted = activity[name], (graph.time_steps, number, *shape)
         spiking, updated = roles.get(name) != "readout", name in roles

@@ -58,9 +58,9 @@ def estimate(
     missing = []
     for name, price in profile.energy.items():
         if name in COUNTED:
-            terms[name] = price.at(end).joules * counts.per_sample(name)
+            terms[name] = np.asarray(price.at(end).joules * counts.per_sample(name), np.float64)
         elif traffic is not None:
-            terms[name] = price.at(end).joules * traffic.per_sample(name)
+            terms[name] = np.asarray(price.at(end).joules * traffic.per_sample(name), np.float64)
         else:
             missing.append(name)
     return Energy(
@@ -75,7 +75,7 @@ def estimate(
 def of_population(
     profile: Profile, population: PopulationCounts, traffic: Traffic | None, samples: int
 ) -> dict[str, float]:
-    """Quantity -> joules of one inference that a population takes: SOPs where they arrive, messages where they leave."""
+    """Quantity -> joules of one inference that a population takes: SOPs where they arrive, messages where sent."""
     terms = {}
     for name, price in profile.energy.items():
         if name in MOVED:

@@ -7,11 +7,11 @@ from typing import Any
 from ...export.graph import SpikingGraph, neurons
 from ...export.passes.relays import levels
 from .ann import ann_baseline, encoder
-from .capacity import Chip
+from .capacity import CORES_PER_TILE, Chip
 from .counts import Counts, PopulationCounts, Tally, spread
 from .energy import Energy, estimate, of_population, over_time
 from .latency import StepTimes, step_times
-from .mapping import CORES_PER_TILE, CoreMapping, Piece
+from .mapping import CoreMapping, Piece
 from .profiles import BOUNDS, Bound, Price, Profile, source_row
 from .traffic import Traffic
 

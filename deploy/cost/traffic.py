@@ -161,7 +161,8 @@ class TrafficCounter:
             if core in column:
                 fans[kind][:, column[core]] += fan
         reached = (np.sum([*fans.values()], axis=0) > 0).astype(np.float64)
-        home = [(core, _places(shape, box)) for core, box in self.boxes[name]] or [(None, np.arange(neurons(shape)))]
+        whole: list[tuple[int | None, Integers]] = [(None, np.arange(neurons(shape), dtype=np.int64))]
+        home = [(core, _places(shape, box)) for core, box in self.boxes[name]] or whole
         return [
             _Part(
                 core=core,
