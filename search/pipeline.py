@@ -80,14 +80,14 @@ def run_search(
             dataset.record(),
             settings.to_dict() | {"genotype": None if given is None else asdict(given)},
         )
-        if resume:
-            _check_same(run, json.loads(json.dumps(manifest)))
         finished, known = run.metrics.exists(), read_genotype(run)
         processes.wait()  # all have seen the folder as it was
+        if resume:
+            _check_same(run, json.loads(json.dumps(manifest)))
+        elif processes.is_first():
+            create_run(run.path, manifest | {"processes": processes.world()})
         if finished:
             return run
-        if not resume and processes.is_first():
-            create_run(run.path, manifest | {"processes": processes.world()})
         found = known or _search(run, dataset, settings, given, progress)
         network = _train(run, dataset, settings, found, progress)
         metrics = _test(network, dataset)

@@ -67,7 +67,9 @@ def test_run_folder(finished: Run) -> None:
 def test_manifest(finished: Run, tiny: SearchSettings) -> None:
     manifest = read_json(finished.manifest)
     assert manifest["seed"] == 3
-    assert manifest["dataset"] == {"name": tiny.dataset, "sha256": load_dataset(tiny.dataset).sha256}
+    images = {"name": tiny.dataset, "sha256": load_dataset(tiny.dataset).sha256, "normalisation": None, "notes": []}
+    assert manifest["dataset"] == images
+    assert manifest["processes"] == 1
     assert manifest["settings"] == tiny.to_dict() | {"genotype": None}
     assert recorded_settings(finished) == tiny
 

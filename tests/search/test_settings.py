@@ -33,7 +33,10 @@ def test_survives_json() -> None:
         ({"dataset": 3}, "`dataset` must be str, but is 3"),
         ({"primitives": "big"}, "Unknown primitive set 'big'; choose from darts, plain"),
         ({"attention": "se"}, "Unknown attention 'se'; choose from none, eca, cbam"),
-        ({"epochs": 3}, "Unknown setting 'epochs'; did you mean '.*epochs'[?] Known: dataset, data_folder, primitives, "),
+        (
+            {"epochs": 3},
+            "Unknown setting 'epochs'; did you mean '.*epochs'[?] Known: dataset, data_folder, primitives, ",
+        ),
         ({"chanels": 3}, "Unknown setting 'chanels'; did you mean 'channels'[?]"),
         ({"flip": 1}, "`flip` must be bool, but is 1"),
         ({"crop": False}, "`crop` must be int, but is False"),

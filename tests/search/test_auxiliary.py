@@ -1,0 +1,24 @@
+import numpy as np
+import torch
+
+from spikeport.search.auxiliary import AuxiliaryHead, WithAuxiliary
+from spikeport.search.genotype import random_genotype
+from spikeport.search.network import NetworkSettings, SpikingNetwork
+
+
+def test_the_head_reads_the_second_reduction_cell() -> None:
+    settings = NetworkSettings(channels=2, cells=6, time_steps=2, classes=3, input_shape=(1, 8, 8))
+    network = SpikingNetwork(random_genotype(np.random.default_rng(0), "plain"), settings)
+    helped = WithAuxiliary(network)
+    heard: list[torch.Tensor] = []
+    network.cells[4].register_forward_hook(lambda cell, inputs, spikes: heard.append(spikes))
+    logits, more = helped(torch.rand(5, 1, 8, 8))
+    assert logits.shape == more.shape == (5, 3)
+    assert heard[0].shape == (2, 5, 4 * 2 * 4, 2, 2)
+    helped.head.eval()
+    torch.testing.assert_close(helped.head(heard[0]), helped.head.layers(heard[0].mean(0)))
+
+
+def test_every_size_of_image() -> None:
+    head = AuxiliaryHead(4, 3).eval()
+    assert [head(torch.ones(2, 1, 4, size, size)).shape for size in (1, 2, 7, 8)] == [(1, 3)] * 4
