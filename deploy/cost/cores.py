@@ -15,7 +15,7 @@ class Part:
 
     def __init__(self, site: Site, box: Box, out_axons: int) -> None:
         self.site, self.box = site, box
-        self.memory: Memory = site.needs(box)[1]
+        self.memory: Memory = site.needs(box).memory
         self.load = site.load(box, out_axons)
         self._pixels: dict[str, Bools] | None = None
 
@@ -87,9 +87,11 @@ class LevelCores:
 
     def _possible(self, load: Load) -> list[int]:
         """Cores on which it may fit: neither axons that are shared nor longer indices are counted yet."""
-        loads = self._loads[: len(self.cores)]
-        added = [0 if quantity == "in_axons" else getattr(load, quantity) for quantity in QUANTITIES]
-        return np.flatnonzero((loads + added <= self._most).all(axis=1)).tolist()
+        room = np.arange(len(self.cores))
+        for column, quantity in enumerate(QUANTITIES):
+            added = 0 if quantity == "in_axons" else getattr(load, quantity)
+            room = room[self._loads[room, column] <= self._most[column] - added]
+        return room.tolist()
 
     def _note(self, number: int) -> None:
         if number == len(self._loads):

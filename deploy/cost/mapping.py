@@ -182,9 +182,10 @@ def _reached(name: str, shape: Shape, level: LevelCores) -> Integers:
     """[*shape]: for each neuron of that name, how many cores of the level hold a target of it."""
     number = np.zeros(shape, np.int64)
     for core in level.cores:
-        reached = [
-            wiring.reaches(part.box) for part in core.parts for wiring in part.site.wirings if wiring.source == name
-        ]
-        if reached:
-            number += np.any(reached, axis=0) if len(reached) > 1 else reached[0]
+        readers = [(part.box, wiring) for part in core.parts for wiring in part.site.wirings if wiring.source == name]
+        if len(readers) == 1:
+            window, reached = readers[0][1].reaches_within(readers[0][0])
+            number[window] += reached
+        elif readers:
+            number += np.any([wiring.reaches(box) for box, wiring in readers], axis=0)
     return number

@@ -27,6 +27,15 @@ class Load:
     memory_bits: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Needs:
+    """What a box needs that does not depend on other boxes; memory_bits with a core for itself."""
+
+    in_axons: int
+    memory: Memory
+    memory_bits: int
+
+
 QUANTITIES = tuple(field.name for field in fields(Load))
 
 # quantity of a Load -> the limits of a chip that bound it, where the chip has them
@@ -92,14 +101,20 @@ class Site:
         self.name, self.shape, self.wirings, self.fans, self.rule = name, shape, wirings, fans, rule
         self.allowed = allowances(chip)
         self.recurrent = [wiring for wiring in wirings if wiring.source == name]
-        self._needs: dict[Hashable, tuple[int, Memory]] = {}
+        self._of_class: dict[Hashable, Needs] = {}
+        self._of_box: dict[Box, Needs] = {}
 
-    def needs(self, box: Box) -> tuple[int, Memory]:
-        """(in-axons, synapse memory) of a box that has a core for itself."""
-        key = (box_neurons(box), *(wiring.class_of(box) for wiring in self.wirings))
-        if key not in self._needs:
-            self._needs[key] = (self.in_axons(box), self.rule(self.wirings, box))
-        return self._needs[key]
+    def needs(self, box: Box) -> Needs:
+        """What the box needs of a core that it has for itself."""
+        if box not in self._of_box:
+            key = (box_neurons(box), *(wiring.class_of(box) for wiring in self.wirings))
+            if key not in self._of_class:
+                memory = self.rule(self.wirings, box)
+                self._of_class[key] = Needs(
+                    in_axons=self.in_axons(box), memory=memory, memory_bits=memory.bits(box_neurons(box))
+                )
+            self._of_box[box] = self._of_class[key]
+        return self._of_box[box]
 
     def out_axons(self, axes: Sequence[Sequence[Span]]) -> Integers:
         """[pieces along each axis]: the out-axons of every box of a cut, each box on a core of its own."""
@@ -112,9 +127,10 @@ class Site:
 
     def load(self, box: Box, out_axons: int) -> Load:
         """What a box takes of a core that it has for itself."""
-        in_axons, memory = self.needs(box)
-        size = box_neurons(box)
-        return Load(neurons=size, in_axons=in_axons, out_axons=out_axons, memory_bits=memory.bits(size))
+        needs = self.needs(box)
+        return Load(
+            neurons=box_neurons(box), in_axons=needs.in_axons, out_axons=out_axons, memory_bits=needs.memory_bits
+        )
 
     def fits(self, axes: Sequence[Sequence[Span]]) -> bool:
         """Does every box of the cut fit on a core?"""

@@ -114,6 +114,12 @@ class ConvWiring:
         """[C, H, W]: which source neurons have a synapse onto the box."""
         return self._spread(self._sizes(box) > 0, box)
 
+    def reaches_within(self, box: Box) -> tuple[tuple[slice, ...], Bools]:
+        """A window (channels, rows, columns) outside of which none has, and which of those inside have."""
+        ends = [np.flatnonzero(self.patterns(axis, box[1 + axis]).of >= 0) for axis in (0, 1)]
+        rows, columns = (slice(at.min(initial=0), at.max(initial=-1) + 1) for at in ends)
+        return (slice(None), rows, columns), self._spread(self._sizes(box) > 0, box, rows, columns)
+
     def least_synapses(self, box: Box) -> tuple[int, int]:
         """(synapses of all lists together, no more lists than there are), at a fraction of the cost of `lists`."""
         rows, columns, targets = self.patterns(0, box[1]).taps, self.patterns(1, box[2]).taps, self.targets(box[0])
@@ -149,13 +155,11 @@ class ConvWiring:
         read: Bools = (rows.astype(np.int64) @ taps.any(axis=0).astype(np.int64) @ columns.T.astype(np.int64)) > 0
         return read
 
-    def _spread(self, values: Bools, box: Box) -> Bools:
-        """[..., patterns of rows, patterns of columns] -> [..., H, W]."""
-        rows, columns = self.patterns(0, box[1]).of, self.patterns(1, box[2]).of
-        spread = np.zeros((*values.shape[:-2], len(rows), len(columns)), bool)
-        where = np.ix_(rows >= 0, columns >= 0)
-        spread[..., where[0], where[1]] = values[..., rows[rows >= 0][:, None], columns[columns >= 0]]
-        return spread
+    def _spread(self, values: Bools, box: Box, rows: slice = slice(None), columns: slice = slice(None)) -> Bools:
+        """[..., patterns of rows, patterns of columns] -> [..., H, W], or those rows and columns of it."""
+        filled = np.zeros((*values.shape[:-2], values.shape[-2] + 1, values.shape[-1] + 1), bool)
+        filled[..., :-1, :-1] = values  # pattern -1, which is none, finds False
+        return filled[..., self.patterns(0, box[1]).of[rows][:, None], self.patterns(1, box[2]).of[columns]]
 
 
 class DenseWiring:
@@ -201,6 +205,10 @@ class DenseWiring:
         """[C, H, W] or [N]: which source neurons have a synapse onto the box."""
         reached: Bools = self.kernel.weight[self._of(box)].any(axis=0).reshape(self.source_shape)
         return reached
+
+    def reaches_within(self, box: Box) -> tuple[tuple[slice, ...], Bools]:
+        """A window of the source outside of which none has, and which of those inside have."""
+        return (slice(None),), self.reaches(box)
 
     def least_synapses(self, box: Box) -> tuple[int, int]:
         """Nothing is known without `lists`."""

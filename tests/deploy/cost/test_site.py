@@ -87,4 +87,4 @@ def test_boxes_of_a_class_are_counted_once() -> None:
     here = site(find_chip("loihi1"), (1, 12, 12), {("in", (1, 12, 12)): kernel})
     spans = tuple((start, start + 2) for start in range(0, 12, 2))
     assert here.fits((((0, 1),), spans, spans))
-    assert len(here._needs) == 9
+    assert len(here._of_class) == 9

@@ -157,6 +157,9 @@ def test_random_kernels_against_the_matrix(seed: int) -> None:
         inside[tuple(slice(*span) for span in box)] = True
         reaches = (full[inside.ravel()] != 0).any(axis=0)
         np.testing.assert_array_equal(wiring.reaches(box), reaches)
+        window, within = wiring.reaches_within(box)
+        np.testing.assert_array_equal(reaches[window], within)
+        assert within.sum() == reaches.sum()
         np.testing.assert_array_equal(wiring.pixels(box), reaches.any(axis=0).ravel())
         assert wiring.in_axons(box) == reaches.any(axis=0).sum()
         if not sparse:
