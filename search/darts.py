@@ -11,6 +11,7 @@ from spikingjelly.activation_based.functional import reset_net
 from torch.nn.functional import cross_entropy
 from torch.optim import Adam
 
+from .batches import Batches
 from .checkpoint import Row
 from .datasets import Dataset
 from .genotype import Genotype
@@ -81,7 +82,7 @@ def search(
         rate = cosine(settings.learning_rate, settings.minimum_learning_rate, epoch, settings.search_epochs)
         set_learning_rate(weights, rate)
 
-        def batches(half: Indices, stream: str) -> list[Batch]:
+        def batches(half: Indices, stream: str) -> Batches:
             rng = generator(settings.seed, stream, epoch)
             return epoch_batches(images[half], labels[half], settings.batch_size, rng, shift=settings.shift)
 
