@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..errors import InputError, UnsupportedError
 from ..export.chain import chain_of
@@ -15,6 +14,7 @@ from ..export.lint import lint
 from ..export.netx import layer_indices, read_graph
 from ..export.netx_file import Layer, NetxFile, Remark, read_layers
 from .cost.synapses import synapses
+from .cost.wiring import value_bits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +76,7 @@ def _row(layer: Layer, populations: Mapping[str, int]) -> LayerRow:
         neurons=neurons(layer.shape) if neuron else 0,
         synapses=_synapses(layer),
         weights=None if values is None else (float(values.min()), float(values.max())),
-        bits=None if values is None else _bits(np.trunc(values)),
+        bits=None if values is None else value_bits(np.trunc(values)),
         threshold=neuron.threshold if neuron else None,
         current_forgets=neuron.i_decay / 4096 if neuron else None,
         membrane_forgets=neuron.v_decay / 4096 if neuron else None,
@@ -99,18 +99,6 @@ def _synapses(layer: Layer) -> int:
         groups=layer.groups,
     )
     return synapses(Projection(source="", target="", kernel=kernel), layer.source, layer.shape)
-
-
-def _bits(values: NDArray[np.float64]) -> int:
-    """Bits of the smallest integer that holds all values after dividing by their common power of two."""
-    whole = values.astype(np.int64)
-    if not whole.any():
-        return 0
-    while not (whole % 2).any():
-        whole = whole // 2
-    low, high = int(whole.min()), int(whole.max())
-    size = max(high.bit_length(), (-low - 1).bit_length() if low < 0 else 0)
-    return size + (low < 0 < high)
 
 
 def _populations(path: Path) -> dict[int, dict[str, int]]:
