@@ -13,14 +13,12 @@ from spikeport.errors import InputError
 from spikeport.export.graph import (
     Dense,
     Kernel,
-    Population,
     Projection,
-    Role,
-    Shape,
     SpikeInput,
     SpikingGraph,
     check,
 )
+from spikeport.tests.deploy.cost.small import population
 
 PJ = 1e-12
 close = partial(pytest.approx, rel=1e-12, abs=0.0)  # the default of abs is a whole picojoule
@@ -28,10 +26,6 @@ close = partial(pytest.approx, rel=1e-12, abs=0.0)  # the default of abs is a wh
 
 def project(source: str, target: str, kernel: Kernel) -> Projection:
     return Projection(source=source, target=target, kernel=kernel)
-
-
-def population(name: str, shape: Shape, role: Role = "neuron") -> Population:
-    return Population(name=name, shape=shape, decay=0.5, threshold=1.0, bias=np.zeros(shape[0]), role=role)
 
 
 def small() -> dict[str, Any]:

@@ -13,24 +13,19 @@ from spikeport.export.graph import (
     Conv,
     Dense,
     Kernel,
-    Population,
     Projection,
-    Role,
     Shape,
     SpikeInput,
     SpikingGraph,
     check,
 )
+from spikeport.tests.deploy.cost.small import population
 
 STEPS, SAMPLES = 3, 2
 
 
 def project(kernel: Kernel, source: str, target: str) -> Projection:
     return Projection(source=source, target=target, kernel=kernel)
-
-
-def population(name: str, shape: Shape, role: Role = "neuron") -> Population:
-    return Population(name=name, shape=shape, decay=0.5, threshold=1.0, bias=np.zeros(shape[0]), role=role)
 
 
 def ones(*shape: int) -> NDArray[np.float64]:

@@ -6,44 +6,14 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from spikeport.deploy.cost.capacity import REQUIRED, Chip, chip_names, find_chip
+from spikeport.deploy.cost.capacity import REQUIRED, chip_names, find_chip
 from spikeport.deploy.cost.fit import NOT_QUANTIZED, NOTES, RULES, fit
 from spikeport.deploy.cost.mapping import map_graph
 from spikeport.deploy.cost.narrow import narrowed
 from spikeport.deploy.cost.outcome import Break, LayerFit, by_level
 from spikeport.errors import InputError
-from spikeport.export.graph import Conv, Dense, Population, Projection, Role, Shape, SpikeInput, SpikingGraph, check
-
-
-def chip_with(name: str = "loihi1", **limits: int) -> Chip:
-    """The chip with other limits."""
-    chip = find_chip(name)
-    changed = {key: replace(chip.limits[key], value=value) for key, value in limits.items()}
-    return replace(chip, limits={**chip.limits, **changed})
-
-
-def population(name: str, shape: Shape, role: Role = "neuron") -> Population:
-    return Population(name=name, shape=shape, decay=0.5, threshold=1.0, bias=np.zeros(shape[0]), role=role)
-
-
-def chain(channels: int = 8, size: int = 8) -> SpikingGraph:
-    """in 2 -> a -> b -> out 4, images of size x size, 1x1 kernels; out reads the first neuron of each channel."""
-    shape = (channels, size, size)
-    sees = np.zeros((4, channels, size, size))
-    sees[:, :, 0, 0] = 2.0
-    return check(
-        SpikingGraph(
-            inputs=(SpikeInput(name="in", shape=(2, size, size)),),
-            populations=(population("a", shape), population("b", shape), population("out", (4,), "readout")),
-            projections=(
-                Projection(source="in", target="a", kernel=Conv(weight=np.full((channels, 2, 1, 1), 2.0))),
-                Projection(source="a", target="b", kernel=Conv(weight=np.full((channels, channels, 1, 1), 2.0))),
-                Projection(source="b", target="out", kernel=Dense(weight=sees.reshape(4, -1))),
-            ),
-            time_steps=2,
-            arithmetic="loihi",
-        )
-    )
+from spikeport.export.graph import Dense, Projection, SpikeInput, SpikingGraph, check
+from spikeport.tests.deploy.cost.small import chain, chip_with, population
 
 
 def test_a_network_that_fits() -> None:

@@ -7,16 +7,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from spikeport.deploy.cost.capacity import Chip, find_chip
+from spikeport.deploy.cost.capacity import find_chip
 from spikeport.deploy.cost.mapping import CoreMapping, Piece, map_graph
 from spikeport.errors import UnsupportedError
 from spikeport.export.graph import (
     Conv,
     Dense,
     Kernel,
-    Population,
     Projection,
-    Role,
     Shape,
     SpikeInput,
     SpikingGraph,
@@ -29,17 +27,7 @@ from spikeport.export.passes.relays import levels
 from spikeport.export.simulate import apply
 from spikeport.export.targets import traced
 from spikeport.search.network import SpikingNetwork
-
-
-def chip_with(name: str = "loihi1", **limits: int) -> Chip:
-    """The chip with other limits."""
-    chip = find_chip(name)
-    changed = {key: replace(chip.limits[key], value=value) for key, value in limits.items()}
-    return replace(chip, limits={**chip.limits, **changed})
-
-
-def population(name: str, shape: Shape, role: Role = "neuron") -> Population:
-    return Population(name=name, shape=shape, decay=0.5, threshold=1.0, bias=np.zeros(shape[0]), role=role)
+from spikeport.tests.deploy.cost.small import chip_with, population
 
 
 def network(source: Shape, populations: dict[str, Shape], *projections: tuple[str, str, Kernel]) -> SpikingGraph:

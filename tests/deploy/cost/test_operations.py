@@ -13,26 +13,20 @@ from spikeport.export.graph import (
     Conv,
     Dense,
     Kernel,
-    Population,
     Projection,
-    Role,
-    Shape,
     SpikeInput,
     SpikingGraph,
     check,
 )
 from spikeport.export.passes.relays import insert_relays
 from spikeport.export.simulate import apply, simulate
+from spikeport.tests.deploy.cost.small import population
 
 Counted = dict[str, NDArray[np.int64]]
 
 
 def project(source: str, target: str, kernel: Kernel) -> Projection:
     return Projection(source=source, target=target, kernel=kernel)
-
-
-def population(name: str, shape: Shape, role: Role = "neuron") -> Population:
-    return Population(name=name, shape=shape, decay=0.5, threshold=1.0, bias=np.zeros(shape[0]), role=role)
 
 
 def network() -> SpikingGraph:

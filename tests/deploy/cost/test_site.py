@@ -5,37 +5,11 @@ from math import inf
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
-from spikeport.deploy.cost.capacity import Chip, find_chip
-from spikeport.deploy.cost.memory import loihi1_memory, loihi2_memory
-from spikeport.deploy.cost.site import Load, Site, allowances, boxes_of, fits, fraction
-from spikeport.deploy.cost.wiring import wiring_of
-from spikeport.export.graph import Conv, Dense, Kernel, Population, Projection, Shape, SpikeInput, SpikingGraph
-
-RULES = {"loihi1": loihi1_memory, "loihi2": loihi2_memory}
-
-
-def chip_with(name: str, **limits: int) -> Chip:
-    """The chip with other limits."""
-    chip = find_chip(name)
-    changed = {key: replace(chip.limits[key], value=value) for key, value in limits.items()}
-    return replace(chip, limits={**chip.limits, **changed})
-
-
-def site(chip: Chip, shape: Shape, kernels: dict[tuple[str, Shape], Kernel], fans: NDArray[np.int64] | int = 0) -> Site:
-    """A population "out" that reads through kernels: (name, shape) of the source -> kernel."""
-    graph = SpikingGraph(
-        inputs=tuple(SpikeInput(name=name, shape=source) for name, source in kernels if name != "out"),
-        populations=(Population(name="out", shape=shape, decay=0.0, threshold=1.0, bias=np.zeros(shape[0])),),
-        projections=tuple(
-            Projection(source=name, target="out", kernel=kernel) for (name, _), kernel in kernels.items()
-        ),
-        time_steps=1,
-        arithmetic="loihi",
-    )
-    wirings = [wiring_of(projection, graph) for projection in graph.projections]
-    return Site("out", shape, wirings, np.broadcast_to(fans, shape).astype(np.int64), chip, RULES[chip.rule])
+from spikeport.deploy.cost.capacity import find_chip
+from spikeport.deploy.cost.site import Load, allowances, boxes_of, fits, fraction
+from spikeport.export.graph import Conv, Dense
+from spikeport.tests.deploy.cost.small import chip_with, site
 
 
 def test_two_projections_from_a_source_share_its_axons() -> None:

@@ -24,19 +24,15 @@ from spikeport.export.graph import (
     Kernel,
     Population,
     Projection,
-    Role,
     Shape,
     SpikeInput,
     SpikingGraph,
     check,
 )
+from spikeport.tests.deploy.cost.small import population
 
 PJ, NS = 1e-12, 1e-9
 close = partial(pytest.approx, rel=1e-12, abs=0.0)  # approx alone lets a whole picojoule pass
-
-
-def population(name: str, shape: Shape, role: Role = "neuron") -> Population:
-    return Population(name=name, shape=shape, decay=0.5, threshold=1.0, bias=np.zeros(shape[0]), role=role)
 
 
 def graph_of(
