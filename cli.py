@@ -13,10 +13,10 @@ import click
 
 from spikeport import __version__
 from spikeport.console import Console, common_options, settings_options
-from spikeport.deploy.cost.capacity import chip_names, find_chip
-from spikeport.deploy.cost.fit import fit
-from spikeport.deploy.cost.fit_source import PlannedNetwork, read_source
 from spikeport.deploy.doctor import examine
+from spikeport.deploy.mapping.capacity import chip_names, find_chip
+from spikeport.deploy.mapping.fit import fit
+from spikeport.deploy.mapping.fit_source import PlannedNetwork, read_source
 from spikeport.deploy.netx_run import read_values, run_netx, write_run
 from spikeport.deploy.netx_table import inspect_netx
 from spikeport.deploy.pipeline import DeploySettings, deploy
@@ -190,7 +190,7 @@ def fit_command(console: Console, source: Path | None, name: str, chips: int, **
     spikeport fit                                            the newest run on one Loihi 1
     spikeport fit network.net --chip loihi2                  any NetX file
     spikeport fit genotype.json --channels 36 --cells 20 --input-shape 3x32x32 --chips 32
-    spikeport fit runs/mine --chip mine.toml                 a chip of your own, like deploy/cost/chips/loihi1.toml
+    spikeport fit runs/mine --chip mine.toml                 a chip of your own, like deploy/mapping/chips/loihi1.toml
 
     Ends with exit code 3 if it does not fit.
     """

@@ -14,14 +14,14 @@ from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
-from spikeport.deploy.cost.capacity import find_chip
 from spikeport.deploy.cost.counts import Activity, Counter, Counts
 from spikeport.deploy.cost.energy import Energy, estimate
 from spikeport.deploy.cost.latency import StepTimes, step_times
-from spikeport.deploy.cost.mapping import CoreMapping, map_graph
 from spikeport.deploy.cost.profiles import find_profile
 from spikeport.deploy.cost.traffic import TrafficCounter
 from spikeport.deploy.lava import environment
+from spikeport.deploy.mapping.capacity import find_chip
+from spikeport.deploy.mapping.core_mapping import CoreMapping, map_graph
 from spikeport.export.graph import Dense, Population, Projection, SpikeInput, SpikingGraph, check
 from spikeport.export.netx_reader import read_netx
 from spikeport.export.simulate import simulate

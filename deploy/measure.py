@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 from ..errors import UnsupportedError
 from ..export.graph import SpikingGraph
 from .activity import ActivityRecorder
-from .cost.capacity import Chip, find_chip
 from .cost.counts import Counter, Counts
 from .cost.energy_json import Mapped
-from .cost.fit import fit
-from .cost.mapping import RULES, map_graph
 from .cost.profiles import Profile
 from .cost.traffic import TrafficCounter
+from .mapping.capacity import Chip, find_chip
+from .mapping.core_mapping import RULES, map_graph
+from .mapping.fit import fit
 from .record import Spikes
 from .runners import TwinRunner
 

@@ -13,8 +13,8 @@ from ..export.graph import Conv, Projection, neurons
 from ..export.lint import lint
 from ..export.netx import layer_indices, read_graph
 from ..export.netx_file import Layer, NetxFile, Remark, read_layers
-from .cost.synapses import synapses
-from .cost.wiring import value_bits
+from .mapping.wiring import value_bits
+from .synapses import synapses
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from ...errors import InputError
 from ...export.graph import Role, Shape, SpikingGraph, neurons
-from .synapses import KINDS, fan_out, kind_of
+from ..synapses import KINDS, fan_out, kind_of
 
 CountedRole = Literal["input"] | Role
 Integers = NDArray[np.int64]

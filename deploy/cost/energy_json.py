@@ -6,12 +6,12 @@ from typing import Any
 
 from ...export.graph import SpikingGraph, neurons
 from ...export.passes.relays import levels
+from ..mapping.capacity import CORES_PER_TILE, Chip
+from ..mapping.core_mapping import CoreMapping, Piece
 from .ann import ann_baseline, encoder
-from .capacity import CORES_PER_TILE, Chip
 from .counts import Counts, PopulationCounts, Tally, spread
 from .energy import Energy, estimate, of_population, over_time
 from .latency import StepTimes, step_times
-from .mapping import CoreMapping, Piece
 from .profiles import BOUNDS, Bound, Price, Profile, source_row
 from .traffic import Traffic
 

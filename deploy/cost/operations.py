@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ...errors import InputError
 from ...export.graph import SpikingGraph, neurons
-from .synapses import fan_out
+from ..synapses import fan_out
 
 Integers = NDArray[np.int64]
 

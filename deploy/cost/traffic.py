@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 
 from ...export.graph import Shape, SpikingGraph, neurons
 from ...export.passes.relays import levels
+from ..mapping.core_mapping import CoreMapping
+from ..synapses import KINDS, Box, SynapseKind, fan_out, kind_of
 from .counts import Activity, check_activity
-from .mapping import CoreMapping
-from .synapses import KINDS, Box, SynapseKind, fan_out, kind_of
 
 Integers = NDArray[np.int64]
 

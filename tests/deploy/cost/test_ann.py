@@ -18,7 +18,7 @@ from spikeport.export.graph import (
     SpikingGraph,
     check,
 )
-from spikeport.tests.deploy.cost.small import population
+from spikeport.tests.deploy.mapping.small import population
 
 PJ = 1e-12
 close = partial(pytest.approx, rel=1e-12, abs=0.0)  # the default of abs is a whole picojoule

@@ -19,7 +19,7 @@ from spikeport.export.graph import (
     SpikingGraph,
     check,
 )
-from spikeport.tests.deploy.cost.small import population
+from spikeport.tests.deploy.mapping.small import population
 
 STEPS, SAMPLES = 3, 2
 

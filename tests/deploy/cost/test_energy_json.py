@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from spikeport.deploy.cost.capacity import find_chip
 from spikeport.deploy.cost.counts import Activity, Counter, Counts
 from spikeport.deploy.cost.energy_json import Mapped, energy_json
-from spikeport.deploy.cost.mapping import map_graph
 from spikeport.deploy.cost.profiles import builtin_profiles, find_profile
 from spikeport.deploy.cost.traffic import TrafficCounter
+from spikeport.deploy.mapping.capacity import find_chip
+from spikeport.deploy.mapping.core_mapping import map_graph
 from spikeport.export.graph import Dense, Population, Projection, SpikeInput, SpikingGraph, check
 
 DAVIES = "loihi1-davies2018"

@@ -20,7 +20,7 @@ from spikeport.export.graph import (
 )
 from spikeport.export.passes.relays import insert_relays
 from spikeport.export.simulate import apply, simulate
-from spikeport.tests.deploy.cost.small import population
+from spikeport.tests.deploy.mapping.small import population
 
 Counted = dict[str, NDArray[np.int64]]
 

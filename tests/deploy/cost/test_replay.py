@@ -13,14 +13,14 @@ import pytest
 from numpy.typing import NDArray
 
 from spikeport.deploy.conformance import SAMPLES, random_case
-from spikeport.deploy.cost.capacity import Chip, find_chip
 from spikeport.deploy.cost.counts import Activity, Counter
 from spikeport.deploy.cost.energy import estimate
 from spikeport.deploy.cost.latency import step_times
-from spikeport.deploy.cost.mapping import CoreMapping, map_graph
 from spikeport.deploy.cost.profiles import find_profile
-from spikeport.deploy.cost.synapses import SynapseKind, kind_of
 from spikeport.deploy.cost.traffic import TrafficCounter
+from spikeport.deploy.mapping.capacity import Chip, find_chip
+from spikeport.deploy.mapping.core_mapping import CoreMapping, map_graph
+from spikeport.deploy.synapses import SynapseKind, kind_of
 from spikeport.export.graph import Dense, SpikingGraph, neurons
 from spikeport.export.passes.relays import levels
 from spikeport.export.simulate import simulate

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from spikeport.deploy.cost.capacity import find_chip
 from spikeport.deploy.cost.counts import Activity, Counter
 from spikeport.deploy.cost.energy import Energy, estimate, of_population, over_time
 from spikeport.deploy.cost.latency import StepTimes, step_times
-from spikeport.deploy.cost.mapping import CoreMapping, Piece
 from spikeport.deploy.cost.profiles import find_profile
-from spikeport.deploy.cost.synapses import Box
 from spikeport.deploy.cost.traffic import Traffic, TrafficCounter
+from spikeport.deploy.mapping.capacity import find_chip
+from spikeport.deploy.mapping.core_mapping import CoreMapping, Piece
+from spikeport.deploy.synapses import Box
 from spikeport.export.graph import (
     Conv,
     Dense,
@@ -29,7 +29,7 @@ from spikeport.export.graph import (
     SpikingGraph,
     check,
 )
-from spikeport.tests.deploy.cost.small import population
+from spikeport.tests.deploy.mapping.small import population
 
 PJ, NS = 1e-12, 1e-9
 close = partial(pytest.approx, rel=1e-12, abs=0.0)  # approx alone lets a whole picojoule pass

@@ -15,12 +15,12 @@ import numpy as np
 from ...errors import UnsupportedError
 from ...export.graph import Shape, SpikingGraph
 from ...export.passes.relays import levels
+from ..synapses import Box
 from .capacity import CORES_PER_TILE, Chip
 from .cores import Core, LevelCores, Part
 from .cut import Axes, fewest_boxes, powers_of_two
 from .memory import loihi1_memory, loihi2_memory
 from .site import QUANTITIES, Load, MemoryRule, Site, TooLargeError, allowances, boxes_of, fraction
-from .synapses import Box
 from .wiring import WEIGHT_BITS, Integers, wiring_of
 
 TILES_PER_COLUMN = 4

@@ -8,10 +8,10 @@ import h5py
 import numpy as np
 import pytest
 
-from spikeport.deploy.cost.capacity import find_chip
-from spikeport.deploy.cost.fit import fit
-from spikeport.deploy.cost.fit_source import PlannedNetwork, read_source
-from spikeport.deploy.cost.fit_words import advice, contents, headline
+from spikeport.deploy.mapping.capacity import find_chip
+from spikeport.deploy.mapping.fit import fit
+from spikeport.deploy.mapping.fit_source import PlannedNetwork, read_source
+from spikeport.deploy.mapping.fit_words import advice, contents, headline
 from spikeport.errors import InputError, UnsupportedError
 from spikeport.export.chain import chain_of
 from spikeport.export.graph import neurons

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from ...export.graph import SpikingGraph, neurons
 from ...export.passes.relays import levels
 from .capacity import Chip
-from .mapping import CoreMapping, map_graph
+from .core_mapping import CoreMapping, map_graph
 from .outcome import Break, LayerFit, Outcome, by_level
 from .site import TooLargeError
 

@@ -6,14 +6,14 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from spikeport.deploy.cost.capacity import REQUIRED, chip_names, find_chip
-from spikeport.deploy.cost.fit import NOT_QUANTIZED, NOTES, RULES, fit
-from spikeport.deploy.cost.mapping import map_graph
-from spikeport.deploy.cost.narrow import narrowed
-from spikeport.deploy.cost.outcome import Break, LayerFit, by_level
+from spikeport.deploy.mapping.capacity import REQUIRED, chip_names, find_chip
+from spikeport.deploy.mapping.core_mapping import map_graph
+from spikeport.deploy.mapping.fit import NOT_QUANTIZED, NOTES, RULES, fit
+from spikeport.deploy.mapping.narrow import narrowed
+from spikeport.deploy.mapping.outcome import Break, LayerFit, by_level
 from spikeport.errors import InputError
 from spikeport.export.graph import Dense, Projection, SpikeInput, SpikingGraph, check
-from spikeport.tests.deploy.cost.small import chain, chip_with, population
+from spikeport.tests.deploy.mapping.small import chain, chip_with, population
 
 
 def test_a_network_that_fits() -> None:

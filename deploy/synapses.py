@@ -5,7 +5,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from ...export.graph import Conv, Dense, Projection, Shape, neurons
+from ..export.graph import Conv, Dense, Projection, Shape, neurons
 
 Box = tuple[tuple[int, int], ...]  # [start, stop) on every axis of a population's shape
 SynapseKind = Literal["conv", "dense", "sparse"]

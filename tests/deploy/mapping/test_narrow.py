@@ -5,7 +5,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from spikeport.deploy.cost.narrow import kept_channels, narrowed
+from spikeport.deploy.mapping.narrow import kept_channels, narrowed
 from spikeport.errors import InputError
 from spikeport.export.graph import Conv, Dense, Population, Projection, Role, Shape, SpikeInput, SpikingGraph, check
 from spikeport.export.simulate import simulate

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from spikeport.deploy.cost.synapses import fan_out, kind_of, synapses
+from spikeport.deploy.synapses import fan_out, kind_of, synapses
 from spikeport.export.graph import Conv, Dense, Kernel, Projection, Shape
 from spikeport.export.simulate import apply
 

@@ -13,7 +13,7 @@ from typing import Any
 from ...errors import InputError
 from ...export.graph import SpikingGraph
 from .capacity import Chip
-from .mapping import CoreMapping
+from .core_mapping import CoreMapping
 from .narrow import narrowed
 from .on_cores import on_cores
 from .outcome import Break, LayerFit, Outcome

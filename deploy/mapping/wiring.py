@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ...errors import UnsupportedError
 from ...export.graph import Array, Conv, Dense, Projection, Shape, SpikingGraph, neurons
 from ...export.taps import ungrouped
-from .synapses import Box
+from ..synapses import Box
 
 Span = tuple[int, int]  # [start, stop)
 Bools = NDArray[np.bool_]

@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from spikeport.deploy.cost.capacity import Chip, find_chip
-from spikeport.deploy.cost.memory import loihi1_memory, loihi2_memory
-from spikeport.deploy.cost.site import Site
-from spikeport.deploy.cost.wiring import wiring_of
+from spikeport.deploy.mapping.capacity import Chip, find_chip
+from spikeport.deploy.mapping.memory import loihi1_memory, loihi2_memory
+from spikeport.deploy.mapping.site import Site
+from spikeport.deploy.mapping.wiring import wiring_of
 from spikeport.export.graph import (
     Conv,
     Dense,

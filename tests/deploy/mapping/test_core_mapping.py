@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from spikeport.deploy.cost.capacity import find_chip
-from spikeport.deploy.cost.mapping import CoreMapping, Piece, map_graph
+from spikeport.deploy.mapping.capacity import find_chip
+from spikeport.deploy.mapping.core_mapping import CoreMapping, Piece, map_graph
 from spikeport.errors import UnsupportedError
 from spikeport.export.graph import (
     Conv,
@@ -27,7 +27,7 @@ from spikeport.export.passes.relays import levels
 from spikeport.export.simulate import apply
 from spikeport.export.targets import traced
 from spikeport.search.network import SpikingNetwork
-from spikeport.tests.deploy.cost.small import chip_with, population
+from spikeport.tests.deploy.mapping.small import chip_with, population
 
 
 def network(source: Shape, populations: dict[str, Shape], *projections: tuple[str, str, Kernel]) -> SpikingGraph:

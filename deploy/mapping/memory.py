@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .synapses import Box
+from ..synapses import Box
 from .wiring import ConvWiring, Integers, Wiring, box_neurons
 
 WORD = 64  # bits

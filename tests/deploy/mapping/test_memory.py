@@ -5,9 +5,9 @@ from math import ceil
 import numpy as np
 import pytest
 
-from spikeport.deploy.cost.memory import index_bits, least_bits, list_bits, loihi1_memory, loihi2_memory, run_bits
-from spikeport.deploy.cost.synapses import Box
-from spikeport.deploy.cost.wiring import Wiring, box_neurons, wiring_of
+from spikeport.deploy.mapping.memory import index_bits, least_bits, list_bits, loihi1_memory, loihi2_memory, run_bits
+from spikeport.deploy.mapping.wiring import Wiring, box_neurons, wiring_of
+from spikeport.deploy.synapses import Box
 from spikeport.export.graph import Conv, Dense, Kernel, Population, Projection, Shape, SpikeInput, SpikingGraph
 
 

@@ -10,9 +10,9 @@ from math import ceil, inf, prod
 import numpy as np
 
 from ...export.graph import Conv, Population, SpikingGraph, neurons
+from ..synapses import synapses
 from .capacity import Chip
 from .outcome import Break, LayerFit, Outcome, by_level
-from .synapses import synapses
 from .wiring import value_bits
 
 WEIGHT_BITS = 8  # of a weight in a processor's memory

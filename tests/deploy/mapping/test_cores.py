@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from spikeport.deploy.cost.capacity import find_chip
-from spikeport.deploy.cost.cores import Core, LevelCores, Part
-from spikeport.deploy.cost.memory import loihi1_memory
-from spikeport.deploy.cost.site import Allowed, Site
-from spikeport.deploy.cost.wiring import wiring_of
+from spikeport.deploy.mapping.capacity import find_chip
+from spikeport.deploy.mapping.cores import Core, LevelCores, Part
+from spikeport.deploy.mapping.memory import loihi1_memory
+from spikeport.deploy.mapping.site import Allowed, Site
+from spikeport.deploy.mapping.wiring import wiring_of
 from spikeport.export.graph import Dense, Population, Projection, SpikeInput, SpikingGraph
 
 ROOMY = {quantity: Allowed(limit=quantity, value=10**9) for quantity in ("neurons", "in_axons", "out_axons")}

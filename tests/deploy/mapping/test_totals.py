@@ -6,11 +6,11 @@ from math import inf
 import numpy as np
 import pytest
 
-from spikeport.deploy.cost.capacity import Chip, chip_names, find_chip
-from spikeport.deploy.cost.fit import fit
-from spikeport.deploy.cost.totals import NEEDS
+from spikeport.deploy.mapping.capacity import Chip, chip_names, find_chip
+from spikeport.deploy.mapping.fit import fit
+from spikeport.deploy.mapping.totals import NEEDS
 from spikeport.export.graph import Conv, check
-from spikeport.tests.deploy.cost.small import chain, chip_with
+from spikeport.tests.deploy.mapping.small import chain, chip_with
 
 
 def test_every_total_is_one_that_a_chip_has() -> None:

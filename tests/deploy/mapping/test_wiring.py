@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from spikeport.deploy.cost.synapses import Box
-from spikeport.deploy.cost.wiring import (
+from spikeport.deploy.mapping.wiring import (
     ConvWiring,
     DenseWiring,
     Wiring,
@@ -19,6 +18,7 @@ from spikeport.deploy.cost.wiring import (
     weight_bits,
     wiring_of,
 )
+from spikeport.deploy.synapses import Box
 from spikeport.errors import UnsupportedError
 from spikeport.export.graph import Conv, Dense, Kernel, Population, Projection, Shape, SpikeInput, SpikingGraph, neurons
 from spikeport.export.simulate import apply

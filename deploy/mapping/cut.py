@@ -15,9 +15,9 @@ from itertools import pairwise, product
 from math import ceil, prod
 
 from ...export.graph import Shape
+from ..synapses import Box
 from .memory import least_bits
 from .site import Site, boxes_of, fraction
-from .synapses import Box
 from .wiring import Span
 
 Axes = tuple[tuple[Span, ...], ...]  # the spans of a cut along each axis

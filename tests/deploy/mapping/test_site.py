@@ -6,10 +6,10 @@ from math import inf
 import numpy as np
 import pytest
 
-from spikeport.deploy.cost.capacity import find_chip
-from spikeport.deploy.cost.site import Load, allowances, boxes_of, fits, fraction
+from spikeport.deploy.mapping.capacity import find_chip
+from spikeport.deploy.mapping.site import Load, allowances, boxes_of, fits, fraction
 from spikeport.export.graph import Conv, Dense
-from spikeport.tests.deploy.cost.small import chip_with, site
+from spikeport.tests.deploy.mapping.small import chip_with, site
 
 
 def test_two_projections_from_a_source_share_its_axons() -> None:

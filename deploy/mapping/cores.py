@@ -4,9 +4,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from ..synapses import Box
 from .memory import Memory
 from .site import QUANTITIES, Allowed, Load, Site, fits
-from .synapses import Box
 from .wiring import Bools, Integers
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from spikeport.deploy.cost.capacity import CHIPS, REQUIRED, chip_names, find_chip
-from spikeport.deploy.cost.mapping import RULES
+from spikeport.deploy.mapping.capacity import CHIPS, REQUIRED, chip_names, find_chip
+from spikeport.deploy.mapping.core_mapping import RULES
 from spikeport.errors import InputError
 
 MINE = """

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from ...export.graph import SpikingGraph
 from ...export.passes.relays import levels
-from .mapping import CoreMapping
+from .core_mapping import CoreMapping
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from ...errors import InputError
-from ...files import read_text
+from ..errors import InputError
+from ..files import read_text
 
 Grade = Literal["P", "S", "D"]  # primary text seen; quoted in a secondary source; derived or measured from P
 GRADES: tuple[Grade, ...] = get_args(Grade)

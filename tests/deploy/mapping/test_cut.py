@@ -6,12 +6,12 @@ from math import prod
 import numpy as np
 import pytest
 
-from spikeport.deploy.cost.capacity import find_chip
-from spikeport.deploy.cost.cut import cuts, fewest_boxes, near_equal, powers_of_two
-from spikeport.deploy.cost.site import TooLargeError, boxes_of, fits
-from spikeport.deploy.cost.wiring import box_neurons
+from spikeport.deploy.mapping.capacity import find_chip
+from spikeport.deploy.mapping.cut import cuts, fewest_boxes, near_equal, powers_of_two
+from spikeport.deploy.mapping.site import TooLargeError, boxes_of, fits
+from spikeport.deploy.mapping.wiring import box_neurons
 from spikeport.export.graph import Conv, Dense, Shape
-from spikeport.tests.deploy.cost.small import chip_with, site
+from spikeport.tests.deploy.mapping.small import chip_with, site
 
 
 def test_pieces_are_near_equal() -> None:

@@ -9,9 +9,9 @@ import numpy as np
 
 from ...errors import UnsupportedError
 from ...export.graph import Shape
+from ..synapses import Box
 from .capacity import Chip
 from .memory import Memory
-from .synapses import Box
 from .wiring import Integers, Span, Wiring, box_neurons
 
 MemoryRule = Callable[[Sequence[Wiring], Box], Memory]
