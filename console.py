@@ -15,10 +15,10 @@ from rich.console import Console as RichConsole
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
-from .deploy.cost.fit import Fit
-from .deploy.cost.fit_source import FitSource
-from .deploy.cost.fit_words import advice, contents, headline
 from .deploy.doctor import Finding
+from .deploy.mapping.fit import Fit
+from .deploy.mapping.fit_source import FitSource
+from .deploy.mapping.fit_words import advice, contents, headline
 from .deploy.netx_run import NetxRun
 from .deploy.netx_table import Inspection
 from .deploy.pipeline import Deployment

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from spikeport import cli
-from spikeport.deploy.cost.capacity import CHIPS
+from spikeport.deploy.mapping.capacity import CHIPS
 from spikeport.search.genotype import random_genotype, to_json
 
 SMALL = ("--channels", 2, "--cells", 3, "--input-shape", "1x8x8")
