@@ -11,7 +11,7 @@ are [T, N, C, H, W]. Every layer of neurons is the attribute `lif` of its block:
 import functools
 import operator
 from collections.abc import Callable, Sequence
-from typing import cast
+from typing import Protocol, cast
 
 from spikingjelly.activation_based import layer, neuron, surrogate
 from torch import Tensor, cat, nn
@@ -22,6 +22,14 @@ from .primitives import Builder, FactorizedReduce, convolution
 
 # (kind of cell, node 0..3) -> (source, builder) of each incoming edge
 Incoming = Callable[[CellKind, int], Sequence[tuple[int, Builder]]]
+
+
+class CellBuilder(Protocol):
+    """Makes a module that maps (s0, s1) as `Cell` does."""
+
+    def __call__(
+        self, *, kind: CellKind, in_channels: tuple[int, int], channels: int, attention: Attention, halve_s0: bool
+    ) -> nn.Module: ...
 
 
 def lif_neurons() -> nn.Module:

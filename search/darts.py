@@ -3,7 +3,7 @@
 Weights learn on one half of the train split, alphas on the other; the test split is not looked at.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +15,13 @@ from .batches import Batches
 from .checkpoint import Row
 from .datasets import Dataset
 from .genotype import Genotype
+from .kernel_supernet import KernelSupernet
+from .network import NetworkSettings
+from .plain_supernet import PlainSupernet
+from .primitives import PrimitiveSet
 from .progress import Pace, Progress, silent
 from .settings import SearchSettings
-from .supernet import Supernet
+from .supernet import Supernet, SupernetForm
 from .training import (
     Batch,
     Indices,
@@ -34,6 +38,11 @@ from .training import (
 )
 
 ALPHA_BETAS = (0.5, 0.999)  # of Adam, as in DARTS
+
+SUPERNETS: Mapping[SupernetForm, Callable[[PrimitiveSet, NetworkSettings], Supernet]] = {
+    "kernel": KernelSupernet,
+    "plain": PlainSupernet,
+}
 
 
 def halves(samples: int, seed: int) -> tuple[Indices, Indices]:
@@ -67,7 +76,7 @@ def search(
     supernet in eval mode, on the alphas' half (validation).
     """
     with seeded(settings.seed, "search weights"):
-        supernet = Supernet(settings.primitives, settings.network(dataset))
+        supernet = SUPERNETS[settings.supernet](settings.primitives, settings.network(dataset))
     weight_half, alpha_half = halves(len(dataset.train_images), settings.seed)
     images, labels = dataset.train_images, dataset.train_labels
     weights = weight_optimizer(supernet.weights(), settings)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from ..errors import InputError
 from ..files import read_json, write_json
 from .attention import Attention, attention_name
-from .cell import Cell, Incoming, Stem
+from .cell import Cell, CellBuilder, Stem
 from .genotype import NODES, CellKind, Genotype
 from .genotype import from_dict as genotype_from_dict
 from .primitives import PRIMITIVES, Builder
@@ -54,12 +55,12 @@ class NetworkSettings:
 
 
 class SpikingBackbone(nn.Module):
-    """Images [N, C, H, W] -> logits [N, classes], with cells whose edges `incoming` lists.
+    """Images [N, C, H, W] -> logits [N, classes], with cells that `build` makes.
 
     The neurons keep their membranes: call `spikingjelly.activation_based.functional.reset_net` before each batch.
     """
 
-    def __init__(self, incoming: Incoming, settings: NetworkSettings) -> None:
+    def __init__(self, build: CellBuilder, settings: NetworkSettings) -> None:
         super().__init__()
         self.settings = settings
         channels = settings.channels
@@ -71,7 +72,14 @@ class SpikingBackbone(nn.Module):
             kind: CellKind = "reduce" if i in settings.reductions else "normal"
             channels *= 2 if kind == "reduce" else 1
             halve_s0 = i - 1 in settings.reductions
-            self.cells.append(Cell(kind, incoming, in_channels, channels, settings.attention, halve_s0=halve_s0))
+            cell = build(
+                kind=kind,
+                in_channels=in_channels,
+                channels=channels,
+                attention=settings.attention,
+                halve_s0=halve_s0,
+            )
+            self.cells.append(cell)
             in_channels = (in_channels[1], NODES * channels)
         self.pool = layer.AdaptiveAvgPool2d((1, 1), step_mode="m")
         self.readout = layer.Linear(in_channels[1], settings.classes, step_mode="m")
@@ -92,7 +100,7 @@ class SpikingNetwork(SpikingBackbone):
             table = PRIMITIVES[genotype.primitives]
             return [(edge.source, table[edge.primitive]) for edge in genotype.incoming(kind, node)]
 
-        super().__init__(incoming, settings)
+        super().__init__(partial(Cell, incoming=incoming), settings)
         self.genotype = genotype
 
 

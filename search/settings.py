@@ -13,6 +13,7 @@ from .device import Precision, precision_name
 from .network import NetworkSettings
 from .primitives import PrimitiveSet, primitive_set
 from .schedules import Schedule, schedule_name
+from .supernet import SupernetForm, supernet_form
 
 COUNTS = {"cells": 3, "channels": 1, "time_steps": 1, "batch_size": 1, "search_epochs": 1, "train_epochs": 1}
 COUNTS_FROM_ZERO = ("seed", "alpha_warmup_epochs", "shift", "crop", "cutout")
@@ -29,6 +30,7 @@ BELOW_ONE = ("momentum", "validation_fraction", "label_smoothing")
 NAMES = {
     "primitives": primitive_set,
     "attention": attention_name,
+    "supernet": supernet_form,
     "schedule": schedule_name,
     "precision": precision_name,
 }
@@ -41,6 +43,7 @@ class SearchSettings:
     dataset: str = "digits"
     data_folder: str = DATA_FOLDER  # where torchvision keeps its files
     primitives: PrimitiveSet = "darts"
+    supernet: SupernetForm = "kernel"
     attention: Attention = "none"
     channels: int = 16  # of a node in the first cell
     cells: int = 8  # at least 3: below that there is no normal cell to search

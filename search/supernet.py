@@ -1,43 +1,30 @@
-"""The supernet: the cells with every candidate on every edge at once, mixed by the architecture weights alpha."""
+"""The supernet: the cells with every candidate on every edge at once, mixed by the architecture weights alpha.
 
-from collections.abc import Callable, Sequence
-from functools import partial
+Two forms of the same search space: `kernel` (kernel_supernet.py) mixes the candidates' kernels, `plain`
+(plain_supernet.py) their currents. Here is what both have in common.
+"""
+
+from typing import Literal, cast, get_args
 
 import torch
 from torch import Tensor, nn
 
-from .cell import batch_norm
+from ..errors import InputError
+from .cell import CellBuilder
 from .genotype import CELL_KINDS, EDGES_PER_NODE, INPUTS, NODES, CellKind, Edge, Genotype
 from .network import NetworkSettings, SpikingBackbone
-from .primitives import NONE, PRIMITIVES, Builder, PrimitiveSet
+from .primitives import NONE, PRIMITIVES, PrimitiveSet
+
+SupernetForm = Literal["kernel", "plain"]
 
 EDGES: tuple[tuple[int, int], ...] = tuple((node, source) for node in range(NODES) for source in range(node + INPUTS))
 
 
-class MixedEdge(nn.Module):
-    """sum over primitives of weight * BN(primitive(spikes)), with weights [primitives] that belong to somebody else.
-
-    The batch norms have no affine parameters, so that the weights compare like with like. `none` has a weight and no
-    current.
-    """
-
-    def __init__(self, weights: Callable[[], Tensor], primitives: PrimitiveSet, channels: int, stride: int) -> None:
-        super().__init__()
-        self._weights = weights
-        self.candidates = nn.ModuleDict(
-            {
-                name: nn.Sequential(build(channels, stride), batch_norm(channels, affine=False))
-                for name, build in PRIMITIVES[primitives].items()
-                if name != NONE
-            }
-        )
-        self._rows = [row for row, name in enumerate(PRIMITIVES[primitives]) if name != NONE]
-
-    def forward(self, spikes: Tensor) -> Tensor:
-        weights = self._weights()
-        candidates = self.candidates.values()
-        currents = [weights[row] * candidate(spikes) for row, candidate in zip(self._rows, candidates, strict=True)]
-        return torch.stack(currents).sum(0)
+def supernet_form(name: str) -> SupernetForm:
+    """The name as a known form of the supernet, or InputError that lists the forms."""
+    if name not in get_args(SupernetForm):
+        raise InputError(f"Unknown supernet '{name}'; choose from {', '.join(get_args(SupernetForm))}.")
+    return cast(SupernetForm, name)
 
 
 class Supernet(SpikingBackbone):
@@ -46,23 +33,15 @@ class Supernet(SpikingBackbone):
     An edge's weights are the softmax of its row. Rows are in the order of `EDGES`, columns as in the primitive set.
     """
 
-    def __init__(self, primitives: PrimitiveSet, settings: NetworkSettings) -> None:
-        def mixed(kind: CellKind, edge: int) -> Builder:
-            return lambda channels, stride: MixedEdge(
-                partial(self.edge_weights, kind, edge), primitives, channels, stride
-            )
-
-        def incoming(kind: CellKind, node: int) -> Sequence[tuple[int, Builder]]:
-            return [(source, mixed(kind, EDGES.index((node, source)))) for source in range(node + INPUTS)]
-
-        super().__init__(incoming, settings)
+    def __init__(self, primitives: PrimitiveSet, settings: NetworkSettings, build: CellBuilder) -> None:
+        super().__init__(build, settings)
         self.primitives = primitives
         shape = (len(EDGES), len(PRIMITIVES[primitives]))
         self.alphas = nn.ParameterDict({kind: 1e-3 * torch.randn(shape) for kind in CELL_KINDS})
 
-    def edge_weights(self, kind: CellKind, edge: int) -> Tensor:
-        """[primitives], positive, sum 1."""
-        return torch.softmax(self.alphas[kind][edge], dim=0)
+    def mixture(self, kind: CellKind) -> Tensor:
+        """[14 edges, primitives], positive, the sum of a row is 1."""
+        return torch.softmax(self.alphas[kind], dim=1)
 
     def architecture(self) -> list[nn.Parameter]:
         """The alphas."""

@@ -8,11 +8,11 @@ import torch
 
 from spikeport.search import darts
 from spikeport.search.checkpoint import Row
-from spikeport.search.darts import alpha_step, halves, search
+from spikeport.search.darts import SUPERNETS, alpha_step, halves, search
 from spikeport.search.datasets import Dataset
 from spikeport.search.genotype import to_json
 from spikeport.search.settings import SearchSettings
-from spikeport.search.supernet import Supernet
+from spikeport.search.supernet import SupernetForm
 from spikeport.search.training import seeded
 
 
@@ -23,9 +23,10 @@ def test_halves_are_disjoint_and_complete() -> None:
     assert not np.array_equal(halves(101, seed=5)[0], weights)
 
 
-def test_alpha_step_moves_only_alphas(blobs: Dataset, tiny: SearchSettings) -> None:
+@pytest.mark.parametrize("form", SUPERNETS)
+def test_alpha_step_moves_only_alphas(form: SupernetForm, blobs: Dataset, tiny: SearchSettings) -> None:
     with seeded(0, "search weights"):
-        supernet = Supernet("plain", tiny.network(blobs))
+        supernet = SUPERNETS[form]("plain", tiny.network(blobs))
     weights = [parameter.detach().clone() for parameter in supernet.weights()]
     alphas = [parameter.detach().clone() for parameter in supernet.architecture()]
     batch = (torch.from_numpy(blobs.train_images[:8]), torch.from_numpy(blobs.train_labels[:8]))
@@ -65,10 +66,11 @@ def test_weights_and_alphas_learn_from_their_own_half(
     assert seen == {"weights": set(weight_half.tolist()), "alphas": set(alpha_half.tolist())}
 
 
-def test_same_seed_same_genotype(blobs: Dataset, tiny: SearchSettings, tmp_path: Path) -> None:
+@pytest.mark.parametrize("form", SUPERNETS)
+def test_same_seed_same_genotype(form: SupernetForm, blobs: Dataset, tiny: SearchSettings, tmp_path: Path) -> None:
     def found(name: str) -> tuple[str, list[Row]]:
         rows: list[Row] = []
-        settings = replace(tiny, search_epochs=1)
+        settings = replace(tiny, search_epochs=1, supernet=form)
         genotype = search(blobs, settings, tmp_path / name, lambda new: rows.extend(new[len(rows) :]))
         return to_json(genotype), rows
 
@@ -81,7 +83,7 @@ def test_same_seed_same_genotype(blobs: Dataset, tiny: SearchSettings, tmp_path:
 def test_alphas_rest_while_they_warm_up(blobs: Dataset, tiny: SearchSettings, tmp_path: Path) -> None:
     settings = replace(tiny, search_epochs=1, alpha_warmup_epochs=1)
     with seeded(settings.seed, "search weights"):
-        untouched = Supernet("plain", settings.network(blobs)).genotype()
+        untouched = SUPERNETS[settings.supernet]("plain", settings.network(blobs)).genotype()
     assert search(blobs, settings, tmp_path / "a") == untouched
     assert search(blobs, replace(settings, alpha_warmup_epochs=0), tmp_path / "b") != untouched
 

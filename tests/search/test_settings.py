@@ -32,6 +32,7 @@ def test_survives_json() -> None:
         ({"time_steps": True}, "`time_steps` must be int, but is True"),
         ({"dataset": 3}, "`dataset` must be str, but is 3"),
         ({"primitives": "big"}, "Unknown primitive set 'big'; choose from darts, plain"),
+        ({"supernet": "fast"}, "Unknown supernet 'fast'; choose from kernel, plain"),
         ({"attention": "se"}, "Unknown attention 'se'; choose from none, eca, cbam"),
         (
             {"epochs": 3},

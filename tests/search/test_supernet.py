@@ -1,17 +1,20 @@
 import pytest
 import torch
 
+from spikeport.errors import InputError
+from spikeport.search.darts import SUPERNETS
 from spikeport.search.network import NetworkSettings
 from spikeport.search.primitives import PRIMITIVES, PrimitiveSet
-from spikeport.search.supernet import EDGES, MixedEdge, Supernet, derive
+from spikeport.search.supernet import EDGES, SupernetForm, derive, supernet_form
 
 SETTINGS = NetworkSettings(channels=2, cells=3, time_steps=2, classes=3, input_shape=(1, 8, 8))
 PLAIN = list(PRIMITIVES["plain"])
 
 
+@pytest.mark.parametrize("form", SUPERNETS)
 @pytest.mark.parametrize("primitives", ["darts", "plain"])
-def test_shapes_and_gradients(primitives: PrimitiveSet) -> None:
-    supernet = Supernet(primitives, SETTINGS)
+def test_shapes_and_gradients(form: SupernetForm, primitives: PrimitiveSet) -> None:
+    supernet = SUPERNETS[form](primitives, SETTINGS)
     logits = supernet(torch.rand(4, 1, 8, 8))
     assert logits.shape == (4, 3)
     logits.square().sum().backward()
@@ -24,28 +27,9 @@ def test_shapes_and_gradients(primitives: PrimitiveSet) -> None:
     assert len(supernet.weights()) + 2 == len(list(supernet.parameters()))
 
 
-def test_mixed_edge_is_the_weighted_sum_of_normalised_candidates() -> None:
-    weights = torch.tensor([0.1, 0.2, 0.3, 0.15, 0.25])  # none, max-pool, skip, conv 3x3, conv 5x5
-    edge = MixedEdge(lambda: weights, "plain", 3, 1).train()
-    spikes = torch.rand(2, 4, 3, 6, 6).round()
-
-    def normalised(name: str) -> torch.Tensor:
-        current = edge.candidates[name][0](spikes)
-        mean = current.mean(dim=(0, 1, 3, 4), keepdim=True)
-        return (current - mean) / (current.var(dim=(0, 1, 3, 4), keepdim=True, unbiased=False) + 1e-5).sqrt()
-
-    expected = sum(weights[row] * normalised(name) for row, name in enumerate(PLAIN) if row > 0)
-    torch.testing.assert_close(edge(spikes), expected, rtol=1e-4, atol=1e-5)
-    assert not any(parameter.ndim == 1 for parameter in edge.parameters())  # the norms have no weights of their own
-
-
-def test_cells_of_a_kind_share_their_alphas() -> None:
-    supernet = Supernet("plain", SETTINGS).eval()
-    edges = [supernet.cells[i].n1.edges[0] for i in range(3)]  # normal, reduce, reduce
-    with torch.no_grad():
-        supernet.alphas["reduce"][0] += torch.tensor([0.0, 0.0, 2.0, 0.0, 0.0])
-    assert torch.equal(edges[1]._weights(), edges[2]._weights())
-    assert not torch.allclose(edges[0]._weights(), edges[1]._weights(), atol=0.1)
+def test_unknown_form() -> None:
+    with pytest.raises(InputError, match=r"^Unknown supernet 'fast'; choose from kernel, plain\.$"):
+        supernet_form("fast")
 
 
 def test_derive_takes_the_two_strongest_edges_and_never_none() -> None:

@@ -1,0 +1,193 @@
+"""The kernel-space supernet: an edge is one convolution with the mixed kernel of its candidates.
+
+Because the edges carry binary spikes, sum over o of weight_o * K_o(spikes) = (sum over o of weight_o * K_o)(spikes) for
+every primitive but max-pool. So the cost of a step hardly depends on the number of candidates. The max-pool of a state
+is computed once and its weighted copies are added at the nodes. kernels.py says how candidates are normalised.
+
+What makes it fast is exact, too: convolutions as products of spectra (spectrum.py), neurons over the whole window at
+once (lif.py) and one memory layout for all of it, [H, W, T, N, C]: rows, columns, steps, images, channels.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from .attention import ATTENTION, START_GAIN, Attention
+from .genotype import INPUTS, NODES, CellKind
+from .kernels import SMALLEST_VARIANCE, MixedKernels, Variances, uniform
+from .lif import window_lif
+from .max_pool import max_pool, weighted_sum
+from .network import NetworkSettings
+from .primitives import PRIMITIVES, PrimitiveSet
+from .spectrum import grid, phases, product
+from .supernet import EDGES, Supernet
+
+MAX_POOL = "max_pool_3x3"
+SOURCES = INPUTS + NODES - 1  # the last node has nobody to tell
+STEPS_AXIS = 2  # of [H, W, T, N, C]
+
+# (sources, nodes): the edges from these to those are one product. After group j, node j has all its currents.
+GROUPS: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...] = (
+    ((0, 1), (0, 1, 2, 3)),
+    ((2,), (1, 2, 3)),
+    ((3,), (2, 3)),
+    ((4,), (3,)),
+)
+ORDER = [EDGES.index((node, source)) for sources, nodes in GROUPS for source in sources for node in nodes]
+FROM = [EDGES[edge][1] for edge in ORDER]
+INCOMING = [[row for row, edge in enumerate(ORDER) if EDGES[edge][0] == node] for node in range(NODES)]
+FROM_INPUTS = sum(source < INPUTS for source in FROM)  # the first group, whose stride is 2 in a reduction cell
+
+MOMENTUM = 0.1  # of the running variances, as of a batch norm's
+VARIANCE_AT_START = 0.25
+SAMPLED = 2048  # positions, images and steps from which the variances are measured
+
+
+class Population(nn.Module):
+    """Currents [H, W, T, N, C] -> spikes: batch norm, attention, LIF neurons, as in the blocks of cell.py."""
+
+    def __init__(self, channels: int, attention: Attention = "none") -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(channels)
+        nn.init.constant_(self.norm.weight, START_GAIN[attention])
+        self.attention = ATTENTION[attention](channels)
+        self.lif = window_lif(STEPS_AXIS)
+
+    def forward(self, current: Tensor) -> Tensor:
+        current = self.norm(current.flatten(0, 3)).view(current.shape)
+        current = self.attention(current.permute(2, 3, 4, 0, 1)).permute(3, 4, 0, 1, 2)
+        return cast(Tensor, self.lif(current))
+
+
+class Preprocess(nn.Module):
+    """Brings a cell's input to the cell's channels and, after a reduction, to its size by the factorized reduce."""
+
+    def __init__(self, in_channels: int, channels: int, *, halve: bool) -> None:
+        super().__init__()
+        self.halve = halve
+        self.weight = uniform((in_channels, channels), fan_in=in_channels)
+        self.population = Population(channels)
+
+    def forward(self, spikes: Tensor) -> Tensor:
+        if not self.halve:
+            return cast(Tensor, self.population(spikes @ self.weight))
+        middle = (self.weight.shape[1] + 1) // 2
+        first, second = spikes[::2, ::2] @ self.weight[:, :middle], spikes[1::2, 1::2] @ self.weight[:, middle:]
+        return cast(Tensor, self.population(torch.cat([first, second], dim=-1)))
+
+
+class KernelCell(nn.Module):
+    """The cell of cell.py with mixed edges, on spikes [H, W, T, N, C]; its nodes are `n1` to `n4`.
+
+    `mixture()` gives the weights [14 edges in the order of `EDGES`, primitives]. `variances` are running averages, as
+    those of a batch norm: of the spikes of each source, their max-pool and their avg-pool, [3, sources, channels].
+    """
+
+    variances: Tensor
+
+    def __init__(
+        self,
+        mixture: Callable[[], Tensor],
+        primitives: PrimitiveSet,
+        *,
+        kind: CellKind,
+        in_channels: tuple[int, int],
+        channels: int,
+        attention: Attention,
+        halve_s0: bool,
+    ) -> None:
+        super().__init__()
+        self._mixture = mixture
+        self._stride = 2 if kind == "reduce" else 1
+        self._max_pool = list(PRIMITIVES[primitives]).index(MAX_POOL)
+        self.p0 = Preprocess(in_channels[0], channels, halve=halve_s0)
+        self.p1 = Preprocess(in_channels[1], channels, halve=False)
+        self.kernels = MixedKernels(primitives, len(EDGES), channels, FROM_INPUTS if kind == "reduce" else 0)
+        self.nodes = [f"n{j + 1}" for j in range(NODES)]
+        for name in self.nodes:
+            self.add_module(name, Population(channels, attention))
+        self.register_buffer("variances", torch.full((3, SOURCES, channels), VARIANCE_AT_START))
+
+    def forward(self, s0: Tensor, s1: Tensor) -> Tensor:
+        dilations = self.kernels.dilations
+        weights = self._mixture()[ORDER]
+        variances = Variances(*(self.variances[:, FROM] + SMALLEST_VARIANCE))
+        from_inputs, *between = group_kernels(self.kernels(weights, variances))
+        shares = weights[:, self._max_pool, None] * variances.max_pooled.rsqrt()  # of the max-pools, [14, C]
+
+        window, channels = s1.shape[2:4], shares.shape[1]
+        states = [self.p0(s0), self.p1(s1)]
+        pooled = [max_pool(spikes, self._stride) for spikes in states]
+        rows, columns = pooled[0].shape[:2]
+        points = grid(rows, columns, dilations)
+        inputs = phases(torch.cat(states, dim=-1).flatten(2, 3), self._stride)
+        # What the nodes to come have heard so far, as spectra.
+        heard = product(points.spectrum(inputs), points.kernel(from_inputs, dilations, self._stride))
+        for j, name in enumerate(self.nodes):
+            if j > 0:
+                spectrum = points.spectrum(states[-1].flatten(2, 3))
+                heard = product(spectrum, points.kernel(between[j - 1], dilations, 1), heard)
+            mine, heard = torch.tensor_split(heard, (channels,), dim=-1)
+            maps = [pooled[FROM[edge]] for edge in INCOMING[j]]
+            current = weighted_sum(points.maps(mine).view(rows, columns, *window, channels), shares[INCOMING[j]], maps)
+            states.append(self.get_submodule(name)(current))
+            if j + 1 < NODES:
+                pooled.append(max_pool(states[-1], 1))
+        if self.training:
+            self._measure(states, pooled)
+        return torch.cat(states[INPUTS:], dim=-1)
+
+    @torch.no_grad()
+    def _measure(self, states: Sequence[Tensor], pooled: Sequence[Tensor]) -> None:
+        now = torch.empty_like(self.variances)
+        for source in range(SOURCES):
+            spikes, largest = _sample(states[source]), _sample(pooled[source])
+            for row, maps in enumerate((spikes, largest, _averaged(spikes))):
+                flat = maps.flatten(0, 2)
+                now[row, source] = flat.square().mean(0) - flat.mean(0).square()
+        self.variances.lerp_(now, MOMENTUM)
+
+
+def group_kernels(kernels: Tensor) -> list[Tensor]:
+    """[taps, 14 edges in the order of `ORDER`, I, O] -> for each group [taps, sources * I, nodes * O]."""
+    taps, _, inward, outward = kernels.shape
+    sizes = [len(sources) * len(nodes) for sources, nodes in GROUPS]
+    return [
+        block.reshape(taps, len(sources), len(nodes), inward, outward).transpose(2, 3).flatten(3, 4).flatten(1, 2)
+        for block, (sources, nodes) in zip(torch.split(kernels, sizes, dim=1), GROUPS, strict=True)
+    ]
+
+
+def _sample(maps: Tensor) -> Tensor:
+    """[H, W, T, N, C] -> [H, W, B, C], some of the steps and images."""
+    images = maps.flatten(2, 3)
+    every = max(1, images.shape[:3].numel() // SAMPLED)
+    return images[:, :, ::every].contiguous()
+
+
+def _averaged(maps: Tensor) -> Tensor:
+    """The avg-pool of [H, W, B, C]: 3x3, stride 1, the padding counts."""
+    padded = functional.pad(maps, (0, 0, 0, 0, 1, 1, 1, 1))
+    rows = padded[:-2] + padded[1:-1] + padded[2:]
+    return (rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:]) / 9
+
+
+class KernelSupernet(Supernet):
+    """The search network of `KernelCell`s."""
+
+    def __init__(self, primitives: PrimitiveSet, settings: NetworkSettings) -> None:
+        def build(*, kind: CellKind, **options: Any) -> nn.Module:
+            return KernelCell(partial(self.mixture, kind), primitives, kind=kind, **options)
+
+        super().__init__(primitives, settings, build)
+        self.stem.lif = window_lif(axis=0)
+
+    def forward(self, images: Tensor) -> Tensor:
+        s0 = s1 = self.stem(images).permute(3, 4, 0, 1, 2).contiguous()
+        for cell in self.cells:
+            s0, s1 = s1, cell(s0, s1)
+        return cast(Tensor, self.readout(s1.mean(dim=(0, 1))).mean(0))
