@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from spikeport import __version__
-from spikeport.console import Console, common_options, settings_options
+from spikeport.console import Console
 from spikeport.deploy.doctor import examine
 from spikeport.deploy.mapping.capacity import chip_names, find_chip
 from spikeport.deploy.mapping.fit import fit
@@ -23,6 +23,7 @@ from spikeport.deploy.pipeline import DeploySettings, deploy
 from spikeport.deploy.reports import compare_runs, write_reports
 from spikeport.errors import SpikeportError
 from spikeport.export.targets import TARGETS, export
+from spikeport.options import common_options, settings_options
 from spikeport.search.pipeline import DEMO, choose_folder, recorded_settings, run_search
 from spikeport.search.runs import Run, newest_run, open_run
 from spikeport.search.settings import SearchSettings

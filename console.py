@@ -1,13 +1,12 @@
-"""What a person sees: options from settings, progress on stderr, results as tables or, with --json, as one object."""
+"""What a person sees: progress on stderr, results as tables or, with --json, as one object."""
 
-import functools
 import json
 import shlex
 import sys
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, fields
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any
 
 import click
 from rich import box
@@ -29,50 +28,6 @@ from .search.genotype import from_json
 from .search.processes import is_first
 from .search.progress import ProgressEvent
 from .search.runs import Run
-
-HELP = {
-    "dataset": "digits, mnist, cifar10, cifar100, npz:TRAIN.npz,TEST.npz (`images` uint8 [N, H, W, C] and `labels`).",
-    "data_folder": "Where torchvision keeps the files of mnist, cifar10 and cifar100.",
-    "primitives": "Candidate operations: darts (the eight of DARTS) or plain (convolutions, skip, max-pool).",
-    "supernet": "Mix the candidates' kernels (kernel, fast) or, as in the paper, their currents (plain).",
-    "attention": "On a node's input current: none, eca or cbam. The Loihi target takes none only.",
-    "channels": "Channels of a node in the first cell; doubled at each reduction.",
-    "cells": "Cells in a row, reductions at 1/3 and 2/3.",
-    "time_steps": "Time steps T of the window.",
-    "seed": "The same seed gives the same genotype and weights on the same machine.",
-    "batch_size": "Images in a batch.",
-    "shift": "Move training images by up to this many pixels.",
-    "crop": "The same on images that are normalised: black comes in. (cifar10, cifar100: 4)",
-    "flip": "Mirror every other training image. (cifar10, cifar100: on)",
-    "cutout": "Side of a square that is cut out of training images. (cifar10, cifar100: 16)",
-    "schedule": "How the learning rates fall.",
-    "device": "auto (a GPU if there is one), cpu, cuda or cuda:N.",
-    "precision": "Of the forward pass in training; float16 scales the loss. Networks are tested in float32.",
-    "gradient_checkpointing": "Compute each cell a second time in the backward pass, to keep less in memory.",
-    "tensorboard": "Write the history as TensorBoard events, too, into the run's folder events/.",
-    "search_epochs": "Epochs of the search.",
-    "learning_rate": "Of the weights in the search, falling along a cosine.",
-    "minimum_learning_rate": "At the end of the cosine.",
-    "momentum": "Of SGD.",
-    "weight_decay": "Of the weights.",
-    "gradient_clip": "Largest norm of the gradient.",
-    "alpha_learning_rate": "Of the architecture weights (Adam).",
-    "alpha_weight_decay": "Of the architecture weights.",
-    "alpha_warmup_epochs": "First epochs in which the architecture weights rest.",
-    "train_epochs": "Epochs in which the found network is trained from scratch.",
-    "train_learning_rate": "Of that training, falling along a cosine.",
-    "label_smoothing": "Share of a label that is spread over all classes, in that training.",
-    "auxiliary_weight": "Of the loss of a second readout at 2/3 of the depth, in that training only (DARTS: 0.4).",
-    "validation_fraction": "Of the train split, kept out of the training to watch it.",
-    "samples": "Test images on which the float forms are compared.",
-    "lava_samples": "Test images streamed through real Lava, back to back.",
-    "lava_limit_s": "Seconds that Lava may run.",
-    "accuracy_drop": "How much test accuracy the chip's integers may cost before the verdict is fail.",
-    "profiles": "Price lists, names or paths of .toml files, separated by commas; the first prices the populations.",
-    "count_zero_weights": "Whether a synapse of weight zero counts.",
-    "classes": "Classes that the network tells apart.",
-    "input_shape": "Channels x rows x columns of an image.",
-}
 
 
 class Console:
@@ -260,42 +215,6 @@ class Console:
         return {"findings": [asdict(finding) for finding in findings]}, [table]
 
 
-def common_options(command: Callable[..., None]) -> Callable[..., None]:
-    """--json and --quiet; the command gets a Console."""
-
-    @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object and nothing else.")
-    @click.option("--quiet", "-q", is_flag=True, help="No progress on stderr.")
-    @functools.wraps(command)
-    def wrapped(as_json: bool, quiet: bool, **options: Any) -> None:
-        console = Console(as_json=as_json, quiet=quiet)
-        try:
-            command(console, **options)
-        finally:
-            console.close()
-
-    return wrapped
-
-
-def settings_options(
-    settings: type, hidden: tuple[str, ...] = ()
-) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """One option per field of a settings dataclass; an option that is not given stays None."""
-
-    def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        hints = get_type_hints(settings)
-        for field in reversed(fields(settings)):
-            if field.name not in hidden:
-                kind = hints[field.name]
-                choices = click.Choice(get_args(kind)) if get_origin(kind) is Literal else kind
-                text = f"{HELP[field.name]} [default: {field.default}]"
-                name = field.name.replace("_", "-")
-                switch = f"--{name}/--no-{name}" if kind is bool else f"--{name}"
-                command = click.option(switch, type=choices, default=None, help=text)(command)
-        return command
-
-    return decorate
-
-
 def _table(title: str, *headers: str) -> Table:
     table = Table(title=title or None, title_justify="left", show_header=any(headers))
     for header in headers:
@@ -340,20 +259,19 @@ def _costs(energy: Mapping[str, Any] | None) -> list[Table]:
     """One row for each price list; a total is dynamic energy, static power and host, where the list has them."""
     if energy is None:
         return []
-    table = _table(
-        "One inference", "price list", "dynamic uJ", "total uJ", "step us", "latency us", "cores", "unpriced"
-    )
+    headers = ("price list", "dynamic uJ", "total uJ", "latency us", "cores", "unpriced")
+    table = _table("One inference", *headers)
+    table.columns[0].no_wrap = True
     for name, profile in energy["profiles"].items():
         mapping = energy["mappings"].get(profile["mapping"]) or {}
-        step, total = profile["time_per_step_s"], profile["energy_j"]
+        total = profile["energy_j"]
         table.add_row(
             name,
             _micro(profile["dynamic_j"]),
             _micro(total and total["total"]),
-            _micro(step and step["mean"]),
             _micro(profile["latency_s"]),
-            _count(mapping.get("cores")) if mapping.get("fits", True) else "does not fit",
-            _count(len(profile["unpriced"])),
+            _count(mapping.get("cores")) if mapping.get("fits", True) else "too large",
+            f"{len(profile['unpriced'])} terms",
         )
     return [table]
 
