@@ -61,13 +61,12 @@ def epoch_batches(
     *,
     rows: Indices | None = None,
     augmentation: Augmentation | None = None,
-    shift: int = 0,
 ) -> Batches:
     """All samples, or those of `rows`, once in random order; the last batch may be smaller.
 
     With several processes a batch that has no image for each of them is added to the one before it.
     """
-    augmentation = augmentation or Augmentation(shift=shift)
+    augmentation = augmentation or Augmentation()
     count = len(images) if rows is None else len(rows)
     order = rng.permutation(count)
     draws = augmentation.draw(rng, count, *images.shape[2:])

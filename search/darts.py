@@ -8,26 +8,27 @@ from pathlib import Path
 
 import numpy as np
 from spikingjelly.activation_based.functional import reset_net
+from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.optim import Adam
 
-from .batches import Batches
+from . import processes
+from .batches import Batch, Batches, Indices, epoch_batches
 from .checkpoint import Row
 from .datasets import Dataset
-from .genotype import Genotype
+from .device import find_device, repeatable
+from .genotype import CELL_KINDS, Genotype
 from .kernel_supernet import KernelSupernet
 from .network import NetworkSettings
 from .plain_supernet import PlainSupernet
 from .primitives import PrimitiveSet
 from .progress import Pace, Progress, silent
+from .schedules import SCHEDULES
 from .settings import SearchSettings
 from .supernet import Supernet, SupernetForm
 from .training import (
-    Batch,
-    Indices,
     Score,
-    cosine,
-    epoch_batches,
+    cross_entropy_of,
     evaluate,
     generator,
     run_epochs,
@@ -36,6 +37,7 @@ from .training import (
     train_epoch,
     weight_optimizer,
 )
+from .whole_batch_norm import whole_batch_norms
 
 ALPHA_BETAS = (0.5, 0.999)  # of Adam, as in DARTS
 
@@ -52,13 +54,16 @@ def halves(samples: int, seed: int) -> tuple[Indices, Indices]:
     return np.sort(order[:middle]), np.sort(order[middle:])
 
 
-def alpha_step(supernet: Supernet, optimizer: Adam, batch: Batch) -> None:
-    """One step of the alphas against the loss of a batch, the weights held fixed."""
-    images, labels = batch
+def alpha_step(supernet: Supernet, optimizer: Adam, batch: Batch, called: nn.Module | None = None) -> None:
+    """One step of the alphas against the loss of a batch, the weights held fixed.
+
+    `called` is the supernet as it is called where several processes average their gradients.
+    """
+    images, labels = (tensor.to(supernet.alphas[CELL_KINDS[0]].device) for tensor in batch)
     supernet.train()
     reset_net(supernet)
     optimizer.zero_grad()
-    loss = cross_entropy(supernet(images), labels)
+    loss = cross_entropy((called or supernet)(images), labels) * processes.share_weight(len(labels))
     loss.backward(inputs=supernet.architecture())  # type: ignore[no-untyped-call]
     optimizer.step()
 
@@ -77,8 +82,10 @@ def search(
     """
     with seeded(settings.seed, "search weights"):
         supernet = SUPERNETS[settings.supernet](settings.primitives, settings.network(dataset))
+    device = find_device(settings.device)
+    supernet.to(device)
     weight_half, alpha_half = halves(len(dataset.train_images), settings.seed)
-    images, labels = dataset.train_images, dataset.train_labels
+    images, labels, augmentation = dataset.train_images, dataset.train_labels, settings.augmentation(dataset)
     weights = weight_optimizer(supernet.weights(), settings)
     alphas = Adam(
         supernet.architecture(),
@@ -86,32 +93,42 @@ def search(
         betas=ALPHA_BETAS,
         weight_decay=settings.alpha_weight_decay,
     )
+    objective = cross_entropy_of(processes.averaged(supernet, supernet.weights()))
+    called = processes.averaged(supernet, supernet.architecture())
 
     def one_epoch(epoch: int) -> tuple[Score, Score]:
-        rate = cosine(settings.learning_rate, settings.minimum_learning_rate, epoch, settings.search_epochs)
+        schedule = SCHEDULES[settings.schedule]
+        rate = schedule(settings.learning_rate, settings.minimum_learning_rate, epoch, settings.search_epochs)
         set_learning_rate(weights, rate)
 
         def batches(half: Indices, stream: str) -> Batches:
             rng = generator(settings.seed, stream, epoch)
-            return epoch_batches(images[half], labels[half], settings.batch_size, rng, shift=settings.shift)
+            return epoch_batches(images, labels, settings.batch_size, rng, rows=half, augmentation=augmentation)
 
         weight_batches = batches(weight_half, "search weights")
-        alpha_batches = batches(alpha_half, "search alphas")
+        alpha_batches = iter(batches(alpha_half, "search alphas"))
 
         def step_alphas(step: int) -> None:
             if epoch >= settings.alpha_warmup_epochs:
-                alpha_step(supernet, alphas, alpha_batches[step])
+                alpha_step(supernet, alphas, next(alpha_batches), called=called)
 
         def tell(step: int, score: Score) -> None:
             pace.tell(epoch, step, len(weight_batches), score.loss, score.accuracy, score.spikes)
 
         clip = settings.gradient_clip
         score = train_epoch(
-            supernet, weights, weight_batches, gradient_clip=clip, before_batch=step_alphas, after_batch=tell
+            supernet,
+            weights,
+            weight_batches,
+            gradient_clip=clip,
+            before_batch=step_alphas,
+            after_batch=tell,
+            objective=objective,
         )
         return score, evaluate(supernet, images[alpha_half], labels[alpha_half])
 
     pace = Pace(progress, "search", settings.search_epochs)
     optimizers = {"weights": weights, "alphas": alphas}
-    run_epochs("search", supernet, optimizers, settings.search_epochs, checkpoint, record, one_epoch)
+    with repeatable(device), whole_batch_norms(supernet):
+        run_epochs("search", supernet, optimizers, settings.search_epochs, checkpoint, record, one_epoch)
     return supernet.genotype()

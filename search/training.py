@@ -16,9 +16,7 @@ from torch.optim import SGD, Optimizer
 from ..errors import InputError
 from . import processes
 from .auxiliary import WithAuxiliary
-from .batches import Batch as Batch
-from .batches import Indices as Indices
-from .batches import epoch_batches as epoch_batches
+from .batches import Batch, epoch_batches
 from .checkpoint import Row, load_checkpoint, save_checkpoint
 from .datasets import Dataset, Images, Labels
 from .device import Arithmetic, find_device, repeatable
@@ -26,7 +24,6 @@ from .network import SpikingBackbone
 from .progress import Pace, Progress, Stage, silent
 from .recompute import recomputed
 from .schedules import SCHEDULES
-from .schedules import cosine as cosine
 from .settings import SearchSettings
 from .spikes import counting_spikes
 from .whole_batch_norm import whole_batch_norms

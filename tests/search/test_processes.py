@@ -1,5 +1,6 @@
 """Two processes on one CPU, started by torchrun, against one process."""
 
+import json
 import os
 import subprocess
 import sys
@@ -13,6 +14,8 @@ import torch
 from spikeport.errors import InputError
 from spikeport.files import read_json
 from spikeport.search import processes
+from spikeport.search.darts import search
+from spikeport.search.datasets import load_dataset
 from spikeport.search.genotype import random_genotype, to_json
 from spikeport.search.pipeline import choose_folder, read_history, recorded_settings, run_search
 from spikeport.search.runs import Run, load_tensors
@@ -21,8 +24,22 @@ from spikeport.search.settings import SearchSettings
 # Sums over a batch are added in another order, which changes a current in its last digits; so long as no membrane is
 # within that of the threshold, no spike changes. After 8 steps of SGD on the blobs the weights differ by this much.
 TOLERANCE = 1e-5
+ALPHA_TOLERANCE = 1e-4  # Adam divides by the size of a gradient, so that small differences weigh more
 
 
+SEARCH = """
+import json, sys
+from pathlib import Path
+import torch
+from spikeport.search import processes
+from spikeport.search.darts import search
+from spikeport.search.datasets import load_dataset
+from spikeport.search.settings import settings_from_dict
+
+settings = settings_from_dict(json.loads(sys.argv[2]))
+with processes.joined(torch.device("cpu")):
+    search(load_dataset(settings.dataset), settings, Path(sys.argv[3]))
+"""
 CLI = ("-m", "spikeport.cli")
 OWN_NORMS = """
 from contextlib import nullcontext
@@ -108,6 +125,23 @@ def difference(one: Run, other: Run) -> float:
     """The largest between the weights of two runs."""
     (expected, _), (found, _) = load_tensors(one.weights), load_tensors(other.weights)
     return max((found[name] - tensor).abs().max().item() for name, tensor in expected.items())
+
+
+def test_two_processes_search_as_one(tiny: SearchSettings, tmp_path: Path) -> None:
+    """The architecture weights after two epochs, of 24 images each in batches of 12."""
+    settings = replace(tiny, supernet="plain")
+    search(load_dataset(settings.dataset), settings, tmp_path / "one.safetensors")
+    program = tmp_path / "search.py"
+    program.write_text(SEARCH)
+    words = (json.dumps(settings.to_dict()), tmp_path / "two.safetensors")
+    ended = torchrun(*words, options=[], program=(program,))
+    assert ended.returncode == 0, ended.stderr
+    (expected, _), (found, _) = (load_tensors(tmp_path / f"{name}.safetensors") for name in ("one", "two"))
+    alphas = [name for name in expected if name.startswith("network.alphas.")]
+    assert len(alphas) == 2
+    for name in alphas:
+        assert expected[name].abs().max() > 0.1  # they have moved: 1e-3 at the start
+        torch.testing.assert_close(found[name], expected[name], rtol=0, atol=ALPHA_TOLERANCE)
 
 
 def test_processes_that_would_choose_their_own_folder(monkeypatch: pytest.MonkeyPatch) -> None:
