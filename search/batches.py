@@ -64,14 +64,14 @@ def epoch_batches(
 ) -> Batches:
     """All samples, or those of `rows`, once in random order; the last batch may be smaller.
 
-    With several processes a batch that has no image for each of them is added to the one before it.
+    A last batch of one image, which no batch norm can use, or with none for some process is added to the one before it.
     """
     augmentation = augmentation or Augmentation()
     count = len(images) if rows is None else len(rows)
     order = rng.permutation(count)
     draws = augmentation.draw(rng, count, *images.shape[2:])
     cuts = [*range(0, count, batch_size), count]
-    if len(cuts) > 2 and cuts[-1] - cuts[-2] < processes.world():
+    if len(cuts) > 2 and cuts[-1] - cuts[-2] < max(min(2, batch_size), processes.world()):
         del cuts[-2]
     if cuts[-1] - cuts[-2] < processes.world():
         raise InputError(

@@ -89,6 +89,8 @@ class SearchSettings:
             self._require(name, getattr(self, name) > 0, f"{name} > 0")
         for name in BELOW_ONE:
             self._require(name, getattr(self, name) < 1, f"{name} < 1")
+        if self.auxiliary_weight:
+            self._require("batch_size", self.batch_size >= 2, "batch_size >= 2 with an auxiliary_weight")
 
     def _require(self, name: str, holds: bool, invariant: str) -> None:
         if not holds:

@@ -60,12 +60,19 @@ def test_shares_of_all_processes_are_the_batch(blobs: Dataset, monkeypatch: pyte
         assert {len(share[step][0]) for share in shares} <= {len(images) // 3, len(images) // 3 + 1}
 
 
-def test_a_last_batch_that_is_too_small_for_all_processes(blobs: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processes, "world", lambda: 2)
+def test_a_last_batch_of_one_image(blobs: Dataset) -> None:
+    """A batch norm after a global pool needs two."""
     images, labels = blobs.train_images, blobs.train_labels
     assert epoch_batches(images, labels, 47, np.random.default_rng(0)).cuts == (0, 48)
-    assert epoch_batches(images, labels, 46, np.random.default_rng(0)).cuts == (0, 46, 48)
-    with pytest.raises(InputError, match="1 images make batches of 5 for 2 processes; start fewer"):
+    assert epoch_batches(images[:2], labels[:2], 1, np.random.default_rng(0)).cuts == (0, 1, 2)
+
+
+def test_a_last_batch_that_is_too_small_for_all_processes(blobs: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "world", lambda: 3)
+    images, labels = blobs.train_images, blobs.train_labels
+    assert epoch_batches(images, labels, 46, np.random.default_rng(0)).cuts == (0, 48)
+    assert epoch_batches(images, labels, 45, np.random.default_rng(0)).cuts == (0, 45, 48)
+    with pytest.raises(InputError, match="1 images make batches of 5 for 3 processes; start fewer"):
         epoch_batches(images[:1], labels[:1], 5, np.random.default_rng(0))
 
 

@@ -39,6 +39,7 @@ def test_survives_json() -> None:
             "Unknown setting 'epochs'; did you mean '.*epochs'[?] Known: dataset, data_folder, primitives, ",
         ),
         ({"chanels": 3}, "Unknown setting 'chanels'; did you mean 'channels'[?]"),
+        ({"auxiliary_weight": 0.4, "batch_size": 1}, "`batch_size >= 2 with an auxiliary_weight` must hold"),
         ({"flip": 1}, "`flip` must be bool, but is 1"),
         ({"crop": False}, "`crop` must be int, but is False"),
         ({"label_smoothing": 1.0}, "`label_smoothing < 1` must hold"),
