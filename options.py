@@ -38,6 +38,9 @@ HELP = {
     "alpha_learning_rate": "Of the architecture weights (Adam).",
     "alpha_weight_decay": "Of the architecture weights.",
     "alpha_warmup_epochs": "First epochs in which the architecture weights rest.",
+    "spike_weight": "Price in the loss, nats, of the spikes above --target-spikes over it; without a target, of all.",
+    "sop_weight": "Price in the loss, nats, of the synaptic operations, 1 at an ordinary network's.",
+    "target_spikes": "Spikes per inference to stay below (the paper has about 110000); needs --spike-weight.",
     "train_epochs": "Epochs in which the found network is trained from scratch.",
     "train_learning_rate": "Of that training, falling along a cosine.",
     "label_smoothing": "Share of a label that is spread over all classes, in that training.",
@@ -88,5 +91,3 @@ def settings_options(
         return command
 
     return decorate
-
-

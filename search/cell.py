@@ -10,7 +10,7 @@ are [T, N, C, H, W]. Every layer of neurons is the attribute `lif` of its block:
 
 import functools
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, cast
 
 from spikingjelly.activation_based import layer, neuron, surrogate
@@ -105,6 +105,8 @@ class Cell(nn.Module):
     cell between them was a reduction (`halve_s0`).
     """
 
+    images_axis, place_axes = 1, (3, 4)  # of the spikes
+
     def __init__(
         self,
         kind: CellKind,
@@ -130,3 +132,14 @@ class Cell(nn.Module):
         for name in self.nodes:
             states.append(self.get_submodule(name)(states))
         return cat(states[2:], dim=2)
+
+    def max_pools(self) -> Mapping[int, nn.Module]:
+        """Source -> a module that gives its max-pool, where it has one."""
+        nodes = [cast(Node, self.get_submodule(name)) for name in self.nodes]
+        return {
+            source: module
+            for node in nodes
+            for source, edge in zip(node.sources, node.edges, strict=True)
+            for module in edge.modules()
+            if isinstance(module, nn.MaxPool2d)
+        }

@@ -4,22 +4,25 @@ Weights learn on one half of the train split, alphas on the other; the test spli
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from spikingjelly.activation_based.functional import reset_net
-from torch import nn
-from torch.nn.functional import cross_entropy
+from torch import Tensor
 from torch.optim import Adam
 
 from . import processes
 from .batches import Batch, Batches, Indices, epoch_batches
+from .cell_spikes import recording
 from .checkpoint import Row
 from .datasets import Dataset
 from .device import find_device, repeatable
 from .genotype import CELL_KINDS, Genotype
 from .kernel_supernet import KernelSupernet
 from .network import NetworkSettings
+from .objective import Objective, Price, cross_entropy_of, priced
 from .plain_supernet import PlainSupernet
 from .primitives import PrimitiveSet
 from .progress import Pace, Progress, silent
@@ -27,8 +30,8 @@ from .schedules import SCHEDULES
 from .settings import SearchSettings
 from .supernet import Supernet, SupernetForm
 from .training import (
+    EVALUATION_BATCH,
     Score,
-    cross_entropy_of,
     evaluate,
     generator,
     run_epochs,
@@ -54,18 +57,36 @@ def halves(samples: int, seed: int) -> tuple[Indices, Indices]:
     return np.sort(order[:middle]), np.sort(order[middle:])
 
 
-def alpha_step(supernet: Supernet, optimizer: Adam, batch: Batch, called: nn.Module | None = None) -> None:
-    """One step of the alphas against the loss of a batch, the weights held fixed.
+@dataclass(frozen=True, slots=True)
+class SearchScore(Score):
+    """And the synaptic operations per cell that are to be expected of the mixture, per image."""
 
-    `called` is the supernet as it is called where several processes average their gradients.
-    """
+    sops_per_cell: dict[str, float]
+
+    def row(self) -> Row:
+        return Score.row(self) | {"sops_per_cell": self.sops_per_cell}
+
+
+def alpha_step(supernet: Supernet, optimizer: Adam, batch: Batch, objective: Objective | None = None) -> None:
+    """One step of the alphas against the loss of a batch (cross-entropy, if none is given), the weights held fixed."""
     images, labels = (tensor.to(supernet.alphas[CELL_KINDS[0]].device) for tensor in batch)
     supernet.train()
     reset_net(supernet)
     optimizer.zero_grad()
-    loss = cross_entropy((called or supernet)(images), labels) * processes.share_weight(len(labels))
-    loss.backward(inputs=supernet.architecture())  # type: ignore[no-untyped-call]
+    loss, _ = (objective or cross_entropy_of(supernet))(images, labels)
+    (loss * processes.share_weight(len(labels))).backward(inputs=supernet.architecture())  # type: ignore[no-untyped-call]
     optimizer.step()
+
+
+@torch.no_grad()
+def expected_sops(price: Price, images: Tensor) -> dict[str, float]:
+    """Synaptic operations per image and cell, in eval mode."""
+    price.network.eval()
+    reset_net(price.network)
+    with recording(price.network) as spikes:
+        price.network(images)
+    reset_net(price.network)
+    return {cell: sops.item() for cell, sops in price.sops(spikes).items()}
 
 
 def search(
@@ -78,7 +99,7 @@ def search(
     """Search with the train split, go on from the checkpoint if there is one, return the genotype of the last epoch.
 
     `record` is told the rows of the history after every epoch: scores on the weights' half (train) and, with the
-    supernet in eval mode, on the alphas' half (validation).
+    supernet in eval mode, on the alphas' half (validation), there with the expected synaptic operations per cell.
     """
     with seeded(settings.seed, "search weights"):
         supernet = SUPERNETS[settings.supernet](settings.primitives, settings.network(dataset))
@@ -93,8 +114,10 @@ def search(
         betas=ALPHA_BETAS,
         weight_decay=settings.alpha_weight_decay,
     )
-    objective = cross_entropy_of(processes.averaged(supernet, supernet.weights()))
-    called = processes.averaged(supernet, supernet.architecture())
+    price = Price(supernet, settings)
+    weight_loss = priced(cross_entropy_of(processes.averaged(supernet, supernet.weights())), price)
+    alpha_loss = priced(cross_entropy_of(processes.averaged(supernet, supernet.architecture())), price)
+    watched = torch.from_numpy(images[alpha_half[:EVALUATION_BATCH]]).to(device)
 
     def one_epoch(epoch: int) -> tuple[Score, Score]:
         schedule = SCHEDULES[settings.schedule]
@@ -110,7 +133,7 @@ def search(
 
         def step_alphas(step: int) -> None:
             if epoch >= settings.alpha_warmup_epochs:
-                alpha_step(supernet, alphas, next(alpha_batches), called=called)
+                alpha_step(supernet, alphas, next(alpha_batches), objective=alpha_loss)
 
         def tell(step: int, score: Score) -> None:
             pace.tell(epoch, step, len(weight_batches), score.loss, score.accuracy, score.spikes)
@@ -123,9 +146,10 @@ def search(
             gradient_clip=clip,
             before_batch=step_alphas,
             after_batch=tell,
-            objective=objective,
+            objective=weight_loss,
         )
-        return score, evaluate(supernet, images[alpha_half], labels[alpha_half])
+        found = evaluate(supernet, images[alpha_half], labels[alpha_half])
+        return score, SearchScore(found.loss, found.accuracy, found.spikes_per_cell, expected_sops(price, watched))
 
     pace = Pace(progress, "search", settings.search_epochs)
     optimizers = {"weights": weights, "alphas": alphas}

@@ -8,7 +8,7 @@ What makes it fast is exact, too: convolutions as products of spectra (spectrum.
 once (lif.py) and one memory layout for all of it, [H, W, T, N, C]: rows, columns, steps, images, channels.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, cast
 
@@ -22,12 +22,10 @@ from .kernels import SMALLEST_VARIANCE, MixedKernels, Variances, uniform
 from .lif import window_lif
 from .max_pool import max_pool, weighted_sum
 from .network import NetworkSettings
-from .primitives import PRIMITIVES, PrimitiveSet
+from .primitives import MAX_POOL, PRIMITIVES, PrimitiveSet
 from .spectrum import grid, phases, product
-from .supernet import EDGES, Supernet
+from .supernet import EDGES, SOURCES, Supernet
 
-MAX_POOL = "max_pool_3x3"
-SOURCES = INPUTS + NODES - 1  # the last node has nobody to tell
 STEPS_AXIS = 2  # of [H, W, T, N, C]
 
 # (sources, nodes): the edges from these to those are one product. After group j, node j has all its currents.
@@ -63,6 +61,17 @@ class Population(nn.Module):
         return cast(Tensor, self.lif(current))
 
 
+class MaxPool(nn.Module):
+    """The max-pool of a state's spikes [H, W, ...], with the stride of the edges that leave it."""
+
+    def __init__(self, stride: int) -> None:
+        super().__init__()
+        self.stride = stride
+
+    def forward(self, spikes: Tensor) -> Tensor:
+        return max_pool(spikes, self.stride)
+
+
 class Preprocess(nn.Module):
     """Brings a cell's input to the cell's channels and, after a reduction, to its size by the factorized reduce."""
 
@@ -88,6 +97,7 @@ class KernelCell(nn.Module):
     """
 
     variances: Tensor
+    images_axis, place_axes = 3, (0, 1)
 
     def __init__(
         self,
@@ -110,6 +120,7 @@ class KernelCell(nn.Module):
         self.nodes = [f"n{j + 1}" for j in range(NODES)]
         for name in self.nodes:
             self.add_module(name, Population(channels, attention))
+        self.pools = nn.ModuleList([MaxPool(self._stride if s < INPUTS else 1) for s in range(SOURCES)])
         self.register_buffer("variances", torch.full((3, SOURCES, channels), VARIANCE_AT_START))
 
     def forward(self, s0: Tensor, s1: Tensor) -> Tensor:
@@ -121,7 +132,7 @@ class KernelCell(nn.Module):
 
         window, channels = s1.shape[2:4], shares.shape[1]
         states = [self.p0(s0), self.p1(s1)]
-        pooled = [max_pool(spikes, self._stride) for spikes in states]
+        pooled = [pool(spikes) for pool, spikes in zip(self.pools, states, strict=False)]
         rows, columns = pooled[0].shape[:2]
         points = grid(rows, columns, dilations)
         inputs = phases(torch.cat(states, dim=-1).flatten(2, 3), self._stride)
@@ -136,10 +147,14 @@ class KernelCell(nn.Module):
             current = weighted_sum(points.maps(mine).view(rows, columns, *window, channels), shares[INCOMING[j]], maps)
             states.append(self.get_submodule(name)(current))
             if j + 1 < NODES:
-                pooled.append(max_pool(states[-1], 1))
+                pooled.append(self.pools[INPUTS + j](states[-1]))
         if self.training:
             self._measure(states, pooled)
         return torch.cat(states[INPUTS:], dim=-1)
+
+    def max_pools(self) -> Mapping[int, nn.Module]:
+        """Source -> the module that gives its max-pool."""
+        return dict(enumerate(self.pools))
 
     @torch.no_grad()
     def _measure(self, states: Sequence[Tensor], pooled: Sequence[Tensor]) -> None:

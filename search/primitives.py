@@ -19,6 +19,7 @@ PrimitiveSet = Literal["darts", "plain"]
 Builder = Callable[[int, int], nn.Module]
 
 NONE = "none"
+MAX_POOL = "max_pool_3x3"
 
 
 class FactorizedReduce(nn.Module):

@@ -16,7 +16,7 @@ from .schedules import Schedule, schedule_name
 from .supernet import SupernetForm, supernet_form
 
 COUNTS = {"cells": 3, "channels": 1, "time_steps": 1, "batch_size": 1, "search_epochs": 1, "train_epochs": 1}
-COUNTS_FROM_ZERO = ("seed", "alpha_warmup_epochs", "shift", "crop", "cutout")
+COUNTS_FROM_ZERO = ("seed", "alpha_warmup_epochs", "shift", "crop", "cutout", "target_spikes")
 POSITIVE = ("validation_fraction", "learning_rate", "train_learning_rate", "alpha_learning_rate", "gradient_clip")
 NOT_NEGATIVE = (
     "minimum_learning_rate",
@@ -25,6 +25,8 @@ NOT_NEGATIVE = (
     "alpha_weight_decay",
     "label_smoothing",
     "auxiliary_weight",
+    "spike_weight",
+    "sop_weight",
 )
 BELOW_ONE = ("momentum", "validation_fraction", "label_smoothing")
 NAMES = {
@@ -70,6 +72,10 @@ class SearchSettings:
     alpha_weight_decay: float = 1e-3
     alpha_warmup_epochs: int = 0  # first epochs in which the alphas rest
 
+    spike_weight: float = 0.0  # of the spikes in the loss, nats (objective.py)
+    sop_weight: float = 0.0  # of the synaptic operations, nats
+    target_spikes: int = 0  # per inference; below it spikes cost nothing. 0: they always do
+
     train_epochs: int = 100
     train_learning_rate: float = 0.025
     label_smoothing: float = 0.0
@@ -89,6 +95,14 @@ class SearchSettings:
             self._require(name, getattr(self, name) > 0, f"{name} > 0")
         for name in BELOW_ONE:
             self._require(name, getattr(self, name) < 1, f"{name} < 1")
+        if self.target_spikes:
+            self._require("spike_weight", self.spike_weight > 0, "spike_weight > 0 with target_spikes")
+        if self.gradient_checkpointing and (self.spike_weight or self.sop_weight):
+            raise InputError(
+                "A price of spikes needs the spikes of every cell, but --gradient-checkpointing does not keep them; "
+                "leave it out or set spike_weight and sop_weight to 0."
+            )
+
         if self.auxiliary_weight:
             self._require("batch_size", self.batch_size >= 2, "batch_size >= 2 with an auxiliary_weight")
 

@@ -18,6 +18,7 @@ from .primitives import NONE, PRIMITIVES, PrimitiveSet
 SupernetForm = Literal["kernel", "plain"]
 
 EDGES: tuple[tuple[int, int], ...] = tuple((node, source) for node in range(NODES) for source in range(node + INPUTS))
+SOURCES = INPUTS + NODES - 1  # the last node has nobody to tell
 
 
 def supernet_form(name: str) -> SupernetForm:

@@ -20,16 +20,14 @@ from .batches import Batch, epoch_batches
 from .checkpoint import Row, load_checkpoint, save_checkpoint
 from .datasets import Dataset, Images, Labels
 from .device import Arithmetic, find_device, repeatable
-from .network import SpikingBackbone
+from .network import SpikingNetwork
+from .objective import Objective, Price, cross_entropy_of, priced
 from .progress import Pace, Progress, Stage, silent
 from .recompute import recomputed
 from .schedules import SCHEDULES
 from .settings import SearchSettings
 from .spikes import counting_spikes
 from .whole_batch_norm import whole_batch_norms
-
-# (images, labels) -> (what is minimised, logits of the network)
-Objective = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 EVALUATION_BATCH = 256
 STREAMS = ("halves", "search weights", "search alphas", "validation", "train", "train weights", "auxiliary")
@@ -72,16 +70,6 @@ def set_learning_rate(optimizer: Optimizer, rate: float) -> None:
 def weight_optimizer(parameters: Sequence[nn.Parameter], settings: SearchSettings) -> SGD:
     """SGD with momentum; its learning rate is set anew in each epoch."""
     return SGD(parameters, lr=settings.learning_rate, momentum=settings.momentum, weight_decay=settings.weight_decay)
-
-
-def cross_entropy_of(network: nn.Module) -> Objective:
-    """The plain objective: cross-entropy of the network's logits, nats."""
-
-    def objective(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        logits = network(images)
-        return cross_entropy(logits, labels), logits
-
-    return objective
 
 
 def train_epoch(
@@ -190,7 +178,7 @@ def run_epochs(
 
 
 def train_network(
-    network: SpikingBackbone,
+    network: SpikingNetwork,
     dataset: Dataset,
     settings: SearchSettings,
     checkpoint: Path,
@@ -210,6 +198,7 @@ def train_network(
     optimizer = weight_optimizer(parameters, settings)
     arithmetic = Arithmetic(settings.precision, device)
     objective = _training_objective(processes.averaged(trained, parameters), settings)
+    objective = priced(objective, Price(network, settings))
 
     def one_epoch(epoch: int) -> tuple[Score, Score]:
         schedule = SCHEDULES[settings.schedule]

@@ -97,5 +97,6 @@ def test_history_counts_spikes_in_every_epoch(blobs: Dataset, tiny: SearchSettin
             spikes = row[split]["spikes_per_cell"]
             assert list(spikes) == ["stem", "cells.0", "cells.1", "cells.2"]
             assert min(spikes.values()) >= 0
-            assert set(row[split]) == {"loss", "accuracy", "spikes_per_cell"}
+        assert set(row["train"]) == {"loss", "accuracy", "spikes_per_cell"}
+        assert set(row["validation"]) == {"loss", "accuracy", "spikes_per_cell", "sops_per_cell"}
         assert row["train"]["spikes_per_cell"]["stem"] > 0

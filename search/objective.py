@@ -1,0 +1,98 @@
+"""What is minimised: the cross-entropy, and the price of spikes and synaptic operations on a chip, all in nats.
+
+    loss = cross-entropy + spike_weight * spikes + sop_weight * operations
+
+    spikes       max(0, S / target - 1) with a target for the spikes S of an inference, else S / reference
+    operations   O / reference, of the synaptic operations O of an inference (sops.py)
+
+A reference is what would be counted if every neuron spiked in one of five time steps (REFERENCE_RATE) and, for O, every
+edge were an even mixture of the primitives. So both terms are near 1 for an ordinary network: with a weight of 1, one
+percent more of it costs 0.01 nats, and to fall silent gains about 1 nat (chance on 10 classes: 2.3 nats).
+
+The price is the same for weights and alphas, in the search and in the training of what was found: a batch norm follows
+the sum at a node, so that how much it spikes is up to the weights, and how many synapses a spike meets to the alphas.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from .cell_spikes import NetworkSpikes, even_spikes, recording
+from .genotype import CellKind
+from .network import SpikingBackbone, SpikingNetwork
+from .primitives import PRIMITIVES, PrimitiveSet
+from .settings import SearchSettings
+from .sops import chosen, sops_per_cell
+from .supernet import EDGES, Supernet
+
+# (images, labels) -> (what is minimised, logits of the network)
+Objective = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+
+REFERENCE_RATE = 0.2  # spikes per neuron and time step
+
+
+def cross_entropy_of(network: nn.Module) -> Objective:
+    """The plain objective: cross-entropy of the network's logits, nats."""
+
+    def objective(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        logits = network(images)
+        return cross_entropy(logits, labels), logits
+
+    return objective
+
+
+class Price:
+    """What a pass of a supernet or of the network built from a genotype costs beside its errors."""
+
+    def __init__(self, network: Supernet | SpikingNetwork, settings: SearchSettings) -> None:
+        self.network: SpikingBackbone = network
+        self.settings = settings
+        if isinstance(network, Supernet):
+            self._primitives, self._mixture = network.primitives, network.mixture
+        else:
+            self._primitives, self._mixture = network.genotype.primitives, partial(chosen, network.genotype)
+        even = even_spikes(network.settings, REFERENCE_RATE)
+        self.reference_spikes = float(even.total)
+        self.reference_sops = float(total(self._per_cell(even, partial(even_mixture, self._primitives))))
+
+    def sops(self, spikes: NetworkSpikes) -> dict[str, Tensor]:
+        """Synaptic operations per image: `cells.<i>` and `readout`."""
+        return self._per_cell(spikes, self._mixture)
+
+    def __call__(self, spikes: NetworkSpikes) -> Tensor:
+        """A scalar, nats."""
+        target, emitted = self.settings.target_spikes, spikes.total
+        excess = (emitted / target - 1).clamp(min=0) if target else emitted / self.reference_spikes
+        cost = self.settings.spike_weight * excess
+        if self.settings.sop_weight:
+            cost = cost + self.settings.sop_weight * total(self.sops(spikes)) / self.reference_sops
+        return cost
+
+    def _per_cell(self, spikes: NetworkSpikes, mixture: Callable[[CellKind], Tensor]) -> dict[str, Tensor]:
+        return sops_per_cell(spikes, mixture, list(PRIMITIVES[self._primitives]), self.network.settings.classes)
+
+
+def priced(objective: Objective, price: Price) -> Objective:
+    """The objective and the price of the pass it makes; the objective itself where nothing has a price."""
+    if not (price.settings.spike_weight or price.settings.sop_weight):
+        return objective
+
+    def with_price(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        with recording(price.network) as spikes:
+            loss, logits = objective(images, labels)
+        return loss + price(spikes).to(loss.dtype), logits
+
+    return with_price
+
+
+def total(per_cell: dict[str, Tensor]) -> Tensor:
+    return torch.stack(list(per_cell.values())).sum()
+
+
+def even_mixture(primitives: PrimitiveSet, kind: CellKind) -> Tensor:
+    """[14 edges, primitives], all alike."""
+    count = len(PRIMITIVES[primitives])
+    return torch.full((len(EDGES), count), 1 / count, dtype=torch.float64)
