@@ -1,4 +1,4 @@
-"""The command line: `spikeport search`, `export`, `deploy`, `demo`, `inspect`, `run`, `fit`, `report`, `doctor`.
+"""The command line: search, export, deploy, demo, and tools for files: inspect, run, energy, fit, report, doctor.
 
 Results go to stdout, progress to stderr. Exit codes: 0 done; 1 a known error, told in one line with the next step;
 2 wrong usage; 3 everything ran and the verdict is fail.
@@ -17,12 +17,15 @@ from spikeport.deploy.doctor import examine
 from spikeport.deploy.mapping.capacity import chip_names, find_chip
 from spikeport.deploy.mapping.fit import fit
 from spikeport.deploy.mapping.fit_source import PlannedNetwork, read_source
+from spikeport.deploy.measure import measure_netx
 from spikeport.deploy.netx_run import read_values, run_netx, write_run
 from spikeport.deploy.netx_table import inspect_netx
 from spikeport.deploy.pipeline import DeploySettings, deploy
+from spikeport.deploy.prices import Prices
 from spikeport.deploy.reports import compare_runs, write_reports
 from spikeport.errors import SpikeportError
 from spikeport.export.targets import TARGETS, export
+from spikeport.files import write_json
 from spikeport.options import common_options, settings_options
 from spikeport.search.pipeline import DEMO, choose_folder, recorded_settings, run_search
 from spikeport.search.runs import Run, newest_run, open_run
@@ -50,6 +53,7 @@ def cli() -> None:
     spikeport deploy                   prove it, count it, price it, report it
     spikeport inspect network.net      what is in a NetX file, and what does not fit the chip
     spikeport run network.net          run a NetX file without Lava, bit for bit
+    spikeport energy network.net       what a NetX file costs on its spikes
     spikeport fit genotype.json        how many cores a network takes, before any training
     spikeport report runs/a runs/b     runs side by side: accuracy, energy, latency, cores
     """
@@ -173,6 +177,29 @@ def run_command(console: Console, file: Path, given: Path, out: Path | None, **o
     if out:
         write_run(out, found)
     console.result(console.ran(file, found, out))
+
+
+@cli.command("energy")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--spikes", type=click.Path(path_type=Path), required=True, help="0 and 1, `.npy` [S, T, *shape].")
+@click.option("--out", type=click.Path(path_type=Path), help="Where energy.json goes.")
+@settings_options(Prices)
+@common_options
+def energy_command(console: Console, file: Path, spikes: Path, out: Path | None, **given: Any) -> None:
+    """Energy, latency and cores of any NetX file on real spikes, by every price list.
+
+    The spikes are those that enter the network; where the file begins with an input layer of neurons, they are theirs.
+
+    \b
+    spikeport energy network.net --spikes spikes.npy
+    spikeport energy network.net --spikes spikes.npy --profiles mine.toml,loihi1-sanafe --out energy.json
+    """
+    prices = replace(Prices(), **{key: value for key, value in given.items() if value is not None})
+    lists = prices.price_lists()
+    found = measure_netx(file, read_values(spikes), lists, zeros=prices.count_zero_weights)
+    if out:
+        write_json(out, found)
+    console.result(console.priced(file, found, out))
 
 
 @cli.command("fit")

@@ -91,10 +91,16 @@ class Console:
         table = _table("Found and trained", "", "")
         table.add_row("test accuracy", f"{metrics['test_accuracy']:.4f}")
         table.add_row("spikes per inference", f"{metrics['spikes_per_inference']:.0f}")
+        table.add_row("SOPs per inference", f"{metrics['sops_per_inference']:.0f}")
         table.add_row("parameters", f"{metrics['parameters']:,}")
         table.add_row("cells", str(run.cells_svg))
         data = {"run": str(run.path), "metrics": metrics, "genotype": asdict(from_json(read_text(run.genotype)))}
-        return data, [table, f"next: spikeport export --run {run.path} --target all"]
+        drawn = read_json(run.candidates) if run.candidates.exists() else None
+        parts = [table] if drawn is None else [_candidates(drawn), table]
+        return data | ({} if drawn is None else drawn), [
+            *parts,
+            f"next: spikeport export --run {run.path} --target all",
+        ]
 
     def exported(self, run: Run, folders: list[Path]) -> tuple[Mapping[str, Any], Iterable[Table | str]]:
         table = _table("Exported", "target", "files")
@@ -124,6 +130,17 @@ class Console:
             "report": str(found.run.report),
         }
         return data, [*parts, f"report: {found.run.report}"]
+
+    def priced(
+        self, file: Path, found: Mapping[str, Any], out: Path | None
+    ) -> tuple[Mapping[str, Any], Iterable[Table | str]]:
+        counts = found["counts"]
+        head = (
+            f"{file}: {found['samples']} samples of {found['time_steps']} steps; {counts['spikes']['mean']:.0f} spikes "
+            f"and {counts['synaptic_operations']['mean']:.0f} SOPs per inference"
+        )
+        kept = f"everything: {out}" if out else "--out energy.json keeps everything, terms, sources and the mapping"
+        return {"file": str(file), **found}, [head, *_costs(found), kept]
 
     def reported(self, run: Run) -> tuple[Mapping[str, Any], Iterable[Table | str]]:
         files = [str(run.report), str(run.report_md)]
@@ -219,6 +236,21 @@ def _table(title: str, *headers: str) -> Table:
     table = Table(title=title or None, title_justify="left", show_header=any(headers))
     for header in headers:
         table.add_column(header, overflow="fold")
+    return table
+
+
+def _candidates(drawn: Mapping[str, Any]) -> Table:
+    """The random cells of a search, the best marked."""
+    table = _table("Random cells", "", "validation", "test", "parameters", "spikes", "SOPs")
+    for row in drawn["candidates"]:
+        table.add_row(
+            row["name"] + (" best" if row["name"] == drawn["best"] else ""),
+            f"{row['validation_accuracy']:.4f}",
+            f"{row['test_accuracy']:.4f}",
+            _count(row["parameters"]),
+            f"{row['spikes_per_inference']:.0f}",
+            f"{row['sops_per_inference']:.0f}",
+        )
     return table
 
 

@@ -1,17 +1,20 @@
-"""The twin on a whole split: what it answers after each step, what it does, and what that moves on a chip."""
+"""What a network does on real spikes, and what that moves on every chip: of the twin, or of any NetX file."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import UnsupportedError
-from ..export.graph import SpikingGraph
+from ..errors import InputError, UnsupportedError
+from ..export.graph import SpikingGraph, neurons
+from ..export.netx_reader import read_netx
+from ..export.simulate import simulate
 from .activity import ActivityRecorder
-from .cost.counts import Counter, Counts
-from .cost.energy_json import Mapped
+from .cost.counts import Activity, Counter, Counts
+from .cost.energy_json import Mapped, energy_json
 from .cost.profiles import Profile
 from .cost.traffic import TrafficCounter
 from .mapping.capacity import Chip, find_chip
@@ -19,6 +22,11 @@ from .mapping.core_mapping import RULES, map_graph
 from .mapping.fit import fit
 from .record import Spikes
 from .runners import TwinRunner
+
+CHUNK_BYTES = 2**28  # of one batch of a NetX file
+BYTES_PER_NEURON_STEP = 32  # a spike, a mark, and membranes while they are stacked
+
+Activities = Mapping[str, Activity]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,41 +43,115 @@ class Measured:
         return [float(right) for right in (self.predictions == labels).mean(1)]
 
 
+class Meter:
+    """Counts, records and maps batch by batch. on_chip_inputs: inputs whose neurons are on the chip."""
+
+    def __init__(
+        self,
+        graph: SpikingGraph,
+        profiles: Sequence[Profile],
+        *,
+        on_chip_inputs: frozenset[str] = frozenset(),
+        zeros: bool = False,
+    ) -> None:
+        self.counter = Counter(graph, on_chip_inputs=on_chip_inputs, zeros=zeros)
+        self.recorder = ActivityRecorder(graph)
+        chips = [name for name in dict.fromkeys(profile.chip for profile in profiles) if name]
+        self.unmoved = {name: mapped_on(graph, find_chip(name), on_chip_inputs) for name in chips}
+        self.traffic = {
+            name: TrafficCounter(graph, one.mapping, zeros=zeros)
+            for name, one in self.unmoved.items()
+            if one.mapping is not None
+        }
+
+    def add(self, activity: Activities) -> None:
+        """Raises InputError where the batch is not one of this graph."""
+        self.counter.add(activity)
+        self.recorder.add(activity)
+        for moved in self.traffic.values():
+            moved.add(activity)
+
+    def mapped(self) -> dict[str, Mapped]:
+        """Name of a chip -> the network on it, with what all batches so far moved."""
+        return {
+            name: replace(one, traffic=self.traffic[name].traffic() if name in self.traffic else None)
+            for name, one in self.unmoved.items()
+        }
+
+
 def measure(twin: TwinRunner, spikes: Spikes, profiles: Sequence[Profile], *, zeros: bool = False) -> Measured:
     """spikes [T, N, *shape] of the twin's input, any number of samples. zeros: weights of zero count as synapses."""
-    graph = twin.graph
-    counter, recorder = Counter(graph, zeros=zeros), ActivityRecorder(graph)
-    mapped = {name: mapped_on(graph, find_chip(name)) for name in dict.fromkeys(p.chip for p in profiles) if name}
-    traffic = {
-        name: TrafficCounter(graph, one.mapping, zeros=zeros) for name, one in mapped.items() if one.mapping is not None
-    }
-    predictions = []
+    meter, predictions = Meter(twin.graph, profiles, zeros=zeros), []
     for record, activity in twin.batches(spikes):
         assert record.readout_steps is not None  # a twin shows every step
         predictions.append(record.readout_steps.argmax(2))
-        counter.add(activity)
-        recorder.add(activity)
-        for moved in traffic.values():
-            moved.add(activity)
+        meter.add(activity)
     return Measured(
         predictions=np.concatenate(predictions, axis=1),
-        counts=counter.counts(),
-        mapped={
-            name: replace(one, traffic=traffic[name].traffic() if name in traffic else None)
-            for name, one in mapped.items()
-        },
-        activity=recorder.as_json(),
+        counts=meter.counter.counts(),
+        mapped=meter.mapped(),
+        activity=meter.recorder.as_json(),
     )
 
 
-def mapped_on(graph: SpikingGraph, chip: Chip) -> Mapped:
+def measure_netx(
+    path: Path, spikes: NDArray[np.generic], profiles: Sequence[Profile], *, zeros: bool = False
+) -> dict[str, Any]:
+    """What `energy.json` holds, of any NetX file on spikes [S, T, *shape] of 0 and 1; samples are independent.
+
+    The neurons of an input layer are on the chip, and the spikes are theirs. Raises InputError where the spikes are not
+    of this network, and what `read_netx` raises.
+    """
+    if spikes.ndim < 3 or not spikes.size:
+        raise InputError(f"Spikes must have shape [S, T, *shape], but the file has {list(spikes.shape)}.")
+    network = read_netx(path, time_steps=spikes.shape[1], input_shape=spikes.shape[2:])
+    (entry,), graph = network.graph.inputs, network.graph
+    if spikes.shape[2:] != entry.shape:
+        raise InputError(
+            f"'{path}' reads spikes [S, T, {', '.join(map(str, entry.shape))}], but the file of spikes has shape "
+            f"{list(spikes.shape)}: it belongs to another network."
+        )
+    on_chip = frozenset({entry.name} if network.encoder else ())
+    meter = Meter(graph, profiles, on_chip_inputs=on_chip, zeros=zeros)
+    for batch in _batches(graph, spikes):
+        meter.add(_activity(graph, batch))
+    return energy_json(
+        graph=graph,
+        counts=meter.counter.counts(),
+        profiles=profiles,
+        mapped=meter.mapped(),
+        encoder_macs=0,
+        zeros=zeros,
+    )
+
+
+def mapped_on(graph: SpikingGraph, chip: Chip, on_chip_inputs: frozenset[str] = frozenset()) -> Mapped:
     """The network on as many chips as it takes, or the reason why it is on none."""
     if chip.rule not in RULES:
         found = fit(graph, chip)
         reason = found.first_break.why if found.first_break else f"what lies on which core of {chip.title} is not known"
         return Mapped(chip=chip, fits=found.fits, chips=found.chips or 1, reason=reason)
     try:
-        mapping = map_graph(graph, chip)
+        mapping = map_graph(graph, chip, on_chip_inputs=on_chip_inputs)
     except UnsupportedError as error:
         return Mapped(chip=chip, fits=False, chips=1, reason=str(error))
     return Mapped(chip=chip, fits=True, chips=mapping.chips, mapping=mapping)
+
+
+def _batches(graph: SpikingGraph, spikes: NDArray[np.generic]) -> Iterator[Spikes]:
+    """[T, some samples, *shape]. Raises InputError for what is not 0 or 1."""
+    size = spikes.shape[1] * BYTES_PER_NEURON_STEP * sum(map(neurons, graph.shapes().values()))
+    some = max(1, CHUNK_BYTES // size)
+    for start in range(0, len(spikes), some):
+        batch = np.swapaxes(np.asarray(spikes[start : start + some]), 0, 1)
+        if not np.isin(batch, (0, 1)).all():
+            raise InputError("Spikes must be 0 or 1, but the file has other values; give the spikes, not the images.")
+        yield np.ascontiguousarray(batch.astype(np.uint8))
+
+
+def _activity(graph: SpikingGraph, spikes: Spikes) -> Activities:
+    (entry,) = graph.inputs
+    trace = simulate(graph, {entry.name: spikes})
+    return {entry.name: Activity(spikes=spikes)} | {
+        p.name: Activity(spikes=trace.spikes.get(p.name), active=trace.active[p.name]) for p in graph.populations
+    }

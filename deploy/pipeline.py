@@ -10,7 +10,7 @@ accuracy  torch against encoder.onnx + twin.onnx on the whole test split: how mu
 """
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -25,9 +25,10 @@ from ..search.network import SpikingNetwork, load_network
 from ..search.runs import Run
 from .cost.counts import Counts
 from .cost.energy_json import energy_json
-from .cost.profiles import Profile, builtin_profiles, find_profile
+from .cost.profiles import Profile
 from .equivalence import Check, Nudges, compare_float, compare_integers, overall, total_spikes
 from .measure import measure
+from .prices import Prices
 from .record import Record
 from .reports import write_reports
 from .runners import EncoderRunner, GraphRunner, LavaRunner, NetxRunner, OnnxRunner, TwinRunner
@@ -35,11 +36,9 @@ from .torch_runner import BATCH, TorchRunner
 
 Tell = Callable[[str], None]
 
-FIRST_PROFILE = "loihi1-davies2018"  # prices the populations unless the user chooses another
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DeploySettings:
+class DeploySettings(Prices):
     """Raises InputError when a value is out of range."""
 
     samples: int = 64  # images of the test split on which the float forms are compared
@@ -47,8 +46,6 @@ class DeploySettings:
     lava: bool = True  # False: leave real Lava out, and say so in the report
     lava_limit_s: float = 1800.0
     accuracy_drop: float = 0.02  # how much accuracy the chip's integers may cost on the test split
-    profiles: str = ""  # price lists, names or paths of TOML files, separated by commas; "": all that come with us
-    count_zero_weights: bool = False  # whether a synapse of weight zero counts
 
     def __post_init__(self) -> None:
         for name in ("samples", "lava_samples", "lava_limit_s"):
@@ -56,15 +53,6 @@ class DeploySettings:
                 raise InputError(f"`{name} > 0` must hold, but {name}={getattr(self, name)}.")
         if not 0 <= self.accuracy_drop <= 1:
             raise InputError(f"`0 <= accuracy_drop <= 1` must hold, but accuracy_drop={self.accuracy_drop}.")
-
-    def price_lists(self) -> list[Profile]:
-        """The first one prices the populations. Raises InputError for one that is unknown, damaged or named twice."""
-        names = [name.strip() for name in self.profiles.split(",") if name.strip()]
-        found = [find_profile(name) for name in names or _first(FIRST_PROFILE, builtin_profiles())]
-        for profile in found:
-            if sum(other.name == profile.name for other in found) > 1:
-                raise InputError(f"Profiles must have names of their own, but two are '{profile.name}'; rename one.")
-        return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -250,7 +238,3 @@ def _timed(run: Callable[[], Check]) -> Check:
     start = time.monotonic()
     check = run()
     return replace(check, seconds=time.monotonic() - start)
-
-
-def _first(name: str, names: Iterable[str]) -> list[str]:
-    return sorted(names, key=lambda other: (other != name, other))

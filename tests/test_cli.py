@@ -52,6 +52,9 @@ def copy(trained: Run, tmp_path: Path) -> Run:
         (("export", "--run", "nowhere"), "nowhere"),
         (("deploy", "--run", "nowhere"), "nowhere"),
         (("deploy", "--run", "nowhere", "--samples", 0), "`samples > 0` must hold"),
+        (("report", "nowhere", "nowhere"), "nowhere"),
+        (("energy", "nowhere.net", "--spikes", "nowhere.npy"), "nowhere.npy"),
+        (("energy", "nowhere.net", "--spikes", "nowhere.npy", "--profiles", "loihi3"), "Unknown profile 'loihi3'"),
     ],
 )
 def test_bad_words(
@@ -139,6 +142,6 @@ def test_json_prints_one_object(
 
 
 def test_every_option_is_explained(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    for command in ("search", "export", "deploy", "demo", "doctor"):
+    for command in ("search", "export", "deploy", "demo", "energy", "fit", "report", "doctor"):
         assert invoke(monkeypatch, command, "--help") == 0
         assert "--json" in capsys.readouterr().out

@@ -9,13 +9,16 @@ import h5py
 import numpy as np
 import pytest
 
-from spikeport.deploy.cost.profiles import builtin_profiles
+from spikeport.deploy.cost.profiles import builtin_profiles, find_profile
+from spikeport.deploy.measure import measure_netx
 from spikeport.deploy.pipeline import DeploySettings, deploy
 from spikeport.deploy.reports import compare_runs
+from spikeport.deploy.runners import EncoderRunner
 from spikeport.errors import InputError
 from spikeport.export.chain import chain_of
 from spikeport.export.netx import layer_indices, read_graph
 from spikeport.export.targets import export
+from spikeport.search.datasets import load_dataset
 from spikeport.search.pipeline import run_search
 from spikeport.search.runs import Run
 from spikeport.search.settings import SearchSettings
@@ -89,6 +92,24 @@ def test_a_price_list_of_ones_own_and_zero_weights(copy: Run, tmp_path: Path) ->
         deploy(copy, replace(settings, profiles="loihi3"), silent)
     with pytest.raises(InputError, match="names of their own"):
         deploy(copy, replace(settings, profiles="speck,speck"), silent)
+
+
+def test_the_file_alone_costs_what_the_run_does(run: Run) -> None:
+    """network.net with its levels packed into layers does the same operations as the graph of the run."""
+    energy = deploy(run, DeploySettings(lava=False, samples=2, lava_samples=2), silent).energy
+    assert energy is not None
+    folder, images = run.export_folder("loihi"), load_dataset("digits").test_images
+    spikes = np.swapaxes(EncoderRunner(folder / "encoder.onnx")(images), 0, 1)
+    profiles = [find_profile("loihi1-davies2018")]
+    alone = measure_netx(folder / "network.net", spikes, profiles)
+    assert alone["counts"] == energy["counts"]
+    terms = ("synaptic_operations", "active_updates", "idle_updates")
+    costs = [one["profiles"]["loihi1-davies2018"]["energy_j"] for one in (alone, energy)]
+    assert [costs[0][term] for term in terms] == [costs[1][term] for term in terms]
+    with pytest.raises(InputError, match=r"another network|must read 3 channels|declares inputs"):
+        measure_netx(folder / "network.net", np.zeros((1, 2, 3, 8, 8), np.uint8), profiles)
+    with pytest.raises(InputError, match="must be 0 or 1"):
+        measure_netx(folder / "network.net", spikes[:1] * 3, profiles)
 
 
 def test_runs_side_by_side(run: Run, copy: Run, tmp_path: Path) -> None:

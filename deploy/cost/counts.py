@@ -35,6 +35,7 @@ COUNTED = (  # of one sample; what a price can be for, beside messages and hops
     "active_updates",
     "idle_updates",
 )
+SPREAD = ("spikes", "synaptic_operations", "active_updates")  # of one population in one sample
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +78,10 @@ class Tally:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PopulationCounts:
-    """One input or population. spikes_of, fired_of [*shape]: spikes of each neuron, and samples in which it spiked."""
+    """One input or population. spikes_of, fired_of [*shape]: spikes of each neuron, and samples in which it spiked.
+
+    each: "spikes" (an input's too), "synaptic_operations" and "active_updates" of each sample, int64 [samples].
+    """
 
     name: str
     role: CountedRole
@@ -85,6 +89,7 @@ class PopulationCounts:
     tally: Tally
     spikes_of: Integers
     fired_of: Integers
+    each: Mapping[str, Integers]
 
     @property
     def spikes(self) -> int:
@@ -159,14 +164,18 @@ class Counter:
         self.spikes_of = {name: np.zeros(shape, np.int64) for name, shape in self.shapes.items()}
         self.fired_of = {name: np.zeros(shape, np.int64) for name, shape in self.shapes.items()}
         self.each: list[dict[str, Integers]] = []
+        self.of_each: list[dict[str, dict[str, Integers]]] = []  # by batch: population -> a name of SPREAD -> [samples]
 
     def add(self, activity: Mapping[str, Activity]) -> None:
         """Count one batch. `activity` names every input and population; raises InputError where it does not fit."""
         samples = check_activity(self.graph, activity, self.on_chip_inputs)
         steps = self.graph.time_steps
         each = {name: np.zeros((samples, steps), np.int64) for name in COUNTED}
+        of_each = {name: {word: np.zeros(samples, np.int64) for word in SPREAD} for name in self.shapes}
         for name, shape in self.shapes.items():
-            self._updates(name, activity[name], each, samples * steps * neurons(shape))
+            of_each[name]["active_updates"] += self._updates(
+                name, activity[name], each, samples * steps * neurons(shape)
+            )
             fired = activity[name].spikes
             if fired is None:
                 continue
@@ -175,6 +184,7 @@ class Counter:
             flat = np.swapaxes(fired, 0, 1).reshape(samples, steps, -1)
             word = "spikes" if self._on_chip(name) else "input_spikes"
             each[word] += flat.sum(-1, dtype=np.int64)
+            of_each[name]["spikes"] += flat.sum((1, 2), dtype=np.int64)
             self.totals[name][word] += int(flat.sum(dtype=np.int64))
             if self.fans[name]:
                 fans = np.stack([fan for *_, fan in self.fans[name]], 1)
@@ -182,9 +192,11 @@ class Counter:
                 for (target, kind, _), sops in zip(self.fans[name], np.moveaxis(arriving, -1, 0), strict=True):
                     each[f"synaptic_operations_{kind}"] += sops.astype(np.int64)  # exact: far below 2^53
                     self.totals[target][f"synaptic_operations_{kind}"] += int(sops.sum())
+                    of_each[target]["synaptic_operations"] += sops.sum(1).astype(np.int64)
         each["synaptic_operations"] = sum(each[f"synaptic_operations_{kind}"] for kind in KINDS)  # type: ignore[assignment]
         each["idle_updates"] = each["neuron_updates"] - each["active_updates"]
         self.each.append(each)
+        self.of_each.append(of_each)
 
     def counts(self) -> Counts:
         """Of all batches so far. Raises InputError when there is none."""
@@ -201,9 +213,12 @@ class Counter:
     def _on_chip(self, name: str) -> bool:
         return self.roles[name] != "input" or name in self.on_chip_inputs
 
-    def _updates(self, name: str, activity: Activity, each: dict[str, Integers], updates: int) -> None:
+    def _updates(
+        self, name: str, activity: Activity, each: dict[str, Integers], updates: int
+    ) -> NDArray[np.int64] | int:
+        """Active updates of each sample."""
         if not self._on_chip(name):
-            return
+            return 0
         samples, steps = each["neuron_updates"].shape
         each["neuron_updates"] += neurons(self.shapes[name])
         self.totals[name]["neuron_updates"] += updates
@@ -213,6 +228,7 @@ class Counter:
         number = active.reshape(steps, samples, -1).sum(-1, dtype=np.int64).T
         each["active_updates"] += number
         self.totals[name]["active_updates"] += int(number.sum())
+        return np.asarray(number.sum(1), np.int64)
 
     def _population(self, name: str) -> PopulationCounts:
         size = neurons(self.shapes[name]) if self._on_chip(name) else 0
@@ -223,6 +239,7 @@ class Counter:
             tally=Tally(**self.totals[name] | {"neurons": size, "synapses": self.synapses[name]}),
             spikes_of=self.spikes_of[name].copy(),
             fired_of=self.fired_of[name].copy(),
+            each={word: np.concatenate([batch[name][word] for batch in self.of_each]) for word in SPREAD},
         )
 
 

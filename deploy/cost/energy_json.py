@@ -225,6 +225,7 @@ def _population_json(population: PopulationCounts, counts: Counts, first: _Estim
         "cores": len({p.core for p in pieces if p.population == population.name}) if traffic else None,
         **_share(sum(terms.values()), first),
         "energy_terms_j": terms,
+        "spread": {name: spread(values) for name, values in population.each.items()},
     }
 
 

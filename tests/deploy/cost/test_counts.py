@@ -140,6 +140,15 @@ def test_neurons_and_the_samples_in_which_they_spiked() -> None:
     assert hidden.fired_of.ravel().tolist() == [1, 2, 1, 0]
 
 
+def test_each_sample_of_a_population_by_hand() -> None:
+    image, hidden = counted().populations[:2]
+    assert image.each["spikes"].tolist() == [6, 3] and image.each["active_updates"].tolist() == [0, 0]
+    # image 3 1 0 2 and 3 0 0 0 spikes with fan-out 2 3 3 2; hidden active 3 3 2 1 and 3 3 0 0
+    assert hidden.each["synaptic_operations"].tolist() == [6 + 3 + 4, 6]
+    assert hidden.each["active_updates"].tolist() == [9, 6]
+    assert hidden.each["spikes"].tolist() == [3 + 3 + 1, 1]
+
+
 def test_batches_add_up() -> None:
     counter, whole = Counter(network()), counted()
     for sample in range(SAMPLES):
