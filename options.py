@@ -13,6 +13,8 @@ HELP = {
     "dataset": "digits, mnist, cifar10, cifar100, npz:TRAIN.npz,TEST.npz (`images` uint8 [N, H, W, C] and `labels`).",
     "data_folder": "Where torchvision keeps the files of mnist, cifar10 and cifar100.",
     "primitives": "Candidate operations: darts (the eight of DARTS) or plain (convolutions, skip, max-pool).",
+    "strategy": "Search by gradients (darts), or train random cells and keep the best on validation images (random).",
+    "candidates": "How many random cells.",
     "supernet": "Mix the candidates' kernels (kernel, fast) or, as in the paper, their currents (plain).",
     "attention": "On a node's input current: none, eca or cbam. The Loihi target takes none only.",
     "channels": "Channels of a node in the first cell; doubled at each reduction.",

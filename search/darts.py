@@ -8,21 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from spikingjelly.activation_based.functional import reset_net
-from torch import Tensor
 from torch.optim import Adam
 
 from . import processes
 from .batches import Batch, Batches, Indices, epoch_batches
-from .cell_spikes import recording
 from .checkpoint import Row
 from .datasets import Dataset
 from .device import find_device, repeatable
 from .genotype import CELL_KINDS, Genotype
 from .kernel_supernet import KernelSupernet
 from .network import NetworkSettings
-from .objective import Objective, Price, cross_entropy_of, priced
+from .objective import EVALUATION_BATCH, Objective, Price, cross_entropy_of, mean_sops, priced
 from .plain_supernet import PlainSupernet
 from .primitives import PrimitiveSet
 from .progress import Pace, Progress, silent
@@ -30,7 +27,6 @@ from .schedules import SCHEDULES
 from .settings import SearchSettings
 from .supernet import Supernet, SupernetForm
 from .training import (
-    EVALUATION_BATCH,
     Score,
     evaluate,
     generator,
@@ -78,17 +74,6 @@ def alpha_step(supernet: Supernet, optimizer: Adam, batch: Batch, objective: Obj
     optimizer.step()
 
 
-@torch.no_grad()
-def expected_sops(price: Price, images: Tensor) -> dict[str, float]:
-    """Synaptic operations per image and cell, in eval mode."""
-    price.network.eval()
-    reset_net(price.network)
-    with recording(price.network) as spikes:
-        price.network(images)
-    reset_net(price.network)
-    return {cell: sops.item() for cell, sops in price.sops(spikes).items()}
-
-
 def search(
     dataset: Dataset,
     settings: SearchSettings,
@@ -117,7 +102,7 @@ def search(
     price = Price(supernet, settings)
     weight_loss = priced(cross_entropy_of(processes.averaged(supernet, supernet.weights())), price)
     alpha_loss = priced(cross_entropy_of(processes.averaged(supernet, supernet.architecture())), price)
-    watched = torch.from_numpy(images[alpha_half[:EVALUATION_BATCH]]).to(device)
+    watched = images[alpha_half[:EVALUATION_BATCH]]
 
     def one_epoch(epoch: int) -> tuple[Score, Score]:
         schedule = SCHEDULES[settings.schedule]
@@ -149,7 +134,7 @@ def search(
             objective=weight_loss,
         )
         found = evaluate(supernet, images[alpha_half], labels[alpha_half])
-        return score, SearchScore(found.loss, found.accuracy, found.spikes_per_cell, expected_sops(price, watched))
+        return score, SearchScore(found.loss, found.accuracy, found.spikes_per_cell, mean_sops(price, watched))
 
     pace = Pace(progress, "search", settings.search_epochs)
     optimizers = {"weights": weights, "alphas": alphas}

@@ -17,10 +17,12 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
+from spikingjelly.activation_based.functional import reset_net
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from .cell_spikes import NetworkSpikes, even_spikes, recording
+from .datasets import Images
 from .genotype import CellKind
 from .network import SpikingBackbone, SpikingNetwork
 from .primitives import PRIMITIVES, PrimitiveSet
@@ -31,6 +33,7 @@ from .supernet import EDGES, Supernet
 # (images, labels) -> (what is minimised, logits of the network)
 Objective = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
+EVALUATION_BATCH = 256
 REFERENCE_RATE = 0.2  # spikes per neuron and time step
 
 
@@ -86,6 +89,23 @@ def priced(objective: Objective, price: Price) -> Objective:
         return loss + price(spikes).to(loss.dtype), logits
 
     return with_price
+
+
+@torch.no_grad()
+def mean_sops(price: Price, images: Images) -> dict[str, float]:
+    """Synaptic operations per image, `cells.<i>` and `readout`, in eval mode."""
+    network = price.network
+    network.eval()
+    device, sums = next(network.parameters()).device, dict[str, float]()
+    for i in range(0, len(images), EVALUATION_BATCH):
+        batch = torch.from_numpy(images[i : i + EVALUATION_BATCH]).to(device)
+        reset_net(network)
+        with recording(price.network) as spikes:
+            network(batch)
+        for cell, sops in price.sops(spikes).items():
+            sums[cell] = sums.get(cell, 0.0) + sops.item() * len(batch)
+    reset_net(network)
+    return {cell: sops / len(images) for cell, sops in sums.items()}
 
 
 def total(per_cell: dict[str, Tensor]) -> Tensor:

@@ -16,8 +16,11 @@ from .device import find_device
 from .drawing import draw_genotype, draw_history
 from .events import event_writer
 from .genotype import Genotype, from_dict, from_json, to_json
+from .history import read_history
 from .network import SpikingNetwork, save_network
+from .objective import Price, mean_sops
 from .progress import Progress, Stage, silent
+from .random_search import random_search
 from .runs import Run, create_run, make_manifest, new_run_path, newest_run, open_run
 from .settings import SearchSettings, settings_from_dict
 from .training import evaluate, seeded, train_network
@@ -62,6 +65,8 @@ def run_search(
 ) -> Run:
     """Search a cell, train the network built from it and test it once; or train a genotype that is given as a file.
 
+    With the strategy `random` cells are drawn instead, all of them trained, and the best is the result.
+
     With `resume` the run in `out` goes on from its last epoch and ends as it would have without the break; a finished
     one is returned at once. `download` lets torchvision fetch a data set, `tell` is told what is done to its images.
     Started by torchrun, all processes train together and the first writes. Raises InputError when `out` holds a run
@@ -88,9 +93,17 @@ def run_search(
             create_run(run.path, manifest | {"processes": processes.world()})
         if finished:
             return run
+        if settings.strategy == "random" and given is None:
+
+            def train(settings: SearchSettings, folder: Path, file: Path) -> Run:
+                told: Any = {"progress": progress, "command": command}
+                return run_search(settings, folder, Run(folder).manifest.exists(), genotype=file, **told)
+
+            random_search(run, settings, train, tell)
+            return run
         found = known or _search(run, dataset, settings, given, progress)
         network = _train(run, dataset, settings, found, progress)
-        metrics = _test(network, dataset)
+        metrics = _test(network, dataset, settings)
         if processes.is_first():
             save_network(run, network)
             write_json(run.metrics, metrics)
@@ -193,22 +206,15 @@ def _recorder(run: Run, settings: SearchSettings, stage: Stage, before: list[Row
     return record
 
 
-def _test(network: SpikingNetwork, dataset: Dataset) -> dict[str, Any]:
+def _test(network: SpikingNetwork, dataset: Dataset, settings: SearchSettings) -> dict[str, Any]:
     score = evaluate(network, dataset.test_images, dataset.test_labels)
+    sops = mean_sops(Price(network, settings), dataset.test_images)
     return {
         "test_accuracy": score.accuracy,
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
         "time_steps": network.settings.time_steps,
         "spikes_per_inference": score.spikes,
         "spikes_per_cell": score.spikes_per_cell,
+        "sops_per_inference": sum(sops.values()),
+        "sops_per_cell": sops,
     }
-
-
-def read_history(run: Run) -> list[Row]:
-    """The rows of history.jsonl, one per epoch; [] before the first. Raises InputError when a line is damaged."""
-    if not run.history.exists():
-        return []
-    try:
-        return [json.loads(line) for line in read_text(run.history).splitlines()]
-    except json.JSONDecodeError as error:
-        raise InputError(f"'{run.history}' is damaged ({error}); start again with another --out.") from error

@@ -50,6 +50,14 @@ class Run:
         return self.path / "search" / "checkpoint.safetensors"
 
     @property
+    def candidates(self) -> Path:
+        return self.path / "search" / "candidates.json"
+
+    def candidate(self, number: int) -> "Run":
+        """The run of a random cell, from 1."""
+        return Run(self.path / "candidates" / f"{number:03d}")
+
+    @property
     def events(self) -> Path:
         return self.path / "events"
 

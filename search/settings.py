@@ -13,9 +13,18 @@ from .device import Precision, precision_name
 from .network import NetworkSettings
 from .primitives import PrimitiveSet, primitive_set
 from .schedules import Schedule, schedule_name
+from .strategy import Strategy, strategy_name
 from .supernet import SupernetForm, supernet_form
 
-COUNTS = {"cells": 3, "channels": 1, "time_steps": 1, "batch_size": 1, "search_epochs": 1, "train_epochs": 1}
+COUNTS = {
+    "cells": 3,
+    "channels": 1,
+    "time_steps": 1,
+    "batch_size": 1,
+    "search_epochs": 1,
+    "train_epochs": 1,
+    "candidates": 1,
+}
 COUNTS_FROM_ZERO = ("seed", "alpha_warmup_epochs", "shift", "crop", "cutout", "target_spikes")
 POSITIVE = ("validation_fraction", "learning_rate", "train_learning_rate", "alpha_learning_rate", "gradient_clip")
 NOT_NEGATIVE = (
@@ -33,6 +42,7 @@ NAMES = {
     "primitives": primitive_set,
     "attention": attention_name,
     "supernet": supernet_form,
+    "strategy": strategy_name,
     "schedule": schedule_name,
     "precision": precision_name,
 }
@@ -45,6 +55,8 @@ class SearchSettings:
     dataset: str = "digits"
     data_folder: str = DATA_FOLDER  # where torchvision keeps its files
     primitives: PrimitiveSet = "darts"
+    strategy: Strategy = "darts"
+    candidates: int = 8  # random cells, where the strategy is to draw them
     supernet: SupernetForm = "kernel"
     attention: Attention = "none"
     channels: int = 16  # of a node in the first cell

@@ -21,7 +21,7 @@ from .checkpoint import Row, load_checkpoint, save_checkpoint
 from .datasets import Dataset, Images, Labels
 from .device import Arithmetic, find_device, repeatable
 from .network import SpikingNetwork
-from .objective import Objective, Price, cross_entropy_of, priced
+from .objective import EVALUATION_BATCH, Objective, Price, cross_entropy_of, priced
 from .progress import Pace, Progress, Stage, silent
 from .recompute import recomputed
 from .schedules import SCHEDULES
@@ -29,8 +29,16 @@ from .settings import SearchSettings
 from .spikes import counting_spikes
 from .whole_batch_norm import whole_batch_norms
 
-EVALUATION_BATCH = 256
-STREAMS = ("halves", "search weights", "search alphas", "validation", "train", "train weights", "auxiliary")
+STREAMS = (
+    "halves",
+    "search weights",
+    "search alphas",
+    "validation",
+    "train",
+    "train weights",
+    "auxiliary",
+    "random cells",
+)
 
 
 @dataclass(frozen=True, slots=True)

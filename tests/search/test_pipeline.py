@@ -13,8 +13,10 @@ from spikeport.errors import InputError
 from spikeport.files import read_json
 from spikeport.search.datasets import load_dataset
 from spikeport.search.genotype import from_json, random_genotype, to_json
+from spikeport.search.history import read_history
 from spikeport.search.network import load_network
-from spikeport.search.pipeline import DEMO, read_history, recorded_settings, run_search
+from spikeport.search.objective import Price, mean_sops
+from spikeport.search.pipeline import DEMO, recorded_settings, run_search
 from spikeport.search.progress import ProgressEvent, Stage
 from spikeport.search.runs import Run
 from spikeport.search.settings import SearchSettings
@@ -78,12 +80,16 @@ def test_metrics_are_those_of_the_saved_network_on_the_test_split(finished: Run,
     network, dataset = load_network(finished), load_dataset(tiny.dataset)
     assert network.genotype == from_json(finished.genotype.read_text())
     score = evaluate(network, dataset.test_images, dataset.test_labels)
+    sops = mean_sops(Price(network, tiny), dataset.test_images)
+    assert list(sops) == ["cells.0", "cells.1", "cells.2", "readout"]
     assert read_json(finished.metrics) == {
         "test_accuracy": score.accuracy,
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
         "time_steps": 2,
         "spikes_per_inference": score.spikes,
         "spikes_per_cell": score.spikes_per_cell,
+        "sops_per_inference": sum(sops.values()),
+        "sops_per_cell": sops,
     }
     assert score.spikes > 0
 
