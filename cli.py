@@ -84,7 +84,7 @@ def search_command(
     spikeport search --dataset npz:train.npz,test.npz --attention cbam
     spikeport search --settings examples/digits.toml --seed 1
     spikeport search --dataset cifar10 --download --device cuda --precision bfloat16
-    torchrun --nproc-per-node 2 -m spikeport.cli search --settings examples/cifar10.toml --out runs/mine
+    torchrun --nproc-per-node 2 -m spikeport.cli search --settings examples/digits.toml --out runs/mine
     """
     path = choose_folder(out, resume)
     settings = resolve_settings(file, given, recorded_settings(open_run(path)) if resume else None)
