@@ -217,6 +217,14 @@ def _population(
         "messages": 1.8 * spikes,
         "firing_rate": rate,
         "cores": None if role == "input" else -(-neurons // NEURONS_PER_CORE),
+        "spread": {
+            word: {"mean": mean, "std": 0.1 * mean, "min": int(0.8 * mean), "max": int(1.2 * mean) + 1}
+            for word, mean in (
+                ("spikes", spikes),
+                ("synaptic_operations", 0.15 * synapses * time_steps),
+                ("active_updates", active),
+            )
+        },
     }
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from spikeport.deploy.report.frame import script_hash
-from spikeport.deploy.report.numbers import NBSP, quantity
+from spikeport.deploy.report.numbers import NBSP, amount, quantity
 from spikeport.deploy.report.page import price_rows, render
 from spikeport.errors import InputError
 from spikeport.tests.deploy.report.made_up import DIVERGED, NOT_RUN, activity_json, check, energy_json
@@ -234,11 +234,20 @@ def test_every_joule_and_second_of_the_file_is_on_the_page() -> None:
     energy = energy_json()
     html = page([check()], energy=energy)
     shown = ("energy_j", "total", "dynamic_j", "std", "ann_j", "snn_j", "latency_s", "low", "high", "static", "host")
-    told = [energy["profiles"], energy["ann_baseline"], energy["per_population"], energy["by_role"], energy["encoder"]]
+    rows = [{key: value for key, value in row.items() if key != "spread"} for row in energy["per_population"]]  # counts
+    told = [energy["profiles"], energy["ann_baseline"], rows, energy["by_role"], energy["encoder"]]
     joules = list(numbers_of(told, shown))
     assert len(joules) > 100
     for value in joules:
         assert quantity(value, "J") in html or quantity(value, "s") in html
+
+
+def test_the_spread_of_every_population_is_told() -> None:
+    energy = energy_json()
+    html = page([check()], energy=energy)
+    for row in energy["per_population"]:
+        for word in ("spikes", "synaptic_operations"):
+            assert all(amount(row["spread"][word][key]) in html for key in ("mean", "std", "min", "max"))
 
 
 def test_what_is_not_priced_and_every_source_is_there() -> None:
