@@ -1,7 +1,7 @@
 """The candidates of many edges at once, as convolution kernels: what the kernel-space supernet mixes.
 
 On binary spikes every primitive but max-pool is a linear map, so it is a kernel, and a mixture of primitives is the
-weighted sum of their kernels. A stack holds one primitive on all E edges of a cell and gives its share of the mixed
+weighted sum of their kernels. A stack holds one primitive on all E edges of a cell and adds its share to the mixed
 kernels, [25, E, I, O]: the 5x5 taps (row * 5 + column), each a matrix from I to O channels per edge. A depthwise
 convolution followed by a pointwise one is the outer product of the two; a smaller kernel is centred in 5x5; the taps of
 a dilated primitive are two pixels apart.
@@ -16,8 +16,6 @@ The second is exact for spikes that are independent of each other; it costs no p
 nothing but the kernel and the variances of the channels. Constants are no matter: a batch norm follows at the node.
 """
 
-import functools
-import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -53,10 +51,10 @@ class Separable(nn.Module):
         self.depthwise = uniform((kernel * kernel, edges, channels), fan_in=kernel * kernel)
         self.pointwise = uniform((edges, channels, channels), fan_in=channels)
 
-    def forward(self, weights: Tensor, variances: Variances) -> Tensor:
+    def forward(self, total: Tensor, weights: Tensor, variances: Variances) -> Tensor:
         reach = self.depthwise.square().sum(0) * variances.spikes  # [E, I]
         mixed = self.pointwise * _scale(weights, reach, self.pointwise.square())
-        return _centred(self.depthwise, self.kernel).unsqueeze(3) * mixed
+        return total.addcmul_(_centred(self.depthwise, self.kernel).unsqueeze(3), mixed)
 
 
 class Convolution(nn.Module):
@@ -69,8 +67,9 @@ class Convolution(nn.Module):
         self.kernel = kernel
         self.weight = uniform((kernel * kernel, edges, channels, channels), fan_in=channels * kernel * kernel)
 
-    def forward(self, weights: Tensor, variances: Variances) -> Tensor:
-        return _centred(self.weight * _scale(weights, variances.spikes, self.weight.square().sum(0)), self.kernel)
+    def forward(self, total: Tensor, weights: Tensor, variances: Variances) -> Tensor:
+        scale = _scale(weights, variances.spikes, self.weight.square().sum(0))
+        return total.addcmul_(_centred(self.weight, self.kernel), scale)
 
 
 class AveragePool(nn.Module):
@@ -83,8 +82,8 @@ class AveragePool(nn.Module):
         super().__init__()
         self.register_buffer("box", _centred(torch.full((9, 1, 1), 1 / 9), 3), persistent=False)  # [25, 1, 1]
 
-    def forward(self, weights: Tensor, variances: Variances) -> Tensor:
-        return torch.diag_embed(self.box * (weights[:, None] * variances.avg_pooled.rsqrt()))
+    def forward(self, total: Tensor, weights: Tensor, variances: Variances) -> Tensor:
+        return total.add_(torch.diag_embed(self.box * (weights[:, None] * variances.avg_pooled.rsqrt())))
 
 
 class Skip(nn.Module):
@@ -107,13 +106,13 @@ class Skip(nn.Module):
             halves[NEXT, ..., (channels + 1) // 2 :] = 1
             self.register_buffer("halves", halves, persistent=False)
 
-    def forward(self, weights: Tensor, variances: Variances) -> Tensor:
+    def forward(self, total: Tensor, weights: Tensor, variances: Variances) -> Tensor:
         first, rest = slice(self.halving), slice(self.halving, None)
         identity = torch.diag_embed(self.tap * (weights[rest, None] * variances.spikes[rest].rsqrt()))
         if not self.halving:
-            return identity
+            return total.add_(identity)
         reduce = self.reduce * _scale(weights[first], variances.spikes[first], self.reduce.square())
-        return torch.cat([self.halves * reduce, identity], dim=1)
+        return total.add_(torch.cat([self.halves * reduce, identity], dim=1))
 
 
 # (edges, channels, edges of stride 2) -> the stack of one primitive. `none` has no current; max-pool is no kernel.
@@ -143,11 +142,13 @@ class MixedKernels(nn.Module):
         self.dilations = tuple(sorted({dilation_of(stack) for stack in self.stacks.values()}))
 
     def forward(self, weights: Tensor, variances: Variances) -> Tensor:
-        shares: dict[int, list[Tensor]] = {dilation: [] for dilation in self.dilations}
+        edges, channels = variances.spikes.shape
+        totals = {dilation: weights.new_zeros(TAPS, edges, channels, channels) for dilation in self.dilations}
         for name, column in self._columns.items():
             stack = self.stacks[name]
-            shares[dilation_of(stack)].append(stack(weights[:, column], variances))
-        return torch.cat([functools.reduce(operator.add, parts) for parts in shares.values()])
+            dilation = dilation_of(stack)
+            totals[dilation] = stack(totals[dilation], weights[:, column], variances)
+        return torch.cat(list(totals.values()))
 
 
 def dilation_of(stack: nn.Module) -> int:
