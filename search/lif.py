@@ -2,7 +2,8 @@
 
 Spikes and gradients equal those of SpikingJelly's LIFNode (reset detached, arctangent surrogate with alpha 2) bit for
 bit; loops.py has the equations. Forward and backward together take a quarter of its time (2 steps of 32x8x32x32, one
-core), and what is kept for the backward pass is one array.
+core), and what is kept for the backward pass is one array. What is not float32 on the CPU goes through torch, step by
+step.
 """
 
 import math
@@ -17,6 +18,11 @@ from .cell import lif_neurons
 from .loops import lif_backward, lif_forward
 
 DECAY = np.float32(0.5)
+
+
+def takes_loops(tensor: Tensor) -> bool:
+    """Whether the compiled loops can read it: float32 in the CPU's memory."""
+    return tensor.device.type == "cpu" and tensor.dtype == torch.float32
 
 
 class _Window(torch.autograd.Function):
@@ -49,7 +55,16 @@ class WindowLIF(neuron.LIFNode):  # type: ignore[misc]
     axis = 0
 
     def multi_step_forward(self, currents: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        return cast(Tensor, _Window.apply(currents, self.axis))
+        return cast(Tensor, _Window.apply(currents, self.axis)) if takes_loops(currents) else self.stepwise(currents)
+
+    def stepwise(self, currents: Tensor) -> Tensor:
+        """The same by torch's own operations, on any device and in any precision."""
+        membrane, spikes = torch.zeros_like(currents.select(self.axis, 0)), []
+        for current in currents.unbind(self.axis):
+            membrane = float(DECAY) * membrane + current
+            spikes.append(self.surrogate_function(membrane - self.v_threshold))
+            membrane = membrane * (1.0 - spikes[-1].detach())
+        return torch.stack(spikes, self.axis)
 
 
 def window_lif(axis: int = 0) -> WindowLIF:

@@ -1,10 +1,15 @@
-"""The 3x3 max-pools of spikes, and their weighted sums at the nodes. Maps are [H, W, ...] and contiguous."""
+"""The 3x3 max-pools of spikes, and their weighted sums at the nodes. Maps are [H, W, ...] and contiguous.
+
+What is not float32 on the CPU goes through torch's own operations.
+"""
 
 from typing import Any, cast
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
+from .lif import takes_loops
 from .loops import add_scaled, add_scaled_backward, pool_backward, pool_forward
 
 
@@ -48,12 +53,20 @@ class _WeightedSum(torch.autograd.Function):
 
 def max_pool(spikes: Tensor, stride: int) -> Tensor:
     """[H, W, ...] of 0 and 1 -> [H / stride, W / stride, ...]: values and gradients of torch's 3x3 max-pool, padded."""
-    return cast(Tensor, _MaxPool.apply(spikes, stride))
+    if takes_loops(spikes):
+        return cast(Tensor, _MaxPool.apply(spikes, stride))
+    maps = spikes.flatten(2).permute(2, 0, 1)  # [M, H, W]
+    pooled = functional.max_pool2d(maps, 3, stride, padding=1).permute(1, 2, 0)
+    return pooled.reshape(*pooled.shape[:2], *spikes.shape[2:])
 
 
 def weighted_sum(current: Tensor, scales: Tensor, maps: list[Tensor]) -> Tensor:
     """current + sum over k of scales[k] * maps[k]; scales [K, C], the rest [..., N, C]."""
-    return cast(Tensor, _WeightedSum.apply(current, scales, *maps))
+    if takes_loops(current):
+        return cast(Tensor, _WeightedSum.apply(current, scales, *maps))
+    for scale, pixels in zip(scales, maps, strict=True):
+        current = current + scale * pixels
+    return current
 
 
 def _array(maps: Tensor) -> Any:

@@ -2,8 +2,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from spikeport.search import lif
 from spikeport.search.cell import lif_neurons
-from spikeport.search.lif import window_lif
+from spikeport.search.lif import takes_loops, window_lif
 
 
 def answers(neurons: torch.nn.Module, current: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
@@ -53,3 +54,19 @@ def test_every_window_starts_from_rest() -> None:
     current = torch.full((1, 1, 1), 0.75)
     assert neurons(current) == 0
     assert neurons(current) == 0  # a kept membrane of 0.375 would make it 1.125
+
+
+@pytest.mark.parametrize("axis", [0, 2])
+def test_stepwise_is_the_same_bit_for_bit(axis: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What other devices and precisions take."""
+    current, gradient = (tensor.movedim(0, axis) for tensor in currents(3, 4, 5, 6))
+    usual = answers(window_lif(axis), current, gradient)
+    monkeypatch.setattr(lif, "takes_loops", lambda tensor: False)
+    found = answers(window_lif(axis), current, gradient)
+    assert torch.equal(found[0], usual[0]) and torch.equal(found[1], usual[1])
+    assert not torch.equal(answers(window_lif(axis), current + 0.1, gradient)[0], usual[0])
+
+
+def test_other_precisions_take_the_steps() -> None:
+    assert takes_loops(torch.zeros(1)) and not takes_loops(torch.zeros(1, dtype=torch.bfloat16))
+    assert window_lif()(torch.full((2, 1), 1.0, dtype=torch.bfloat16)).tolist() == [[1.0], [1.0]]

@@ -3,7 +3,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from spikeport.search import max_pool as module
 from spikeport.search.max_pool import max_pool, weighted_sum
+
+
+@pytest.fixture(params=[True, False], ids=["loops", "torch"], autouse=True)
+def form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every test runs on the compiled loops and on what other devices take."""
+    monkeypatch.setattr(module, "takes_loops", lambda tensor: request.param)
 
 
 def to_maps(images: Tensor) -> Tensor:
