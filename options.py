@@ -40,6 +40,14 @@ HELP = {
     "alpha_learning_rate": "Of the architecture weights (Adam).",
     "alpha_weight_decay": "Of the architecture weights.",
     "alpha_warmup_epochs": "First epochs in which the architecture weights rest.",
+    "relaxation": "From architecture weights to a mixture: softmax (primitives compete) or sigmoid (each by itself).",
+    "second_order": "Look one step of the weights ahead; five times the cost, and doubtful with surrogate gradients.",
+    "beta_decay": "Keep architecture weights alike: the weight of this regularizer at the end (beta-DARTS: 50).",
+    "zero_one_weight": "Drive sigmoids to 0 or 1: the weight of this regularizer (FairDARTS: 10).",
+    "auxiliary_skip": "A skip beside every mixture that fades out (DARTS-).",
+    "stop_at_skips": "End the search when a cell has so many skip_connect (DARTS+: 2); 0 is never.",
+    "stop_when_stable": "End the search when the cells have not changed for so many epochs; 0 is never.",
+    "for_target": "Search only what a target takes without a change: loihi, onnx.",
     "spike_weight": "Price in the loss, nats, of the spikes above --target-spikes over it; without a target, of all.",
     "sop_weight": "Price in the loss, nats, of the synaptic operations, 1 at an ordinary network's.",
     "target_spikes": "Spikes per inference to stay below (the paper has about 110000); needs --spike-weight.",
@@ -57,6 +65,9 @@ HELP = {
     "classes": "Classes that the network tells apart.",
     "input_shape": "Channels x rows x columns of an image.",
 }
+
+
+SPELLED = {"for_target": "for"}  # `for` is a word of Python's
 
 
 def common_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -87,9 +98,9 @@ def settings_options(
                 kind = hints[field.name]
                 choices = click.Choice(get_args(kind)) if get_origin(kind) is Literal else kind
                 text = f"{HELP[field.name]} [default: {field.default}]"
-                name = field.name.replace("_", "-")
+                name = SPELLED.get(field.name, field.name).replace("_", "-")
                 switch = f"--{name}/--no-{name}" if kind is bool else f"--{name}"
-                command = click.option(switch, type=choices, default=None, help=text)(command)
+                command = click.option(switch, field.name, type=choices, default=None, help=text)(command)
         return command
 
     return decorate

@@ -1,29 +1,37 @@
-"""First-order bilevel search (DARTS, arXiv 1806.09055, section 2.3 with xi = 0, in the spiking cell of MA-DARTS).
+"""Bilevel search (DARTS, arXiv 1806.09055, section 2.3), of first order unless told, in the spiking cell of MA-DARTS.
 
 Weights learn on one half of the train split, alphas on the other; the test split is not looked at.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from spikingjelly.activation_based.functional import reset_net
 from torch.optim import Adam
 
+from ..errors import InputError
 from . import processes
 from .batches import Batch, Batches, Indices, epoch_batches
 from .checkpoint import Row
 from .datasets import Dataset
 from .device import find_device, repeatable
+from .early_stop import search_is_over
 from .genotype import CELL_KINDS, Genotype
 from .kernel_supernet import KernelSupernet
+from .legality import legality_of
 from .network import NetworkSettings
 from .objective import EVALUATION_BATCH, Objective, Price, cross_entropy_of, mean_sops, priced
 from .plain_supernet import PlainSupernet
 from .primitives import PrimitiveSet
 from .progress import Pace, Progress, silent
+from .regularizers import regularized, weights_of
+from .relaxation import fading
 from .schedules import SCHEDULES
+from .second_order import second_order_step
 from .settings import SearchSettings
 from .supernet import Supernet, SupernetForm
 from .training import (
@@ -55,12 +63,14 @@ def halves(samples: int, seed: int) -> tuple[Indices, Indices]:
 
 @dataclass(frozen=True, slots=True)
 class SearchScore(Score):
-    """And the synaptic operations per cell that are to be expected of the mixture, per image."""
+    """And the synaptic operations per cell that are to be expected of the mixture, per image; the cells so far."""
 
     sops_per_cell: dict[str, float]
+    genotype: Genotype
 
     def row(self) -> Row:
-        return Score.row(self) | {"sops_per_cell": self.sops_per_cell}
+        genotype = {kind: [asdict(edge) for edge in self.genotype.cell(kind)] for kind in CELL_KINDS}
+        return Score.row(self) | {"sops_per_cell": self.sops_per_cell, "genotype": genotype}
 
 
 def alpha_step(supernet: Supernet, optimizer: Adam, batch: Batch, objective: Objective | None = None) -> None:
@@ -90,6 +100,10 @@ def search(
         supernet = SUPERNETS[settings.supernet](settings.primitives, settings.network(dataset))
     device = find_device(settings.device)
     supernet.to(device)
+    supernet.relaxation = settings.relaxation
+    supernet.allowed = legality_of(settings.for_target).primitives
+    if settings.second_order and processes.world() > 1:
+        raise InputError("--second-order takes one process; start without torchrun or leave it out.")
     weight_half, alpha_half = halves(len(dataset.train_images), settings.seed)
     images, labels, augmentation = dataset.train_images, dataset.train_labels, settings.augmentation(dataset)
     weights = weight_optimizer(supernet.weights(), settings)
@@ -116,9 +130,18 @@ def search(
         weight_batches = batches(weight_half, "search weights")
         alpha_batches = iter(batches(alpha_half, "search alphas"))
 
+        supernet.skip_beside = fading(epoch, settings.search_epochs) if settings.auxiliary_skip else 0.0
+        loss = regularized(alpha_loss, supernet.choices, weights_of(settings, epoch))
+
         def step_alphas(step: int) -> None:
-            if epoch >= settings.alpha_warmup_epochs:
-                alpha_step(supernet, alphas, next(alpha_batches), objective=alpha_loss)
+            if epoch < settings.alpha_warmup_epochs:
+                return
+            batch = next(alpha_batches)
+            if settings.second_order:
+                ahead: Any = {"weights": weights, "weight_batch": weight_batches[step], "weight_objective": weight_loss}
+                second_order_step(supernet, alphas, batch, loss, **ahead)
+            else:
+                alpha_step(supernet, alphas, batch, objective=loss)
 
         def tell(step: int, score: Score) -> None:
             pace.tell(epoch, step, len(weight_batches), score.loss, score.accuracy, score.spikes)
@@ -134,10 +157,12 @@ def search(
             objective=weight_loss,
         )
         found = evaluate(supernet, images[alpha_half], labels[alpha_half])
-        return score, SearchScore(found.loss, found.accuracy, found.spikes_per_cell, mean_sops(price, watched))
+        sops = mean_sops(price, watched)
+        return score, SearchScore(found.loss, found.accuracy, found.spikes_per_cell, sops, supernet.genotype())
 
     pace = Pace(progress, "search", settings.search_epochs)
+    over = partial(search_is_over, settings)
     optimizers = {"weights": weights, "alphas": alphas}
     with repeatable(device), whole_batch_norms(supernet):
-        run_epochs("search", supernet, optimizers, settings.search_epochs, checkpoint, record, one_epoch)
+        run_epochs("search", supernet, optimizers, settings.search_epochs, checkpoint, record, one_epoch, is_over=over)
     return supernet.genotype()

@@ -110,9 +110,11 @@ def _fields(data: object, types: Mapping[str, type], what: str) -> dict[str, Any
     return data
 
 
-def random_genotype(rng: np.random.Generator, primitives: PrimitiveSet) -> Genotype:
-    """Two different sources and two primitives (never `none`) for every node, all drawn uniformly."""
-    choices = spiking_primitives(primitive_set(primitives))
+def random_genotype(
+    rng: np.random.Generator, primitives: PrimitiveSet, allowed: frozenset[str] | None = None
+) -> Genotype:
+    """Two different sources and two primitives (never `none`) for every node, all drawn uniformly from the allowed."""
+    choices = [name for name in spiking_primitives(primitive_set(primitives)) if allowed is None or name in allowed]
 
     def cell() -> tuple[Edge, ...]:
         return tuple(

@@ -196,7 +196,7 @@ class KernelSupernet(Supernet):
 
     def __init__(self, primitives: PrimitiveSet, settings: NetworkSettings) -> None:
         def build(*, kind: CellKind, **options: Any) -> nn.Module:
-            return KernelCell(partial(self.mixture, kind), primitives, kind=kind, **options)
+            return KernelCell(partial(self.edge_weights, kind), primitives, kind=kind, **options)
 
         super().__init__(primitives, settings, build)
         self.stem.lif = window_lif(axis=0)

@@ -54,4 +54,4 @@ class PlainSupernet(Supernet):
         super().__init__(primitives, settings, partial(Cell, incoming=incoming))
 
     def _edge_weights(self, kind: CellKind, edge: int) -> Tensor:
-        return self.mixture(kind)[edge]
+        return self.edge_weights(kind)[edge]

@@ -20,6 +20,7 @@ Builder = Callable[[int, int], nn.Module]
 
 NONE = "none"
 MAX_POOL = "max_pool_3x3"
+SKIP = "skip_connect"
 
 
 class FactorizedReduce(nn.Module):

@@ -13,6 +13,7 @@ from ..files import read_json, replacing, write_json, write_text
 from . import processes
 from .genotype import random_genotype, to_json
 from .history import read_history
+from .legality import legality_of
 from .runs import Run
 from .settings import SearchSettings
 from .training import generator
@@ -32,7 +33,7 @@ def random_search(run: Run, settings: SearchSettings, train: Train, tell: Callab
     for number in range(1, settings.candidates + 1):
         folder = run.candidate(number).path
         file = folder.with_name(f"{folder.name}.json")
-        genotype = random_genotype(rng, settings.primitives)
+        genotype = random_genotype(rng, settings.primitives, legality_of(settings.for_target).primitives)
         if processes.is_first():
             write_text(file, to_json(genotype))
         processes.wait()

@@ -10,8 +10,10 @@ from .attention import Attention, attention_name
 from .augment import Augmentation
 from .datasets import DATA_FOLDER, Dataset
 from .device import Precision, precision_name
+from .legality import check_legal
 from .network import NetworkSettings
 from .primitives import PrimitiveSet, primitive_set
+from .relaxation import Relaxation, relaxation_name
 from .schedules import Schedule, schedule_name
 from .strategy import Strategy, strategy_name
 from .supernet import SupernetForm, supernet_form
@@ -25,7 +27,16 @@ COUNTS = {
     "train_epochs": 1,
     "candidates": 1,
 }
-COUNTS_FROM_ZERO = ("seed", "alpha_warmup_epochs", "shift", "crop", "cutout", "target_spikes")
+COUNTS_FROM_ZERO = (
+    "seed",
+    "alpha_warmup_epochs",
+    "shift",
+    "crop",
+    "cutout",
+    "target_spikes",
+    "stop_at_skips",
+    "stop_when_stable",
+)
 POSITIVE = ("validation_fraction", "learning_rate", "train_learning_rate", "alpha_learning_rate", "gradient_clip")
 NOT_NEGATIVE = (
     "minimum_learning_rate",
@@ -36,6 +47,8 @@ NOT_NEGATIVE = (
     "auxiliary_weight",
     "spike_weight",
     "sop_weight",
+    "beta_decay",
+    "zero_one_weight",
 )
 BELOW_ONE = ("momentum", "validation_fraction", "label_smoothing")
 NAMES = {
@@ -43,6 +56,7 @@ NAMES = {
     "attention": attention_name,
     "supernet": supernet_form,
     "strategy": strategy_name,
+    "relaxation": relaxation_name,
     "schedule": schedule_name,
     "precision": precision_name,
 }
@@ -84,6 +98,15 @@ class SearchSettings:
     alpha_weight_decay: float = 1e-3
     alpha_warmup_epochs: int = 0  # first epochs in which the alphas rest
 
+    relaxation: Relaxation = "softmax"
+    second_order: bool = False  # look one step of the weights ahead (second_order.py)
+    beta_decay: float = 0.0  # weight of that regularizer in the last epoch, nats
+    zero_one_weight: float = 0.0  # of that regularizer, nats
+    auxiliary_skip: bool = False  # a skip beside every mixture that fades out
+    stop_at_skips: int = 0  # end when a cell has so many skip_connect; 0: never
+    stop_when_stable: int = 0  # end when the genotype has not changed for so many epochs; 0: never
+    for_target: str = ""  # only what this target takes (legality.py)
+
     spike_weight: float = 0.0  # of the spikes in the loss, nats (objective.py)
     sop_weight: float = 0.0  # of the synaptic operations, nats
     target_spikes: int = 0  # per inference; below it spikes cost nothing. 0: they always do
@@ -107,6 +130,12 @@ class SearchSettings:
             self._require(name, getattr(self, name) > 0, f"{name} > 0")
         for name in BELOW_ONE:
             self._require(name, getattr(self, name) < 1, f"{name} < 1")
+        check_legal(self.for_target, self.attention)
+        if self.zero_one_weight and self.relaxation != "sigmoid":
+            raise InputError(
+                "zero_one_weight drives sigmoids to 0 or 1, but the relaxation is softmax; "
+                "say --relaxation sigmoid or leave it out."
+            )
         if self.target_spikes:
             self._require("spike_weight", self.spike_weight > 0, "spike_weight > 0 with target_spikes")
         if self.gradient_checkpointing and (self.spike_weight or self.sop_weight):

@@ -13,7 +13,8 @@ from ..errors import InputError
 from .cell import CellBuilder
 from .genotype import CELL_KINDS, EDGES_PER_NODE, INPUTS, NODES, CellKind, Edge, Genotype
 from .network import NetworkSettings, SpikingBackbone
-from .primitives import NONE, PRIMITIVES, PrimitiveSet
+from .primitives import NONE, PRIMITIVES, SKIP, PrimitiveSet
+from .relaxation import RELAXATIONS, Relaxation
 
 SupernetForm = Literal["kernel", "plain"]
 
@@ -31,8 +32,14 @@ def supernet_form(name: str) -> SupernetForm:
 class Supernet(SpikingBackbone):
     """The network of `settings` with mixed edges; cells of a kind share `alphas[kind]`, [14 edges, primitives].
 
-    An edge's weights are the softmax of its row. Rows are in the order of `EDGES`, columns as in the primitive set.
+    An edge's weights are the softmax of its row, or its sigmoids (`relaxation`). Rows are in the order of `EDGES`,
+    columns as in the primitive set; the weights of primitives that are not `allowed` are 0. `skip_beside` is the weight
+    of one more skip on every edge, which fades out over a search (relaxation.py).
     """
+
+    relaxation: Relaxation = "softmax"
+    allowed: frozenset[str] | None = None  # None: all
+    skip_beside = 0.0
 
     def __init__(self, primitives: PrimitiveSet, settings: NetworkSettings, build: CellBuilder) -> None:
         super().__init__(build, settings)
@@ -41,8 +48,31 @@ class Supernet(SpikingBackbone):
         self.alphas = nn.ParameterDict({kind: 1e-3 * torch.randn(shape) for kind in CELL_KINDS})
 
     def mixture(self, kind: CellKind) -> Tensor:
-        """[14 edges, primitives], positive, the sum of a row is 1."""
-        return torch.softmax(self.alphas[kind], dim=1)
+        """[14 edges, primitives], not negative; with softmax the sum of a row is 1."""
+        return RELAXATIONS[self.relaxation](self.masked(kind))
+
+    def masked(self, kind: CellKind) -> Tensor:
+        """The alphas [14 edges, primitives], minus infinity where a primitive is not allowed."""
+        alphas = cast(Tensor, self.alphas[kind])
+        if self.allowed is None:
+            return alphas
+        columns = [name not in self.allowed for name in PRIMITIVES[self.primitives]]
+        return alphas.masked_fill(torch.tensor(columns, device=alphas.device), -torch.inf)
+
+    def choices(self) -> Tensor:
+        """The alphas of all cells, [28 edges, primitives that are allowed]."""
+        columns = [
+            i for i, name in enumerate(PRIMITIVES[self.primitives]) if self.allowed is None or name in self.allowed
+        ]
+        return torch.cat([self.alphas[kind] for kind in CELL_KINDS])[:, columns]
+
+    def edge_weights(self, kind: CellKind) -> Tensor:
+        """What currents are multiplied by, [14 edges, primitives]: the mixture, and the skip beside it."""
+        mixture = self.mixture(kind)
+        if not self.skip_beside:
+            return mixture
+        skip = [name == SKIP for name in PRIMITIVES[self.primitives]]
+        return mixture + self.skip_beside * torch.tensor(skip, dtype=mixture.dtype, device=mixture.device)
 
     def architecture(self) -> list[nn.Parameter]:
         """The alphas."""
@@ -54,17 +84,17 @@ class Supernet(SpikingBackbone):
 
     def genotype(self) -> Genotype:
         """What the alphas have come to (see `derive`)."""
-        normal, reduce = (derive(self.alphas[kind].detach(), self.primitives) for kind in CELL_KINDS)
+        normal, reduce = (derive(self.masked(kind).detach(), self.primitives, self.relaxation) for kind in CELL_KINDS)
         return Genotype(self.primitives, normal, reduce)
 
 
-def derive(alphas: Tensor, primitives: PrimitiveSet) -> tuple[Edge, ...]:
+def derive(alphas: Tensor, primitives: PrimitiveSet, relaxation: Relaxation = "softmax") -> tuple[Edge, ...]:
     """Alphas [14, primitives] -> the two strongest incoming edges of each node (arXiv 1806.09055, section 2.4).
 
-    An edge is as strong as the softmax weight of its strongest primitive other than `none`. Of equals the earlier wins.
+    An edge is as strong as the weight of its strongest primitive other than `none`. Of equals the earlier wins.
     """
     names = list(PRIMITIVES[primitives])
-    weights = torch.softmax(alphas.double(), dim=1).tolist()
+    weights = RELAXATIONS[relaxation](alphas.double()).tolist()
     spiking = [column for column, name in enumerate(names) if name != NONE]
     cell: list[Edge] = []
     for node in range(NODES):

@@ -168,16 +168,20 @@ def run_epochs(
     record: Callable[[list[Row]], None],
     one_epoch: Callable[[int], tuple[Score, Score]],
     scaler: torch.amp.GradScaler | None = None,
+    is_over: Callable[[list[Row]], bool] = lambda rows: False,
 ) -> None:
     """Run the epochs that the checkpoint does not hold yet; after each, write the checkpoint, then record all rows.
 
     `one_epoch(epoch)`, from epoch 0, trains and returns the scores on the images trained on and on validation images.
+    It ends early when `is_over` says so of the rows.
     Of several processes the first writes; all of them read the checkpoint before any of them trains.
     """
     rows = load_checkpoint(checkpoint, network, optimizers, scaler)
     processes.wait()
     record(rows)  # a run may have been killed between its checkpoint and its history
     for epoch in range(len(rows), epochs):
+        if is_over(rows):
+            return
         train, validation = one_epoch(epoch)
         rows = [*rows, {"stage": stage, "epoch": epoch + 1, "train": train.row(), "validation": validation.row()}]
         if processes.is_first():

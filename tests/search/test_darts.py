@@ -98,5 +98,54 @@ def test_history_counts_spikes_in_every_epoch(blobs: Dataset, tiny: SearchSettin
             assert list(spikes) == ["stem", "cells.0", "cells.1", "cells.2"]
             assert min(spikes.values()) >= 0
         assert set(row["train"]) == {"loss", "accuracy", "spikes_per_cell"}
-        assert set(row["validation"]) == {"loss", "accuracy", "spikes_per_cell", "sops_per_cell"}
+        assert set(row["validation"]) == {"loss", "accuracy", "spikes_per_cell", "sops_per_cell", "genotype"}
         assert row["train"]["spikes_per_cell"]["stem"] > 0
+
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "price": {"spike_weight": 1.0, "sop_weight": 0.5, "target_spikes": 100},
+    "sigmoid": {"relaxation": "sigmoid", "zero_one_weight": 10.0},
+    "beta decay": {"beta_decay": 5.0},
+    "auxiliary skip": {"auxiliary_skip": True},
+    "second order": {"second_order": True},
+    "early stop": {"stop_when_stable": 2, "stop_at_skips": 9},
+    "legal": {"for_target": "loihi"},
+    "all": {
+        "spike_weight": 1.0,
+        "sop_weight": 0.5,
+        "relaxation": "sigmoid",
+        "zero_one_weight": 1.0,
+        "beta_decay": 1.0,
+        "auxiliary_skip": True,
+        "second_order": True,
+        "alpha_warmup_epochs": 1,
+    },
+}
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_a_resumed_search_ends_as_a_whole_one(
+    option: str, blobs: Dataset, tiny: SearchSettings, tmp_path: Path
+) -> None:
+    """Byte for byte: the checkpoint of the last epoch has weights, alphas, optimizers and history."""
+    settings = replace(tiny, search_epochs=3, **OPTIONS[option])
+
+    def stop(event: Any) -> None:
+        if (event.epoch, event.step) == (2, 1):
+            raise KeyboardInterrupt
+
+    whole = search(blobs, settings, tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        search(blobs, settings, tmp_path / "broken", progress=stop)
+    assert search(blobs, settings, tmp_path / "broken") == whole
+    assert (tmp_path / "broken").read_bytes() == (tmp_path / "whole").read_bytes()
+
+
+def test_every_option_changes_the_search(blobs: Dataset, tiny: SearchSettings, tmp_path: Path) -> None:
+    def state(name: str, **options: Any) -> bytes:
+        search(blobs, replace(tiny, **options), tmp_path / name)
+        return (tmp_path / name).read_bytes()
+
+    changed = [state(name, **OPTIONS[name]) for name in OPTIONS if name not in ("early stop", "legal")]
+    states = [*changed, state("without"), state("again")]
+    assert len(set(states)) == len(states) - 1

@@ -1,11 +1,12 @@
 import pytest
 import torch
+from spikingjelly.activation_based.functional import reset_net
 
 from spikeport.errors import InputError
 from spikeport.search.darts import SUPERNETS
 from spikeport.search.network import NetworkSettings
 from spikeport.search.primitives import PRIMITIVES, PrimitiveSet
-from spikeport.search.supernet import EDGES, SupernetForm, derive, supernet_form
+from spikeport.search.supernet import EDGES, Supernet, SupernetForm, derive, supernet_form
 
 SETTINGS = NetworkSettings(channels=2, cells=3, time_steps=2, classes=3, input_shape=(1, 8, 8))
 PLAIN = list(PRIMITIVES["plain"])
@@ -25,6 +26,43 @@ def test_shapes_and_gradients(form: SupernetForm, primitives: PrimitiveSet) -> N
     names = {id(parameter) for parameter in supernet.weights()} | {id(alphas) for alphas in supernet.architecture()}
     assert names == {id(parameter) for parameter in supernet.parameters()}
     assert len(supernet.weights()) + 2 == len(list(supernet.parameters()))
+
+
+@pytest.mark.parametrize("form", SUPERNETS)
+def test_the_skip_beside_a_mixture_is_no_part_of_it(form: SupernetForm) -> None:
+    supernet = SUPERNETS[form]("plain", SETTINGS)
+    mixture = supernet.mixture("normal")
+    assert torch.equal(supernet.edge_weights("normal"), mixture)
+    supernet.skip_beside = 0.25
+    beside = supernet.edge_weights("normal") - mixture
+    torch.testing.assert_close(beside[:, PLAIN.index("skip_connect")], torch.full((14,), 0.25))
+    assert beside.count_nonzero() == 14
+    assert torch.equal(supernet.mixture("normal"), mixture)
+    found = [spikes_of(supernet, skip) for skip in (0.0, 4.0)]
+    assert not torch.equal(*found)
+
+
+def spikes_of(supernet: Supernet, skip: float) -> torch.Tensor:
+    """What the first node of the first cell emits."""
+    kept: list[torch.Tensor] = []
+    supernet.skip_beside = skip
+    supernet.cells[0].n1.register_forward_hook(lambda module, inputs, spikes: kept.append(spikes.detach()))
+    torch.manual_seed(1)
+    supernet(torch.rand(4, 1, 8, 8))
+    reset_net(supernet)
+    return kept[0]
+
+
+def test_sigmoids_rank_edges_by_their_own_size() -> None:
+    alphas = torch.zeros(14, len(PLAIN))
+    alphas[EDGES.index((1, 0))] = torch.tensor([0.0, 0.0, 0.0, 2.0, 1.9])  # conv_3x3 shares its softmax with conv_5x5
+    alphas[EDGES.index((1, 1))] = torch.tensor([-5.0, -5.0, 1.0, -5.0, -5.0])
+    alphas[EDGES.index((1, 2))] = torch.tensor([-5.0, -5.0, 1.5, -5.0, -5.0])
+    sources = {
+        relaxation: [edge.source for edge in derive(alphas, "plain", relaxation) if edge.node == 1]
+        for relaxation in ("softmax", "sigmoid")
+    }
+    assert sources == {"softmax": [1, 2], "sigmoid": [0, 2]}
 
 
 def test_unknown_form() -> None:
