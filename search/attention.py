@@ -1,7 +1,7 @@
 """Attention on a node's input current: gates in (0, 1) that multiply it before its LIF neurons.
 
-Currents are [T, N, C, H, W]. The gates are computed from the whole time window (every mean and maximum below also runs
-over the T steps) and are the same in each of its steps.
+Currents are [T, N, C, H, W]. The gates are computed from the whole time window. Those over channels and positions are
+the same in each of its steps (every mean and maximum for them also runs over the T steps).
 """
 
 import math
@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 
-Attention = Literal["none", "eca", "cbam"]
+Attention = Literal["none", "eca", "cbam", "tcs"]
+AttentionIn = Literal["search", "network", "both"]
 
 
 class ECA(nn.Module):
@@ -69,15 +70,37 @@ class CBAM(nn.Module):
         return current * self.position_gate(current)
 
 
+class TCS(CBAM):
+    """Temporal, channel and spatial attention, one after the other (after MA-SNN, arXiv 2209.13929): first a gate per
+    time step, then those of CBAM.
+
+    step[T, N] = sigmoid(conv3 along T of [mean over C, H, W; max over C, H, W])
+
+    There the steps are mixed by an MLP of the size of T; a convolution takes windows of any length.
+    """
+
+    def __init__(self, channels: int, reduction: int = 16) -> None:
+        super().__init__(channels, reduction)
+        self.steps = nn.Conv1d(2, 1, 3, padding=1, bias=False)
+
+    def step_gate(self, current: Tensor) -> Tensor:
+        """[T, N, C, H, W] -> [T, N, 1, 1, 1]."""
+        lines = torch.stack((current.mean(dim=(2, 3, 4)), current.amax(dim=(2, 3, 4))), dim=0)  # [2, T, N]
+        return torch.sigmoid(self.steps(lines.permute(2, 0, 1)).squeeze(1).T)[:, :, None, None, None]
+
+    def forward(self, current: Tensor) -> Tensor:
+        return super().forward(current * self.step_gate(current))
+
+
 def _none(channels: int) -> nn.Module:
     return nn.Identity()
 
 
-ATTENTION: Mapping[Attention, Callable[[int], nn.Module]] = {"none": _none, "eca": ECA, "cbam": CBAM}
+ATTENTION: Mapping[Attention, Callable[[int], nn.Module]] = {"none": _none, "eca": ECA, "cbam": CBAM, "tcs": TCS}
 
 # A gate is about 1 / 2 before it has learned anything. The current is made that much larger where it is normalised, so
 # that attention does not silence the neurons behind it at the start.
-START_GAIN: Mapping[Attention, float] = {"none": 1.0, "eca": 2.0, "cbam": 4.0}
+START_GAIN: Mapping[Attention, float] = {"none": 1.0, "eca": 2.0, "cbam": 4.0, "tcs": 8.0}
 
 
 def attention_name(name: str) -> Attention:
@@ -85,3 +108,10 @@ def attention_name(name: str) -> Attention:
     if name not in get_args(Attention):
         raise InputError(f"Unknown attention '{name}'; choose from {', '.join(ATTENTION)}.")
     return cast(Attention, name)
+
+
+def attention_in(name: str) -> AttentionIn:
+    """The name as a known place of attention, or InputError that lists them."""
+    if name not in get_args(AttentionIn):
+        raise InputError(f"Unknown place of attention '{name}'; choose from {', '.join(get_args(AttentionIn))}.")
+    return cast(AttentionIn, name)

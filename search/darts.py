@@ -97,7 +97,7 @@ def search(
     supernet in eval mode, on the alphas' half (validation), there with the expected synaptic operations per cell.
     """
     with seeded(settings.seed, "search weights"):
-        supernet = SUPERNETS[settings.supernet](settings.primitives, settings.network(dataset))
+        supernet = SUPERNETS[settings.supernet](settings.primitives, settings.search_network(dataset))
     device = find_device(settings.device)
     supernet.to(device)
     supernet.relaxation = settings.relaxation

@@ -47,5 +47,5 @@ def check_legal(target: str, attention: str) -> None:
     if attention not in legal.attention:
         raise InputError(
             f"A network for {target} must have an attention among {', '.join(sorted(legal.attention))}, but it is "
-            f"{attention}; say --attention {min(legal.attention)}, or leave --for out."
+            f"{attention}; say --attention-in search, or leave --for out."
         )

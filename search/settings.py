@@ -1,12 +1,12 @@
 """The settings of a search and of the training that follows it."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from difflib import get_close_matches
 from typing import Any
 
 from ..errors import InputError
-from .attention import Attention, attention_name
+from .attention import Attention, AttentionIn, attention_in, attention_name
 from .augment import Augmentation
 from .datasets import DATA_FOLDER, Dataset
 from .device import Precision, precision_name
@@ -54,6 +54,7 @@ BELOW_ONE = ("momentum", "validation_fraction", "label_smoothing")
 NAMES = {
     "primitives": primitive_set,
     "attention": attention_name,
+    "attention_in": attention_in,
     "supernet": supernet_form,
     "strategy": strategy_name,
     "relaxation": relaxation_name,
@@ -73,6 +74,7 @@ class SearchSettings:
     candidates: int = 8  # random cells, where the strategy is to draw them
     supernet: SupernetForm = "kernel"
     attention: Attention = "none"
+    attention_in: AttentionIn = "both"  # the supernet, the network that is trained, or both
     channels: int = 16  # of a node in the first cell
     cells: int = 8  # at least 3: below that there is no normal cell to search
     time_steps: int = 2
@@ -130,7 +132,7 @@ class SearchSettings:
             self._require(name, getattr(self, name) > 0, f"{name} > 0")
         for name in BELOW_ONE:
             self._require(name, getattr(self, name) < 1, f"{name} < 1")
-        check_legal(self.for_target, self.attention)
+        check_legal(self.for_target, self._attention("network"))
         if self.zero_one_weight and self.relaxation != "sigmoid":
             raise InputError(
                 "zero_one_weight drives sigmoids to 0 or 1, but the relaxation is softmax; "
@@ -151,6 +153,13 @@ class SearchSettings:
         if not holds:
             raise InputError(f"`{invariant}` must hold, but got {name}={getattr(self, name)}.")
 
+    def _attention(self, place: AttentionIn) -> Attention:
+        return self.attention if self.attention_in in (place, "both") else "none"
+
+    def search_network(self, dataset: Dataset) -> NetworkSettings:
+        """As `network`, of the supernet."""
+        return replace(self.network(dataset), attention=self._attention("search"))
+
     def network(self, dataset: Dataset) -> NetworkSettings:
         """The settings of a network for the images of a dataset."""
         return NetworkSettings(
@@ -159,7 +168,7 @@ class SearchSettings:
             time_steps=self.time_steps,
             classes=dataset.classes,
             input_shape=dataset.input_shape,
-            attention=self.attention,
+            attention=self._attention("network"),
             dataset=dataset.name,
         )
 

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from spikeport.errors import InputError
-from spikeport.search.attention import ATTENTION, CBAM, ECA, attention_name
+from spikeport.search.attention import ATTENTION, CBAM, ECA, TCS, attention_name
 
 
 @pytest.mark.parametrize("name", ATTENTION)
@@ -12,7 +12,8 @@ def test_shape_and_gates_between_0_and_1(name: str) -> None:
     gate = ATTENTION[attention_name(name)](8)(current) / current
     assert gate.shape == current.shape
     assert (gate == 1).all() if name == "none" else ((gate > 0) & (gate < 1)).all()
-    torch.testing.assert_close(gate, gate[:1].expand_as(gate), rtol=1e-6, atol=0)  # the same in every time step
+    same = torch.allclose(gate, gate[:1].expand_as(gate), rtol=1e-6, atol=0)
+    assert same == (name != "tcs")  # in every time step
 
 
 def test_eca_takes_the_mean_over_time_and_positions_then_neighbouring_channels() -> None:
@@ -68,6 +69,25 @@ def test_cbam_gates_positions_after_channels() -> None:
     torch.testing.assert_close(cbam(current), gated * cbam.position_gate(gated))
 
 
+def test_tcs_step_gate_reads_mean_and_maximum_of_three_steps() -> None:
+    tcs = TCS(2)
+    with torch.no_grad():
+        tcs.steps.weight[0] = torch.tensor([[0.0, 2.0, 0.0], [-1.0, 0.0, 0.5]])  # mean now; maximum before and after
+    current = torch.zeros(3, 1, 2, 1, 2)
+    current[1, 0, 0, 0, 0] = 4.0  # mean 1, maximum 4
+    current[2, 0, 1, 0, 1] = 8.0  # mean 2, maximum 8
+    gate = tcs.step_gate(current)
+    assert gate.shape == (3, 1, 1, 1, 1)
+    logits = torch.tensor([0.5 * 4, 2.0 * 1 + 0.5 * 8, 2.0 * 2 - 1.0 * 4])
+    torch.testing.assert_close(gate.flatten(), torch.sigmoid(logits))
+
+
+def test_tcs_gates_steps_before_channels_and_positions() -> None:
+    tcs = TCS(4)
+    current = torch.randn(2, 3, 4, 5, 5)
+    torch.testing.assert_close(tcs(current), CBAM.forward(tcs, current * tcs.step_gate(current)))
+
+
 def test_unknown_attention() -> None:
-    with pytest.raises(InputError, match=r"^Unknown attention 'se'; choose from none, eca, cbam\.$"):
+    with pytest.raises(InputError, match=r"^Unknown attention 'se'; choose from none, eca, cbam, tcs\.$"):
         attention_name("se")

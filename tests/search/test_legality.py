@@ -51,8 +51,9 @@ def test_loihi_refuses_every_attention_that_is_not_listed(attention: str) -> Non
         return
     with pytest.raises(UnsupportedError):
         chip(only("plain", "conv_3x3"), settings)
-    with pytest.raises(InputError, match=f"attention among none, but it is {attention}; say --attention none"):
+    with pytest.raises(InputError, match=f"attention among none, but it is {attention}; say --attention-in search"):
         SearchSettings(for_target="loihi", attention=attention)
+    SearchSettings(for_target="loihi", attention=attention, attention_in="search")  # the network has none
 
 
 def test_every_target_is_one_that_can_be_exported_to() -> None:

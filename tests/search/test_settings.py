@@ -36,7 +36,8 @@ def test_survives_json() -> None:
         ({"dataset": 3}, "`dataset` must be str, but is 3"),
         ({"primitives": "big"}, "Unknown primitive set 'big'; choose from darts, plain"),
         ({"supernet": "fast"}, "Unknown supernet 'fast'; choose from kernel, plain"),
-        ({"attention": "se"}, "Unknown attention 'se'; choose from none, eca, cbam"),
+        ({"attention": "se"}, "Unknown attention 'se'; choose from none, eca, cbam, tcs"),
+        ({"attention_in": "cell"}, "Unknown place of attention 'cell'; choose from search, network, both"),
         (
             {"epochs": 3},
             "Unknown setting 'epochs'; did you mean '.*epochs'[?] Known: dataset, data_folder, primitives, ",
@@ -53,6 +54,14 @@ def test_survives_json() -> None:
 def test_refused(change: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         settings_from_dict(change)
+
+
+@pytest.mark.parametrize(
+    ("place", "kinds"), [("search", ("eca", "none")), ("network", ("none", "eca")), ("both", ("eca", "eca"))]
+)
+def test_attention_in(place: Any, kinds: tuple[str, str]) -> None:
+    settings, dataset = SearchSettings(attention="eca", attention_in=place), load_dataset("digits")
+    assert (settings.search_network(dataset).attention, settings.network(dataset).attention) == kinds
 
 
 def test_network_settings_follow_the_images() -> None:
