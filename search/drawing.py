@@ -20,6 +20,7 @@ WIDTH = 2 * MARGIN + COLUMN * (INPUTS + NODES - 1) + 2 * RADIUS
 
 FILL = {"skip": "#e8e8e8", "max": "#fde3cf", "avg": "#fff3c4", "sep": "#d6e8fa", "dil": "#e3dcf5", "conv": "#d6e8fa"}
 TITLES: dict[CellKind, str] = {"normal": "Normal cell", "reduce": "Reduction cell"}
+PLOTS = ("loss (nats)", "accuracy", "spikes per image and cell", "expected SOPs per image and cell")
 STYLES = {"train": "-", "validation": "--"}
 
 
@@ -107,11 +108,14 @@ def _text(x: float, y: float, text: str) -> str:
 
 
 def draw_history(rows: Sequence[dict[str, Any]]) -> str:
-    """Loss, accuracy and spikes per cell over the epochs, one line of plots per stage; rows as in history.jsonl."""
+    """Loss, accuracy and spikes per cell over the epochs, one line of plots per stage; rows as in history.jsonl.
+
+    Of a search the synaptic operations to be expected of its mixture, too.
+    """
     stages = list(dict.fromkeys(row["stage"] for row in rows))
     with mpl.rc_context({"svg.hashsalt": "spikeport", "svg.fonttype": "none"}):
-        figure = Figure(figsize=(14, 4 * max(1, len(stages))), layout="constrained")
-        grid = figure.subplots(max(1, len(stages)), 3, squeeze=False)
+        figure = Figure(figsize=(18, 4 * max(1, len(stages))), layout="constrained")
+        grid = figure.subplots(max(1, len(stages)), len(PLOTS), squeeze=False)
         for axes, stage in zip(grid, stages, strict=False):
             _plot_stage(axes, stage, [row for row in rows if row["stage"] == stage])
         file = io.BytesIO()
@@ -129,7 +133,13 @@ def _plot_stage(axes: Any, stage: str, rows: Sequence[dict[str, Any]]) -> None:
         for split, style in STYLES.items():
             counts = [row[split]["spikes_per_cell"][cell] for row in rows]
             axes[2].plot(epochs, counts, style, marker=marker, color=f"C{i}", label=f"{cell}, {split}")
-    for axis, title in zip(axes, ("loss (nats)", "accuracy", "spikes per image and cell"), strict=True):
+    expected = [row["validation"].get("sops_per_cell", {}) for row in rows]
+    for i, cell in enumerate(expected[0]):
+        counts = [sops[cell] for sops in expected]
+        axes[3].plot(epochs, counts, STYLES["validation"], marker=marker, color=f"C{i + 1}", label=cell)
+    if not expected[0]:
+        axes[3].set_axis_off()
+    for axis, title in zip(axes[: 4 if expected[0] else 3], PLOTS, strict=False):
         axis.set_title(f"{stage}: {title}")
         axis.set_xlabel("epoch")
         axis.grid(alpha=0.3)

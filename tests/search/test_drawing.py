@@ -43,6 +43,15 @@ def row(stage: str, epoch: int) -> dict[str, Any]:
     return {"stage": stage, "epoch": epoch, "train": score, "validation": score}
 
 
+def test_history_shows_the_operations_of_a_search() -> None:
+    first = row("search", 1)
+    first["validation"] = first["validation"] | {"sops_per_cell": {"cells.0": 5.0, "readout": 1.0}}
+    words = texts(draw_history([first, row("train", 1)]))
+    assert "search: expected SOPs per image and cell" in words
+    assert words.count("readout") == 1
+    assert "train: expected SOPs per image and cell" not in words
+
+
 def test_history_shows_loss_accuracy_and_spikes_of_both_stages() -> None:
     rows = [row("search", 1), row("search", 2), row("train", 1)]
     svg = draw_history(rows)
