@@ -29,7 +29,7 @@ from .training import evaluate, seeded, train_network
 DEMO = SearchSettings(
     dataset="digits",
     primitives="plain",
-    supernet="plain",  # in so short a search on so few images the cells of the kernel-space supernet train to 1 to 4 % less
+    supernet="plain",  # after so short a search the kernel-space supernet's cells train to 1 to 4 points less
     channels=8,
     cells=3,
     time_steps=2,
