@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from .attention import ATTENTION, START_GAIN, Attention
 from .genotype import INPUTS, NODES, CellKind
-from .kernels import SMALLEST_VARIANCE, MixedKernels, Variances, uniform
+from .kernels import SMALLEST_VARIANCE, MixedKernels, Variances, edge_hits, uniform
 from .lif import window_lif
 from .max_pool import max_pool, weighted_sum
 from .network import NetworkSettings
@@ -126,14 +126,17 @@ class KernelCell(nn.Module):
     def forward(self, s0: Tensor, s1: Tensor) -> Tensor:
         dilations = self.kernels.dilations
         weights = self._mixture()[ORDER]
-        variances = Variances(*(self.variances[:, FROM] + SMALLEST_VARIANCE))
+        states = [self.p0(s0), self.p1(s1)]
+        pooled = [pool(spikes) for pool, spikes in zip(self.pools, states, strict=False)]
+        rows, columns, *window, channels = pooled[0].shape
+
+        strides = tuple(self._stride if source < INPUTS else 1 for source in FROM)
+        hits = {dilation: edge_hits(rows, columns, strides, dilation) for dilation in dilations}
+        spikes, max_pooled, avg_pooled = self.variances[:, FROM] + SMALLEST_VARIANCE
+        variances = Variances(spikes, max_pooled, avg_pooled, hits)
         from_inputs, *between = group_kernels(self.kernels(weights, variances))
         shares = weights[:, self._max_pool, None] * variances.max_pooled.rsqrt()  # of the max-pools, [14, C]
 
-        window, channels = s1.shape[2:4], shares.shape[1]
-        states = [self.p0(s0), self.p1(s1)]
-        pooled = [pool(spikes) for pool, spikes in zip(self.pools, states, strict=False)]
-        rows, columns = pooled[0].shape[:2]
         points = grid(rows, columns, dilations)
         inputs = phases(torch.cat(states, dim=-1).flatten(2, 3), self._stride)
         # What the nodes to come have heard so far, as spectra.

@@ -10,12 +10,15 @@ Before it is mixed, each candidate is normalised per output channel o by the sta
 the architecture weights compare like with like (the plain supernet does it with batch norms):
 
     skip, max-pool, avg-pool    r(x)_o / sqrt(var r(x)_o)                              measured on the state's spikes x
-    a kernel K that is learned  (K * x)_o / sqrt(sum over i, taps of K[o, i]^2 var x_i)
+    a kernel K that is learned  (K * x)_o / sqrt(sum over i, taps of K[o, i]^2 hits var x_i)
 
-The second is exact for spikes that are independent of each other; it costs no pass over the spikes, because it needs
-nothing but the kernel and the variances of the channels. Constants are no matter: a batch norm follows at the node.
+where `hits` is the part of the positions at which the tap meets the image and not the zeros around it: at 2x2, 4 / 25
+for a 5x5 kernel as a whole. The second is exact for independent spikes of mean 0; it costs no pass over the spikes,
+because it needs nothing but the kernel and the variances of the channels. Constants are no matter: a batch norm follows
+at the node.
 """
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -35,11 +38,32 @@ SMALLEST_VARIANCE = 1e-5  # of a channel that is silent; as the eps of a batch n
 
 @dataclass(frozen=True, slots=True)
 class Variances:
-    """Of the spikes of each edge's source and of what the pools make of them, [E, I] each."""
+    """Of the spikes of each edge's source and of what the pools make of them, [E, I] each.
+
+    `hits` is by dilation [25, E, 1]: the part of an edge's positions at which a tap meets the image.
+    """
 
     spikes: Tensor
     max_pooled: Tensor
     avg_pooled: Tensor
+    hits: Mapping[int, Tensor]
+
+
+def hits(rows: int, columns: int, stride: int, dilation: int) -> Tensor:
+    """[25]: the part of the positions [rows, columns] of a convolution at which each tap meets the image."""
+
+    def along(positions: int) -> Tensor:
+        offsets = dilation * torch.arange(-(SIZE // 2), SIZE // 2 + 1)
+        reached = stride * torch.arange(positions).unsqueeze(1) + offsets  # [positions, 5]
+        return ((reached >= 0) & (reached < stride * positions)).float().mean(0)
+
+    return torch.outer(along(rows), along(columns)).flatten()
+
+
+@functools.cache
+def edge_hits(rows: int, columns: int, strides: tuple[int, ...], dilation: int) -> Tensor:
+    """[25, E, 1]: `hits` of edges of these strides, all of which lead to maps [rows, columns]."""
+    return torch.stack([hits(rows, columns, stride, dilation) for stride in strides], dim=1).unsqueeze(2)
 
 
 class Separable(nn.Module):
@@ -52,9 +76,10 @@ class Separable(nn.Module):
         self.pointwise = uniform((edges, channels, channels), fan_in=channels)
 
     def forward(self, total: Tensor, weights: Tensor, variances: Variances) -> Tensor:
-        reach = self.depthwise.square().sum(0) * variances.spikes  # [E, I]
+        depthwise = _centred(self.depthwise, self.kernel)
+        reach = (depthwise.square() * variances.hits[self.dilation]).sum(0) * variances.spikes  # [E, I]
         mixed = self.pointwise * _scale(weights, reach, self.pointwise.square())
-        return total.addcmul_(_centred(self.depthwise, self.kernel).unsqueeze(3), mixed)
+        return total.addcmul_(depthwise.unsqueeze(3), mixed)
 
 
 class Convolution(nn.Module):
@@ -68,8 +93,9 @@ class Convolution(nn.Module):
         self.weight = uniform((kernel * kernel, edges, channels, channels), fan_in=channels * kernel * kernel)
 
     def forward(self, total: Tensor, weights: Tensor, variances: Variances) -> Tensor:
-        scale = _scale(weights, variances.spikes, self.weight.square().sum(0))
-        return total.addcmul_(_centred(self.weight, self.kernel), scale)
+        kernel = _centred(self.weight, self.kernel)
+        squares = (kernel.square() * variances.hits[self.dilation].unsqueeze(3)).sum(0)
+        return total.addcmul_(kernel, _scale(weights, variances.spikes, squares))
 
 
 class AveragePool(nn.Module):
