@@ -50,7 +50,7 @@ HELP = {
     "stop_when_stable": "End the search when the cells have not changed for so many epochs; 0 is never.",
     "for_target": "Search only what a target takes without a change: loihi, onnx.",
     "spike_weight": "Price in the loss, nats, of the spikes above --target-spikes over it; without a target, of all.",
-    "sop_weight": "Price in the loss, nats, of the synaptic operations, 1 at an ordinary network's.",
+    "sop_weight": "Price in the loss, nats, of the synaptic operations over an ordinary network's; 0.3 is strong.",
     "target_spikes": "Spikes per inference to stay below (the paper has about 110000); needs --spike-weight.",
     "train_epochs": "Epochs in which the found network is trained from scratch.",
     "train_learning_rate": "Of that training, falling along a cosine.",
