@@ -145,7 +145,7 @@ class KernelCell(nn.Module):
             if j > 0:
                 spectrum = points.spectrum(states[-1].flatten(2, 3))
                 heard = product(spectrum, points.kernel(between[j - 1], dilations, 1), heard)
-            mine, heard = torch.tensor_split(heard, (channels,), dim=-1)
+            mine, heard = torch.split(heard, [channels, heard.shape[-1] - channels], dim=-1)
             maps = [pooled[FROM[edge]] for edge in INCOMING[j]]
             current = weighted_sum(points.maps(mine).view(rows, columns, *window, channels), shares[INCOMING[j]], maps)
             states.append(self.get_submodule(name)(current))
