@@ -21,6 +21,7 @@ HELP = {
     "channels": "Channels of a node in the first cell; doubled at each reduction.",
     "cells": "Cells in a row, reductions at 1/3 and 2/3.",
     "time_steps": "Time steps T of the window.",
+    "stem_stride": "Stride of the first layer; 2 halves the image, which costs a quarter.",
     "seed": "The same seed gives the same genotype and weights on the same machine.",
     "batch_size": "Images in a batch.",
     "shift": "Move training images by up to this many pixels.",

@@ -58,6 +58,7 @@ def known(settings: SearchSettings) -> tuple[NetworkSettings, int]:
         time_steps=settings.time_steps,
         classes=classes,
         input_shape=shape,
+        stem_stride=settings.stem_stride,
         attention=settings.attention,
     )
     return network, images

@@ -226,7 +226,7 @@ def _check_accuracy(
 def _encoder_macs(network: SpikingNetwork) -> int:
     """Multiply-accumulates of the stem's convolution for one image and step."""
     conv = network.stem.conv
-    _, rows, columns = network.settings.input_shape
+    rows, columns = network.settings.stem_size
     return int(conv.weight.numel() * rows * columns)
 
 

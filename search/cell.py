@@ -54,12 +54,12 @@ def batch_norm(channels: int, *, affine: bool = True) -> nn.Module:
 
 
 class Stem(nn.Module):
-    """Images [N, C, H, W] -> spikes [T, N, channels, H, W]: one real-valued current, the same in every step."""
+    """Images [N, C, H, W] -> spikes [T, N, channels, H / stride, W / stride]: one real-valued current in every step."""
 
-    def __init__(self, in_channels: int, channels: int, time_steps: int) -> None:
+    def __init__(self, in_channels: int, channels: int, time_steps: int, stride: int = 1) -> None:
         super().__init__()
         self.time_steps = time_steps
-        self.conv = nn.Conv2d(in_channels, channels, 3, padding=1, bias=False)
+        self.conv = nn.Conv2d(in_channels, channels, 3, stride=stride, padding=1, bias=False)
         self.norm = nn.BatchNorm2d(channels)
         self.lif = lif_neurons()
 

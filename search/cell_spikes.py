@@ -115,7 +115,7 @@ def recording(network: SpikingBackbone) -> Iterator[NetworkSpikes]:
 
 def even_spikes(settings: NetworkSettings, rate: float) -> NetworkSpikes:
     """What would be recorded if every neuron, and every max-pool, spiked in this share of the time steps."""
-    rows, columns = settings.input_shape[1:]
+    rows, columns = settings.stem_size
 
     def spikes(channels: int) -> Tensor:
         return torch.full((rows, columns), rate * settings.time_steps * channels, dtype=torch.float64)

@@ -1,7 +1,7 @@
 """Genotype -> spiking network: stem, cells with two reductions, global mean, linear readout averaged over time."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import cast
@@ -30,23 +30,30 @@ class NetworkSettings:
     time_steps: int
     classes: int
     input_shape: tuple[int, int, int]  # of an image: channels, rows, columns
+    stem_stride: int = 1  # 2: the stem halves the image
     attention: Attention = "none"
     dataset: str = ""  # the images it is trained on, for the record
 
     def __post_init__(self) -> None:
         attention_name(self.attention)
-        for name, least in (("channels", 1), ("cells", 1), ("time_steps", 1), ("classes", 2)):
+        for name, least in (("channels", 1), ("cells", 1), ("time_steps", 1), ("classes", 2), ("stem_stride", 1)):
             if getattr(self, name) < least:
                 raise InputError(f"`{name} >= {least}` must hold, but got {name}={getattr(self, name)}.")
         if len(self.input_shape) != 3 or min(self.input_shape) < 1:
             raise InputError(f"Images must have a shape (channels, rows, columns), but got {self.input_shape}.")
         for axis, size in zip(("rows", "columns"), self.input_shape[1:], strict=True):
-            factor = 2 ** len(self.reductions)
+            factor = self.stem_stride * 2 ** len(self.reductions)
             if size % factor:
                 raise InputError(
-                    f"The {axis} must be even before each of the {len(self.reductions)} reductions, "
-                    f"but images have {size}; pad them to {-(-size // factor) * factor}."
+                    f"The {axis} must be even before each of the {len(self.reductions)} reductions behind a stem of "
+                    f"stride {self.stem_stride}, but images have {size}; pad them to {-(-size // factor) * factor}."
                 )
+
+    @property
+    def stem_size(self) -> tuple[int, int]:
+        """Rows and columns of what the cells get."""
+        rows, columns = self.input_shape[1:]
+        return rows // self.stem_stride, columns // self.stem_stride
 
     @property
     def reductions(self) -> tuple[int, ...]:
@@ -65,7 +72,7 @@ class SpikingBackbone(nn.Module):
         self.settings = settings
         channels = settings.channels
         stem_channels = STEM_MULTIPLIER * channels
-        self.stem = Stem(settings.input_shape[0], stem_channels, settings.time_steps)
+        self.stem = Stem(settings.input_shape[0], stem_channels, settings.time_steps, settings.stem_stride)
         in_channels = (stem_channels, stem_channels)
         self.cells = nn.ModuleList()
         for i in range(settings.cells):
@@ -128,7 +135,11 @@ def load_network(run: Run) -> SpikingNetwork:
 
 
 def _settings(path: Path, data: object) -> NetworkSettings:
-    wanted = {field.name for field in fields(NetworkSettings)}
-    if not isinstance(data, dict) or data.keys() != wanted:
-        raise InputError(f"'{path}': `network` must have exactly the keys {', '.join(sorted(wanted))}.")
+    known = {field.name for field in fields(NetworkSettings)}
+    needed = {field.name for field in fields(NetworkSettings) if field.default is MISSING}
+    if not isinstance(data, dict) or not needed <= data.keys() <= known:
+        raise InputError(
+            f"'{path}': `network` must have the keys {', '.join(sorted(needed))}, "
+            f"and no others than {', '.join(sorted(known - needed))}."
+        )
     return NetworkSettings(**data | {"input_shape": tuple(data["input_shape"])})

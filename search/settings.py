@@ -22,6 +22,7 @@ COUNTS = {
     "cells": 3,
     "channels": 1,
     "time_steps": 1,
+    "stem_stride": 1,
     "batch_size": 1,
     "search_epochs": 1,
     "train_epochs": 1,
@@ -78,6 +79,7 @@ class SearchSettings:
     channels: int = 16  # of a node in the first cell
     cells: int = 8  # at least 3: below that there is no normal cell to search
     time_steps: int = 2
+    stem_stride: int = 1  # 2: the first layer halves the image
     seed: int = 0
     batch_size: int = 64
     shift: int = 0  # pixels by which training images are moved at random
@@ -168,6 +170,7 @@ class SearchSettings:
             time_steps=self.time_steps,
             classes=dataset.classes,
             input_shape=dataset.input_shape,
+            stem_stride=self.stem_stride,
             attention=self._attention("network"),
             dataset=dataset.name,
         )

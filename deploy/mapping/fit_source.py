@@ -29,6 +29,7 @@ class PlannedNetwork:
     time_steps: int = 2
     classes: int = 10
     input_shape: str = "3x32x32"
+    stem_stride: int = 1
 
     def settings(self) -> NetworkSettings:
         """Raises InputError when a value is out of range or a size is odd."""
@@ -44,6 +45,7 @@ class PlannedNetwork:
             time_steps=self.time_steps,
             classes=self.classes,
             input_shape=(channels, rows, columns),
+            stem_stride=self.stem_stride,
         )
 
 

@@ -96,8 +96,10 @@ def test_can_be_traced(attention: Attention) -> None:
         ({"attention": "se"}, "Unknown attention 'se'"),
         (
             {"input_shape": (1, 28, 30)},
-            r"The columns must be even before each of the 2 reductions, .* have 30; pad them to 32\.$",
+            r"The columns must be even before each of the 2 reductions .* have 30; pad them to 32\.$",
         ),
+        ({"stem_stride": 0}, "`stem_stride >= 1` must hold"),
+        ({"stem_stride": 2}, r"The columns must be even before .* of stride 2, but images have 12; pad them to 16\.$"),
         ({"input_shape": (1, 7, 8)}, r"The rows must be even .* have 7; pad them to 8\.$"),
         ({"input_shape": (8, 8)}, r"shape \(channels, rows, columns\), but got \(8, 8\)"),
     ],
@@ -105,6 +107,21 @@ def test_can_be_traced(attention: Attention) -> None:
 def test_bad_settings(change: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         replace(SETTINGS, **change)
+
+
+def test_a_stem_of_stride_2_halves_the_image() -> None:
+    settings = replace(SETTINGS, input_shape=(2, 16, 24), stem_stride=2)
+    net = SpikingNetwork(network().genotype, settings)
+    assert settings.stem_size == (8, 12)
+    assert net.stem(torch.rand(2, 2, 16, 24)).shape[3:] == (8, 12)
+    assert net(torch.rand(2, 2, 16, 24)).shape == (2, 5)
+
+
+def test_a_model_from_before_a_setting_has_its_default(run: Run) -> None:
+    config = json.loads(run.config.read_text())
+    del config["network"]["stem_stride"]
+    run.config.write_text(json.dumps(config))
+    assert load_network(run).settings == SETTINGS
 
 
 @pytest.fixture
@@ -147,7 +164,7 @@ def test_wrong_weights(run: Run, name: str, tensor: torch.Tensor | None, message
 def test_damaged_files(run: Run) -> None:
     config = json.loads(run.config.read_text())
     run.config.write_text(json.dumps(config | {"network": {}}))
-    with pytest.raises(InputError, match="`network` must have exactly the keys attention, cells"):
+    with pytest.raises(InputError, match="`network` must have the keys cells, channels"):
         load_network(run)
     run.config.write_text("{")
     with pytest.raises(InputError, match=r"config.json' must be JSON, but is damaged"):
