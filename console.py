@@ -24,7 +24,7 @@ from .deploy.pipeline import Deployment
 from .deploy.report.compare import Comparison
 from .export.netx_file import Remark
 from .files import read_json, read_text
-from .search.genotype import from_json
+from .search.genotype import from_json, to_dict
 from .search.processes import is_first
 from .search.progress import ProgressEvent
 from .search.runs import Run
@@ -94,7 +94,7 @@ class Console:
         table.add_row("SOPs per inference", f"{metrics['sops_per_inference']:.0f}")
         table.add_row("parameters", f"{metrics['parameters']:,}")
         table.add_row("cells", str(run.cells_svg))
-        data = {"run": str(run.path), "metrics": metrics, "genotype": asdict(from_json(read_text(run.genotype)))}
+        data = {"run": str(run.path), "metrics": metrics, "genotype": to_dict(from_json(read_text(run.genotype)))}
         drawn = read_json(run.candidates) if run.candidates.exists() else None
         parts = [table] if drawn is None else [_candidates(drawn), table]
         return data | ({} if drawn is None else drawn), [

@@ -98,19 +98,15 @@ class PeerCell(nn.Module):
 class Peer(nn.Module):
     def __init__(self, primitives: str, settings: NetworkSettings, twice: bool = False) -> None:
         super().__init__()
-        channels, self.time_steps = settings.channels, settings.time_steps
+        channels, plan, self.time_steps = settings.channels, settings.plan(), settings.time_steps
         self.stem = nn.Sequential(
             nn.Conv2d(settings.input_shape[0], 3 * channels, 3, padding=1, bias=False), nn.BatchNorm2d(3 * channels)
         )
-        inputs = (3 * channels, 3 * channels)
-        self.cells = nn.ModuleList()
-        for i in range(settings.cells):
-            kind: CellKind = "reduce" if i in settings.reductions else "normal"
-            channels *= 2 if kind == "reduce" else 1
-            self.cells.append(PeerCell(kind, primitives, inputs, channels, i - 1 in settings.reductions, twice))
-            inputs = (inputs[1], NODES * channels)
+        self.cells = nn.ModuleList(
+            PeerCell(cell.kind, primitives, cell.in_channels, cell.channels, cell.halve_s0, twice) for cell in plan
+        )
         self.lif = lif_neurons()
-        self.readout = nn.Linear(inputs[1], settings.classes)
+        self.readout = nn.Linear(NODES * plan[-1].channels, settings.classes)
         shape = (len(EDGES), len(PRIMITIVES[primitives]))
         self.alphas = nn.ParameterDict({kind: 1e-3 * torch.randn(shape) for kind in CELL_KINDS})
 

@@ -1,6 +1,7 @@
 """A second readout at 2/3 of the depth that helps the training (DARTS, `AuxiliaryHeadCIFAR`); it is never saved.
 
-It reads the firing rates of the second reduction cell with usual, real-valued layers: nothing of it goes to a chip.
+It reads the firing rates of the cell there, in the usual layout the second reduction, with usual, real-valued layers:
+nothing of it goes to a chip.
 """
 
 from typing import cast
@@ -40,10 +41,9 @@ class WithAuxiliary(nn.Module):
 
     def __init__(self, network: SpikingBackbone) -> None:
         super().__init__()
-        settings = network.settings
         self.network = network
-        self.depth = settings.reductions[-1]
-        self.head = AuxiliaryHead(NODES * settings.channels * 2 ** len(settings.reductions), settings.classes)
+        self.depth = 2 * len(network.plan) // 3
+        self.head = AuxiliaryHead(NODES * network.plan[self.depth].channels, network.settings.classes)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         heard: list[Tensor] = []

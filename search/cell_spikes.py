@@ -4,7 +4,7 @@ A map [H, W] is the sum over time steps and channels, the mean over images. Supe
 network are recorded alike, because their cells are `CountedCell`s.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol, cast
@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from .genotype import INPUTS, NODES, CellKind
-from .network import STEM_MULTIPLIER, NetworkSettings, SpikingBackbone
+from .layout import STEM_MULTIPLIER, CellShape
+from .network import NetworkSettings, SpikingBackbone
 
 STATES = ("p0", "p1", *(f"n{j + 1}" for j in range(NODES)))
 IMAGES_AXIS, PLACE_AXES = 1, (3, 4)  # of [T, N, C, H, W]
@@ -64,21 +65,10 @@ class NetworkSpikes:
         return torch.stack(list(self.per_cell().values())).sum()
 
 
-def shapes_of_cells(settings: NetworkSettings) -> list[tuple[CellKind, int]]:
-    """(kind, channels of a node) of each cell."""
-    found: list[tuple[CellKind, int]] = []
-    channels = settings.channels
-    for i in range(settings.cells):
-        kind: CellKind = "reduce" if i in settings.reductions else "normal"
-        channels *= 2 if kind == "reduce" else 1
-        found.append((kind, channels))
-    return found
-
-
 @contextmanager
 def recording(network: SpikingBackbone) -> Iterator[NetworkSpikes]:
     """Record the last forward pass inside the block."""
-    record = NetworkSpikes([CellSpikes(*shape) for shape in shapes_of_cells(network.settings)])
+    record = NetworkSpikes([CellSpikes(cell.kind, cell.channels) for cell in network.plan])
     handles = []
 
     def hook(module: nn.Module, tell: Callable[[Tensor], None]) -> None:
@@ -113,21 +103,20 @@ def recording(network: SpikingBackbone) -> Iterator[NetworkSpikes]:
             handle.remove()
 
 
-def even_spikes(settings: NetworkSettings, rate: float) -> NetworkSpikes:
-    """What would be recorded if every neuron, and every max-pool, spiked in this share of the time steps."""
-    rows, columns = settings.stem_size
+def even_spikes(settings: NetworkSettings, plan: Sequence[CellShape], rate: float) -> NetworkSpikes:
+    """What would be recorded of these cells if every neuron, and every max-pool, spiked in this share of the steps."""
 
-    def spikes(channels: int) -> Tensor:
+    def spikes(channels: int, halvings: int) -> Tensor:
+        rows, columns = (size // 2**halvings for size in settings.stem_size)
         return torch.full((rows, columns), rate * settings.time_steps * channels, dtype=torch.float64)
 
-    record = NetworkSpikes([], spikes(STEM_MULTIPLIER * settings.channels))
-    for kind, channels in shapes_of_cells(settings):
-        cell = CellSpikes(kind, channels)
-        cell.states |= {source: spikes(channels) for source in range(INPUTS)}
-        if kind == "reduce":
-            rows, columns = rows // 2, columns // 2
-        cell.states |= {INPUTS + node: spikes(channels) for node in range(NODES)}
-        cell.pooled |= {source: spikes(channels).sum() for source in range(INPUTS + NODES - 1)}
+    record = NetworkSpikes([], spikes(STEM_MULTIPLIER * settings.channels, 0))
+    for shape in plan:
+        cell = CellSpikes(shape.kind, shape.channels)
+        before, nodes = (spikes(shape.channels, halvings) for halvings in (shape.halvings_before, shape.halvings))
+        cell.states |= dict.fromkeys(range(INPUTS), before)
+        cell.states |= {INPUTS + node: nodes for node in range(NODES)}
+        cell.pooled |= {source: nodes.sum() for source in range(INPUTS + NODES - 1)}
         record.cells.append(cell)
     return record
 

@@ -4,7 +4,7 @@ Weights learn on one half of the train split, alphas on the other; the test spli
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from .checkpoint import Row
 from .datasets import Dataset
 from .device import find_device, repeatable
 from .early_stop import search_is_over
-from .genotype import CELL_KINDS, Genotype
+from .genotype import Genotype, to_dict
 from .kernel_supernet import KernelSupernet
 from .legality import legality_of
 from .network import NetworkSettings
@@ -69,13 +69,13 @@ class SearchScore(Score):
     genotype: Genotype
 
     def row(self) -> Row:
-        genotype = {kind: [asdict(edge) for edge in self.genotype.cell(kind)] for kind in CELL_KINDS}
+        genotype = {key: value for key, value in to_dict(self.genotype).items() if key != "primitives"}
         return Score.row(self) | {"sops_per_cell": self.sops_per_cell, "genotype": genotype}
 
 
 def alpha_step(supernet: Supernet, optimizer: Adam, batch: Batch, objective: Objective | None = None) -> None:
     """One step of the alphas against the loss of a batch (cross-entropy, if none is given), the weights held fixed."""
-    images, labels = (tensor.to(supernet.alphas[CELL_KINDS[0]].device) for tensor in batch)
+    images, labels = (tensor.to(supernet.architecture()[0].device) for tensor in batch)
     supernet.train()
     reset_net(supernet)
     optimizer.zero_grad()

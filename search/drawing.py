@@ -8,7 +8,7 @@ import matplotlib as mpl
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from .genotype import CELL_KINDS, INPUTS, NODES, CellKind, Edge, Genotype
+from .genotype import CELL_KINDS, INPUTS, NODES, CellKind, Edge, Genotype, Layer
 
 # A cell is drawn as a circuit: every state has a lane that runs down from it, and every node is a row whose two wires
 # start at a dot on their source's lane. Wires may cross lanes, but nothing else can overlap.
@@ -18,15 +18,19 @@ BOX_WIDTH, BOX_HEIGHT, RADIUS = 128, 24, 19
 CELL_HEIGHT = TITLE + ROW * (NODES + 1) + 60
 WIDTH = 2 * MARGIN + COLUMN * (INPUTS + NODES - 1) + 2 * RADIUS
 
+PER_ROW, PATH_ROW = 12, 92  # layers of a path side by side, and the height of a row of them
+
 FILL = {"skip": "#e8e8e8", "max": "#fde3cf", "avg": "#fff3c4", "sep": "#d6e8fa", "dil": "#e3dcf5", "conv": "#d6e8fa"}
+PATH_FILL: dict[CellKind, str] = {"normal": "#eeeeee", "reduce": "#fde3cf"}
 TITLES: dict[CellKind, str] = {"normal": "Normal cell", "reduce": "Reduction cell"}
 PLOTS = ("loss (nats)", "accuracy", "spikes per image and cell", "expected SOPs per image and cell")
 STYLES = {"train": "-", "validation": "--"}
 
 
 def draw_genotype(genotype: Genotype) -> str:
-    """Both cells, the operation on every edge; `/2` marks stride 2."""
-    height = CELL_HEIGHT * len(CELL_KINDS)
+    """Both cells, the operation on every edge (`/2` marks stride 2), and the path, where there is one."""
+    cells = CELL_HEIGHT * len(CELL_KINDS)
+    height = cells + _path_height(genotype)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" viewBox="0 0 {WIDTH} {height}" '
         'font-family="Helvetica, Arial, sans-serif" font-size="14">',
@@ -36,6 +40,8 @@ def draw_genotype(genotype: Genotype) -> str:
         parts.append(f'<g transform="translate(0 {i * CELL_HEIGHT})">')
         parts.extend(_cell(genotype, kind))
         parts.append("</g>")
+    if genotype.layers:
+        parts.extend([f'<g transform="translate(0 {cells})">', *_path(genotype.layers), "</g>"])
     return "\n".join([*parts, "</svg>"]) + "\n"
 
 
@@ -61,6 +67,27 @@ def _cell(genotype: Genotype, kind: CellKind) -> list[str]:
         f'<rect x="{left}" y="{bottom}" width="{right - left}" height="30" rx="6" fill="#dff0d8" stroke="#333"/>'
     )
     parts.append(_text((left + right) / 2, bottom + 20, "output: the channels of n1, n2, n3 and n4 side by side"))
+    return parts
+
+
+def _path_height(genotype: Genotype) -> int:
+    return TITLE + PATH_ROW * -(-len(genotype.layers) // PER_ROW) if genotype.layers else 0
+
+
+def _path(layers: Sequence[Layer]) -> list[str]:
+    """Of every cell its number, its kind, by how much the reductions multiply the channels, and its width."""
+    parts = [f'<text x="{MARGIN}" y="30" font-size="18" font-weight="bold">Path: cells in their order</text>']
+    step = (WIDTH - 2 * MARGIN) / PER_ROW
+    factor = 1
+    for i, layer in enumerate(layers):
+        factor *= 2 if layer.kind == "reduce" else 1
+        x, y = MARGIN + step * (i % PER_ROW), TITLE - 16 + PATH_ROW * (i // PER_ROW)
+        parts.append(
+            f'<rect x="{x:g}" y="{y}" width="{step - 8:g}" height="{PATH_ROW - 12}" rx="6" '
+            f'fill="{PATH_FILL[layer.kind]}" stroke="#333"/>'
+        )
+        words = (f"{i}: {layer.kind}", f"channels x{factor}", f"width {layer.width:g}")
+        parts.extend(_text(x + (step - 8) / 2, y + 20 * (line + 1) + 2, word, 11) for line, word in enumerate(words))
     return parts
 
 
@@ -103,8 +130,9 @@ def _line(x1: float, y1: float, x2: float, y2: float) -> str:
     return f'<line x1="{x1}" y1="{y1}" x2="{x2}" y2="{y2}" stroke="#333" stroke-width="1.5"/>'
 
 
-def _text(x: float, y: float, text: str) -> str:
-    return f'<text x="{x}" y="{y}" text-anchor="middle">{text}</text>'
+def _text(x: float, y: float, text: str, size: int = 14) -> str:
+    font = "" if size == 14 else f' font-size="{size}"'
+    return f'<text x="{x}" y="{y}" text-anchor="middle"{font}>{text}</text>'
 
 
 def draw_history(rows: Sequence[dict[str, Any]]) -> str:

@@ -1,6 +1,7 @@
-"""Genotype: what a search finds. Two cells, each with four nodes, each node with two incoming edges.
+"""Genotype: what a search finds. Two cells, each with four nodes, each node with two incoming edges; and their path.
 
-In a cell, source 0 and 1 are the cell's inputs s0 and s1, and source j + 2 is node j.
+In a cell, source 0 and 1 are the cell's inputs s0 and s1, and source j + 2 is node j. The path says of every cell of
+the network which of the two it is and how wide; without one, the layout is the usual one (layout.py).
 """
 
 import json
@@ -30,15 +31,34 @@ class Edge:
 
 
 @dataclass(frozen=True, slots=True)
+class Layer:
+    """One cell of a path. Raises InputError for an unknown kind and a width that is none."""
+
+    kind: CellKind
+    width: float  # 0 < width <= 1, of the channels at its place
+
+    def __post_init__(self) -> None:
+        if self.kind not in CELL_KINDS:
+            raise InputError(f"Unknown kind of cell '{self.kind}' in a path; choose from {', '.join(CELL_KINDS)}.")
+        if not 0 < self.width <= 1:
+            raise InputError(
+                f"`0 < width <= 1` must hold (of the channels at its place), but a layer has width={self.width}."
+            )
+
+
+@dataclass(frozen=True, slots=True)
 class Genotype:
-    """The normal and the reduction cell. Raises InputError when an edge or the number of edges is wrong."""
+    """Both cells and their path. Raises InputError when an edge, the number of edges or the path is wrong."""
 
     primitives: PrimitiveSet
     normal: tuple[Edge, ...]
     reduce: tuple[Edge, ...]
+    layers: tuple[Layer, ...] | None = None  # None: the usual layout, in networks of any depth
 
     def __post_init__(self) -> None:
         primitive_set(self.primitives)
+        if self.layers == ():
+            raise InputError("A path must have at least one layer, but `layers` is empty; leave the key out.")
         for kind in CELL_KINDS:
             edges = self.cell(kind)
             for edge in edges:
@@ -72,9 +92,14 @@ def _check_edge(kind: CellKind, edge: Edge, choices: tuple[str, ...]) -> None:
         raise InputError(f"Unknown primitive '{edge.primitive}' {where}; choose from {', '.join(choices)}.")
 
 
+def to_dict(genotype: Genotype) -> dict[str, Any]:
+    """As plain values; without a path there is no key `layers`."""
+    return {key: value for key, value in asdict(genotype).items() if value is not None}
+
+
 def to_json(genotype: Genotype) -> str:
     """The genotype as text; equal genotypes give equal bytes."""
-    return json.dumps(asdict(genotype), indent=2) + "\n"
+    return json.dumps(to_dict(genotype), indent=2) + "\n"
 
 
 def from_json(text: str) -> Genotype:
@@ -88,11 +113,14 @@ def from_json(text: str) -> Genotype:
 
 def from_dict(data: object) -> Genotype:
     """A genotype from parsed JSON. Raises InputError that names the key that is wrong."""
-    fields = _fields(data, {"primitives": str, "normal": list, "reduce": list}, "A genotype")
+    with_path = isinstance(data, dict) and "layers" in data
+    types = {"primitives": str, "normal": list, "reduce": list} | ({"layers": list} if with_path else {})
+    fields = _fields(data, types, "A genotype")
     return Genotype(
         primitives=primitive_set(fields["primitives"]),
         normal=tuple(_edge(edge) for edge in fields["normal"]),
         reduce=tuple(_edge(edge) for edge in fields["reduce"]),
+        layers=tuple(_layer(layer) for layer in fields["layers"]) if with_path else None,
     )
 
 
@@ -100,12 +128,17 @@ def _edge(data: object) -> Edge:
     return Edge(**_fields(data, {"node": int, "source": int, "primitive": str}, "An edge of a genotype"))
 
 
+def _layer(data: object) -> Layer:
+    fields = _fields(data, {"kind": str, "width": float}, "A layer of a genotype")
+    return Layer(fields["kind"], float(fields["width"]))
+
+
 def _fields(data: object, types: Mapping[str, type], what: str) -> dict[str, Any]:
     if not isinstance(data, dict) or data.keys() != types.keys():
         found = ", ".join(map(str, data)) if isinstance(data, dict) else type(data).__name__
         raise InputError(f"{what} must have exactly the keys {', '.join(types)}, but has {found or 'none'}.")
     for key, wanted in types.items():
-        if type(data[key]) is not wanted:
+        if type(data[key]) not in ((int, float) if wanted is float else (wanted,)):
             raise InputError(f"{what}: '{key}' must be {wanted.__name__}, but is {data[key]!r}.")
     return data
 

@@ -1,4 +1,4 @@
-"""Genotype -> spiking network: stem, cells with two reductions, global mean, linear readout averaged over time."""
+"""Genotype -> spiking network: stem, cells, global mean, linear readout averaged over time."""
 
 from collections.abc import Sequence
 from dataclasses import MISSING, asdict, dataclass, fields
@@ -13,17 +13,17 @@ from ..errors import InputError
 from ..files import read_json, write_json
 from .attention import Attention, attention_name
 from .cell import Cell, CellBuilder, Stem
-from .genotype import NODES, CellKind, Genotype
+from .genotype import NODES, CellKind, Genotype, Layer
 from .genotype import from_dict as genotype_from_dict
+from .genotype import to_dict as genotype_to_dict
+from .layout import STEM_MULTIPLIER, CellPlan, check_even, default_layers, plan_cells
 from .primitives import PRIMITIVES, Builder
 from .runs import Run, check_tensors, load_tensors, save_tensors
-
-STEM_MULTIPLIER = 3  # channels of the stem over those of the first cell, as in DARTS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkSettings:
-    """Everything of a network but its cells. Raises InputError when a value is out of range or a size is odd."""
+    """Everything of a network but its cells and their path. Raises InputError when a value is out of range."""
 
     channels: int  # of a node in the first cell; doubled at each reduction
     cells: int
@@ -41,13 +41,6 @@ class NetworkSettings:
                 raise InputError(f"`{name} >= {least}` must hold, but got {name}={getattr(self, name)}.")
         if len(self.input_shape) != 3 or min(self.input_shape) < 1:
             raise InputError(f"Images must have a shape (channels, rows, columns), but got {self.input_shape}.")
-        for axis, size in zip(("rows", "columns"), self.input_shape[1:], strict=True):
-            factor = self.stem_stride * 2 ** len(self.reductions)
-            if size % factor:
-                raise InputError(
-                    f"The {axis} must be even before each of the {len(self.reductions)} reductions behind a stem of "
-                    f"stride {self.stem_stride}, but images have {size}; pad them to {-(-size // factor) * factor}."
-                )
 
     @property
     def stem_size(self) -> tuple[int, int]:
@@ -55,41 +48,45 @@ class NetworkSettings:
         rows, columns = self.input_shape[1:]
         return rows // self.stem_stride, columns // self.stem_stride
 
-    @property
-    def reductions(self) -> tuple[int, ...]:
-        """Indices of the reduction cells: at 1/3 and 2/3 of the depth."""
-        return tuple(sorted({self.cells // 3, 2 * self.cells // 3}))
+    def plan(self, layers: tuple[Layer, ...] | None = None) -> tuple[CellPlan, ...]:
+        """Of every cell, on this path or, without one, in the usual layout.
+
+        Raises InputError when the path has another number of cells, or when a size is odd before a reduction.
+        """
+        if layers is not None and len(layers) != self.cells:
+            raise InputError(
+                f"A path must have a layer for each of the cells, but it has {len(layers)} layers and there are "
+                f"{self.cells} cells; say --cells {len(layers)}."
+            )
+        plan = plan_cells(layers or default_layers(self.cells), self.channels)
+        check_even(self.input_shape[1:], self.stem_stride, plan[-1].halvings)
+        return plan
 
 
 class SpikingBackbone(nn.Module):
-    """Images [N, C, H, W] -> logits [N, classes], with cells that `build` makes.
+    """Images [N, C, H, W] -> logits [N, classes], with cells that `build` makes as they are planned.
 
     The neurons keep their membranes: call `spikingjelly.activation_based.functional.reset_net` before each batch.
     """
 
-    def __init__(self, build: CellBuilder, settings: NetworkSettings) -> None:
+    def __init__(self, build: CellBuilder, settings: NetworkSettings, plan: Sequence[CellPlan]) -> None:
         super().__init__()
         self.settings = settings
-        channels = settings.channels
-        stem_channels = STEM_MULTIPLIER * channels
+        self.plan = tuple(plan)
+        stem_channels = STEM_MULTIPLIER * settings.channels
         self.stem = Stem(settings.input_shape[0], stem_channels, settings.time_steps, settings.stem_stride)
-        in_channels = (stem_channels, stem_channels)
-        self.cells = nn.ModuleList()
-        for i in range(settings.cells):
-            kind: CellKind = "reduce" if i in settings.reductions else "normal"
-            channels *= 2 if kind == "reduce" else 1
-            halve_s0 = i - 1 in settings.reductions
-            cell = build(
-                kind=kind,
-                in_channels=in_channels,
-                channels=channels,
+        self.cells = nn.ModuleList(
+            build(
+                kind=cell.kind,
+                in_channels=cell.in_channels,
+                channels=cell.channels,
                 attention=settings.attention,
-                halve_s0=halve_s0,
+                halve_s0=cell.halve_s0,
             )
-            self.cells.append(cell)
-            in_channels = (in_channels[1], NODES * channels)
+            for cell in self.plan
+        )
         self.pool = layer.AdaptiveAvgPool2d((1, 1), step_mode="m")
-        self.readout = layer.Linear(in_channels[1], settings.classes, step_mode="m")
+        self.readout = layer.Linear(NODES * self.plan[-1].channels, settings.classes, step_mode="m")
 
     def forward(self, images: Tensor) -> Tensor:
         s0 = s1 = self.stem(images)
@@ -107,14 +104,14 @@ class SpikingNetwork(SpikingBackbone):
             table = PRIMITIVES[genotype.primitives]
             return [(edge.source, table[edge.primitive]) for edge in genotype.incoming(kind, node)]
 
-        super().__init__(partial(Cell, incoming=incoming), settings)
+        super().__init__(partial(Cell, incoming=incoming), settings, settings.plan(genotype.layers))
         self.genotype = genotype
 
 
 def save_network(run: Run, network: SpikingNetwork) -> None:
     """Write model.safetensors and config.json."""
     save_tensors(run.weights, network.state_dict())
-    write_json(run.config, {"genotype": asdict(network.genotype), "network": asdict(network.settings)})
+    write_json(run.config, {"genotype": genotype_to_dict(network.genotype), "network": asdict(network.settings)})
 
 
 def load_network(run: Run) -> SpikingNetwork:

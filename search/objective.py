@@ -57,7 +57,7 @@ class Price:
             self._primitives, self._mixture = network.primitives, network.mixture
         else:
             self._primitives, self._mixture = network.genotype.primitives, partial(chosen, network.genotype)
-        even = even_spikes(network.settings, REFERENCE_RATE)
+        even = even_spikes(network.settings, network.plan, REFERENCE_RATE)
         self.reference_spikes = float(even.total)
         self.reference_sops = float(total(self._per_cell(even, partial(even_mixture, self._primitives))))
 

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from .datasets import Dataset, load_dataset
 from .device import find_device
 from .drawing import draw_genotype, draw_history
 from .events import event_writer
-from .genotype import Genotype, from_dict, from_json, to_json
+from .genotype import Genotype, from_dict, from_json, to_dict, to_json
 from .history import read_history
 from .network import SpikingNetwork, save_network
 from .objective import Price, mean_sops
@@ -77,14 +76,15 @@ def run_search(
         run = open_run(out) if resume else Run(Path(out))
         given = _given_genotype(run, genotype)
         dataset = _load(settings, download)
-        settings.network(dataset)  # an image size that cannot be halved is refused before a folder is made
+        # A path of another length and a size that cannot be halved are refused before a folder is made.
+        settings.network(dataset).plan(None if given is None else given.layers)
         for note in dataset.notes:
             tell(note)
         manifest = make_manifest(
             command,
             settings.seed,
             dataset.record(),
-            settings.to_dict() | {"genotype": None if given is None else asdict(given)},
+            settings.to_dict() | {"genotype": None if given is None else to_dict(given)},
         )
         finished, known = run.metrics.exists(), read_genotype(run)
         processes.wait()  # all have seen the folder as it was

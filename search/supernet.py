@@ -42,7 +42,7 @@ class Supernet(SpikingBackbone):
     skip_beside = 0.0
 
     def __init__(self, primitives: PrimitiveSet, settings: NetworkSettings, build: CellBuilder) -> None:
-        super().__init__(build, settings)
+        super().__init__(build, settings, settings.plan())
         self.primitives = primitives
         shape = (len(EDGES), len(PRIMITIVES[primitives]))
         self.alphas = nn.ParameterDict({kind: 1e-3 * torch.randn(shape) for kind in CELL_KINDS})

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from spikeport.deploy.cost.profiles import builtin_profiles, find_profile
+from spikeport.deploy.mapping.fit_source import read_source
 from spikeport.deploy.measure import measure_netx
 from spikeport.deploy.pipeline import DeploySettings, deploy
 from spikeport.deploy.reports import compare_runs
@@ -19,12 +20,23 @@ from spikeport.export.chain import chain_of
 from spikeport.export.netx import layer_indices, read_graph
 from spikeport.export.targets import export
 from spikeport.search.datasets import load_dataset
-from spikeport.search.pipeline import run_search
+from spikeport.search.genotype import Layer, random_genotype, to_json
+from spikeport.search.network import load_network
+from spikeport.search.pipeline import read_genotype, run_search
 from spikeport.search.runs import Run
 from spikeport.search.settings import SearchSettings
 
 TINY = SearchSettings(
     primitives="plain", channels=2, cells=3, time_steps=2, search_epochs=1, train_epochs=3, train_learning_rate=0.1
+)
+
+
+UNUSUAL = (
+    Layer("normal", 1.0),
+    Layer("reduce", 0.75),
+    Layer("normal", 0.5),
+    Layer("reduce", 1.0),
+    Layer("normal", 0.5),
 )
 
 
@@ -143,6 +155,45 @@ def test_a_weight_broken_in_model_onnx_fails(copy: Run) -> None:
 def test_a_weight_broken_in_network_net_fails_without_lava(copy: Run) -> None:
     population = _break_one_weight(copy.export_folder("loihi") / "network.net")
     found = deploy(copy, DeploySettings(lava=False), silent)
+    check = next(check for check in found.equivalence["checks"] if check["name"] == "netx")
+    assert found.equivalence["verdict"] == check["verdict"] == "fail"
+    assert check["first_divergence"]["population"] == population
+
+
+@pytest.fixture(scope="module")
+def on_a_path(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A given cell on a path that the usual layout does not have."""
+    folder = tmp_path_factory.mktemp("path")
+    genotype = replace(random_genotype(np.random.default_rng(2), "plain"), layers=UNUSUAL)
+    (folder / "genotype.json").write_text(to_json(genotype))
+    settings = replace(TINY, channels=4, cells=5, train_epochs=4)
+    run = run_search(settings, folder / "run", genotype=folder / "genotype.json")
+    export(run, "all", silent)
+    return run
+
+
+def test_a_path_goes_the_whole_road(on_a_path: Run) -> None:
+    assert read_genotype(on_a_path).layers == load_network(on_a_path).genotype.layers == UNUSUAL
+    shapes = read_graph(on_a_path.export_folder("loihi") / "network.net").shapes()
+    assert [shapes[f"cells.{i}.n1"] for i in range(5)] == [(4, 8, 8), (6, 4, 4), (4, 4, 4), (16, 2, 2), (8, 2, 2)]
+    assert "channels x4" in on_a_path.cells_svg.read_text()
+    found = deploy(on_a_path, DeploySettings(lava=False, samples=64, lava_samples=32), silent)
+    checks = {check["name"]: check for check in found.equivalence["checks"]}
+    assert found.equivalence["verdict"] == "pass"
+    for name in ("onnx", "graph", "encoder", "twin", "netx"):
+        assert (checks[name]["verdict"], checks[name]["spikes_differing"]) == ("pass", 0), checks[name]
+        assert checks[name]["spikes_compared"] > 0
+    assert on_a_path.report.is_file()
+    fitted = read_source(on_a_path.path, {})
+    planned = read_source(on_a_path.genotype, {"channels": 4, "input_shape": "1x8x8"})
+    hidden = [{p.name: p.shape for p in source.graph.populations if p.role == "neuron"} for source in (fitted, planned)]
+    assert hidden[0] == hidden[1]
+
+
+def test_a_weight_broken_on_a_path_fails(on_a_path: Run, tmp_path: Path) -> None:
+    copy = Run(Path(shutil.copytree(on_a_path.path, tmp_path / "copy")))
+    population = _break_one_weight(copy.export_folder("loihi") / "network.net")
+    found = deploy(copy, DeploySettings(lava=False, samples=64, lava_samples=32), silent)
     check = next(check for check in found.equivalence["checks"] if check["name"] == "netx")
     assert found.equivalence["verdict"] == check["verdict"] == "fail"
     assert check["first_divergence"]["population"] == population

@@ -22,7 +22,7 @@ SEED = 0  # of weights that nobody has trained; only where they are zero matters
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedNetwork:
-    """What a genotype does not say of its network. Raises InputError for an input shape that is none."""
+    """What a genotype does not say of its network; one with a path says how many cells there are."""
 
     channels: int = 16
     cells: int = 8
@@ -32,7 +32,7 @@ class PlannedNetwork:
     stem_stride: int = 1
 
     def settings(self) -> NetworkSettings:
-        """Raises InputError when a value is out of range or a size is odd."""
+        """Raises InputError when a value is out of range or the input shape is none."""
         sizes = self.input_shape.split("x")
         if len(sizes) != 3 or not all(size.isdecimal() for size in sizes):
             raise InputError(
@@ -99,12 +99,13 @@ def _netx(path: Path, planned: Mapping[str, int | str]) -> FitSource:
 
 
 def _genotype(path: Path, planned: Mapping[str, int | str]) -> FitSource:
-    """The network built from it, with random weights."""
-    settings = PlannedNetwork(**planned).settings()  # type: ignore[arg-type]
+    """The network built from it, with random weights. A path has its own number of cells; no other may be given."""
     try:
         genotype = from_json(read_text(path))
     except InputError as error:
         raise InputError(f"'{path}': {error}") from error
+    own = {} if genotype.layers is None else {"cells": len(genotype.layers)}
+    settings = PlannedNetwork(**own | dict(planned)).settings()  # type: ignore[arg-type]
     with seeded(SEED, "train weights"):  # the weights with which a training would begin
         network = SpikingNetwork(genotype, settings)
     return FitSource(path=path, graph=lower(traced(network.eval()).graph), channels=settings.channels)

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 from xml.etree import ElementTree
 
@@ -5,7 +6,7 @@ import numpy as np
 import pytest
 
 from spikeport.search.drawing import draw_genotype, draw_history
-from spikeport.search.genotype import random_genotype
+from spikeport.search.genotype import Layer, random_genotype
 from spikeport.search.primitives import PrimitiveSet
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -28,8 +29,26 @@ def test_cells_show_every_operation_on_its_edge(primitives: PrimitiveSet) -> Non
     assert sorted(word for word in words if "_" in word) == sorted(labels)
 
 
-def test_no_box_covers_another() -> None:
-    svg = draw_genotype(random_genotype(np.random.default_rng(2), "darts"))
+PATH = tuple(Layer("reduce" if i in (1, 13) else "normal", 0.5 if i == 2 else 1.0) for i in range(14))
+
+
+def test_a_path_is_drawn_cell_by_cell() -> None:
+    genotype = random_genotype(np.random.default_rng(2), "plain")
+    words = texts(draw_genotype(replace(genotype, layers=PATH)))
+    kinds = [word for word in words if word[0].isdecimal()]
+    assert kinds == [f"{i}: {layer.kind}" for i, layer in enumerate(PATH)]
+    assert [words.count(f"channels x{factor}") for factor in (1, 2, 4)] == [1, 12, 1]
+    assert (words.count("width 0.5"), words.count("width 1")) == (1, 13)
+    assert not [word for word in texts(draw_genotype(genotype)) if "width" in word or "Path" in word]
+
+
+@pytest.mark.parametrize("layers", [None, PATH], ids=["cells", "path"])
+def test_no_box_covers_another(layers: tuple[Layer, ...] | None) -> None:
+    svg = draw_genotype(replace(random_genotype(np.random.default_rng(2), "darts"), layers=layers))
+    height = float(ElementTree.fromstring(svg).get("height", ""))
+    last = max(ElementTree.fromstring(svg).iter(f"{SVG}g"), key=lambda g: float(g.get("transform", "")[:-1].split()[1]))
+    bottom = max(float(box.get("y", "")) + float(box.get("height", "")) for box in last.iter(f"{SVG}rect"))
+    assert float(last.get("transform", "")[:-1].split()[1]) + bottom < height
     for cell in ElementTree.fromstring(svg).iter(f"{SVG}g"):
         boxes = [tuple(float(box.get(k, "")) for k in ("x", "y", "width", "height")) for box in cell.iter(f"{SVG}rect")]
         for i, (x, y, width, height) in enumerate(boxes):

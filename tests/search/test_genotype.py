@@ -1,12 +1,12 @@
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from spikeport.errors import InputError
-from spikeport.search.genotype import Edge, Genotype, from_json, random_genotype, to_json
+from spikeport.search.genotype import Edge, Genotype, Layer, from_json, random_genotype, to_dict, to_json
 from spikeport.search.primitives import PrimitiveSet
 
 
@@ -22,6 +22,40 @@ def test_random_genotypes_survive_json(primitives: PrimitiveSet, seed: int) -> N
     assert from_json(to_json(genotype)) == genotype
     assert to_json(from_json(to_json(genotype))) == to_json(genotype)
     assert "none" not in to_json(genotype)
+
+
+def test_a_path_survives_json(genotype: Genotype) -> None:
+    path = (Layer("normal", 1.0), Layer("reduce", 0.75))
+    layered = replace(genotype, layers=path)
+    assert from_json(to_json(layered)) == layered
+    assert to_dict(layered)["layers"] == ({"kind": "normal", "width": 1.0}, {"kind": "reduce", "width": 0.75})
+    whole = json.loads(to_json(layered))
+    whole["layers"][0]["width"] = 1  # as people write it
+    assert from_json(json.dumps(whole)) == layered
+
+
+def test_without_a_path_the_file_is_as_it_always_was(genotype: Genotype) -> None:
+    edges = {kind: [asdict(edge) for edge in genotype.cell(kind)] for kind in ("normal", "reduce")}
+    assert to_json(genotype) == json.dumps({"primitives": "plain"} | edges, indent=2) + "\n"
+
+
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [
+        ([], "at least one layer, but `layers` is empty; leave the key out"),
+        ({}, "'layers' must be list, but is {}"),
+        (None, "'layers' must be list, but is None"),
+        ([{"kind": "normal"}], "A layer of a genotype must have exactly the keys kind, width, but has kind"),
+        ([{"kind": "wide", "width": 1.0}], "Unknown kind of cell 'wide' in a path; choose from normal, reduce"),
+        ([{"kind": "normal", "width": 0.0}], r"`0 < width <= 1` must hold .*, but a layer has width=0\.0"),
+        ([{"kind": "normal", "width": 1.5}], "width=1.5"),
+        ([{"kind": "normal", "width": float("nan")}], "width=nan"),
+        ([{"kind": "normal", "width": True}], "'width' must be float, but is True"),
+    ],
+)
+def test_impossible_path(genotype: Genotype, layers: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        from_json(json.dumps(json.loads(to_json(genotype)) | {"layers": layers}))
 
 
 def test_same_generator_same_genotype() -> None:

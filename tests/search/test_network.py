@@ -12,7 +12,7 @@ from torch import fx, nn
 
 from spikeport.errors import InputError
 from spikeport.search.attention import ATTENTION, CBAM, ECA, Attention
-from spikeport.search.genotype import random_genotype
+from spikeport.search.genotype import Layer, random_genotype
 from spikeport.search.network import NetworkSettings, SpikingNetwork, load_network, save_network
 from spikeport.search.primitives import FactorizedReduce, PrimitiveSet
 from spikeport.search.runs import Run, load_tensors, save_tensors
@@ -43,9 +43,31 @@ def test_random_genotypes_run_and_learn(primitives: PrimitiveSet, attention: Att
 )
 def test_reductions_at_one_and_two_thirds(cells: int, reductions: tuple[int, ...], channels: int) -> None:
     net = network(cells=cells)
-    assert net.settings.reductions == reductions
+    assert tuple(i for i, cell in enumerate(net.plan) if cell.kind == "reduce") == reductions
     assert net.readout.in_features == 4 * 2 * 2 ** len(reductions)
     assert net(torch.rand(2, 2, 8, 12)).shape == (2, 5)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_random_paths_run_and_are_saved(seed: int, tmp_path: Path) -> None:
+    rng = np.random.default_rng(seed)
+    kinds = ["reduce"] * 3 + ["normal"] * 3
+    layers = tuple(Layer(str(kind), float(rng.choice((0.5, 0.75, 1.0)))) for kind in rng.permutation(kinds))
+    genotype = replace(random_genotype(rng, "darts"), layers=layers)
+    settings = replace(SETTINGS, channels=3, cells=6, input_shape=(2, 8, 16))
+    net = SpikingNetwork(genotype, settings).eval()
+    outputs: list[torch.Tensor] = []
+    for cell in net.cells:
+        cell.register_forward_hook(lambda module, inputs, spikes: outputs.append(spikes))
+    images = torch.rand(2, 2, 8, 16)
+    logits = net(images)
+    assert [tuple(spikes.shape[2:]) for spikes in outputs] == [
+        (4 * cell.channels, 8 // 2**cell.halvings, 16 // 2**cell.halvings) for cell in net.plan
+    ]
+    save_network(Run(tmp_path), net)
+    loaded = load_network(Run(tmp_path))
+    assert loaded.genotype.layers == layers
+    assert torch.equal(loaded(images), logits)
 
 
 def test_populations_are_named_by_their_path() -> None:
@@ -106,7 +128,7 @@ def test_can_be_traced(attention: Attention) -> None:
 )
 def test_bad_settings(change: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        replace(SETTINGS, **change)
+        replace(SETTINGS, **change).plan()
 
 
 def test_a_stem_of_stride_2_halves_the_image() -> None:

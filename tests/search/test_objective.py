@@ -33,7 +33,9 @@ def test_prices_by_hand(blobs: Dataset, tiny: SearchSettings) -> None:
     supernet = supernet_of("kernel", blobs, tiny)
     for alphas in supernet.alphas.values():
         alphas.data.zero_()
-    ordinary, busy = (even_spikes(supernet.settings, rate) for rate in (REFERENCE_RATE, 2 * REFERENCE_RATE))
+    ordinary, busy = (
+        even_spikes(supernet.settings, supernet.plan, rate) for rate in (REFERENCE_RATE, 2 * REFERENCE_RATE)
+    )
     # Neurons: stem 6 x 16; cells of 2, 4 and 8 channels whose p0 and p1 have the size before, the nodes that after.
     neurons = 6 * 16 + 2 * (6 * 16) + 4 * (2 * 16 + 4 * 4) + 8 * (2 * 4 + 4 * 1)
     assert ordinary.total.item() == pytest.approx(neurons * 2 * REFERENCE_RATE)

@@ -180,6 +180,6 @@ def test_odd_images_are_refused_before_a_folder_is_made(tiny: SearchSettings, tm
 
 
 def test_demo_settings_can_be_used_on_digits() -> None:
-    assert DEMO.network(load_dataset("digits")).reductions == (1, 2)
+    assert DEMO.network(load_dataset("digits")).plan()[-1].halvings == 2
     assert DEMO.time_steps <= 4
     assert DEMO.channels <= 16

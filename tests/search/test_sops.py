@@ -1,5 +1,6 @@
 """Synaptic operations against those of the exported graph, projection by projection."""
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -11,7 +12,7 @@ from spikeport.deploy.synapses import fan_out
 from spikeport.export.trace import trace
 from spikeport.search.cell_spikes import STATES, even_spikes, recording
 from spikeport.search.darts import SUPERNETS
-from spikeport.search.genotype import Edge, Genotype, random_genotype
+from spikeport.search.genotype import Edge, Genotype, Layer, random_genotype
 from spikeport.search.network import NetworkSettings, SpikingBackbone, SpikingNetwork
 from spikeport.search.primitives import PRIMITIVES, PrimitiveSet
 from spikeport.search.sops import chosen, sops_per_cell
@@ -19,6 +20,13 @@ from spikeport.search.supernet import SupernetForm
 
 SETTINGS = NetworkSettings(channels=3, cells=4, time_steps=2, classes=3, input_shape=(1, 8, 8))
 IMAGES = 4
+UNUSUAL = (
+    Layer("normal", 1.0),
+    Layer("reduce", 0.75),
+    Layer("normal", 0.5),
+    Layer("reduce", 1.0),
+    Layer("normal", 0.5),
+)
 
 
 def pooled_twice() -> Genotype:
@@ -51,10 +59,10 @@ def all_spikes(network: SpikingBackbone, images: Tensor) -> dict[str, Tensor]:
     return found
 
 
-def exported(genotype: Genotype, spikes: dict[str, Tensor]) -> dict[str, float]:
+def exported(genotype: Genotype, spikes: dict[str, Tensor], settings: NetworkSettings = SETTINGS) -> dict[str, float]:
     """Every spike times the synapses of non-zero weight that leave its neuron in the graph that is exported."""
     torch.manual_seed(2)
-    graph = trace(SpikingNetwork(genotype, SETTINGS).eval(), torch.rand(1, 1, 8, 8), SETTINGS.time_steps).graph
+    graph = trace(SpikingNetwork(genotype, settings).eval(), torch.rand(1, 1, 8, 8), SETTINGS.time_steps).graph
     shapes, spikes = graph.shapes(), dict(spikes)
     spikes[graph.inputs[0].name] = spikes.pop("stem")
     counted: dict[str, float] = {}
@@ -84,13 +92,16 @@ def counted(network: SpikingBackbone, genotype: Genotype, images: Tensor) -> dic
 
 
 @pytest.mark.parametrize("genotype", genotypes(), ids=range(5))
-def test_a_network_is_counted_as_it_is_exported(genotype: Genotype) -> None:
+@pytest.mark.parametrize("layers", [None, UNUSUAL], ids=["usual", "unusual"])
+def test_a_network_is_counted_as_it_is_exported(genotype: Genotype, layers: tuple[Layer, ...] | None) -> None:
     torch.manual_seed(1)
-    network = SpikingNetwork(genotype, SETTINGS)
+    genotype = replace(genotype, layers=layers)
+    settings = replace(SETTINGS, cells=len(layers) if layers else SETTINGS.cells)
+    network = SpikingNetwork(genotype, settings)
     images = torch.rand(IMAGES, 1, 8, 8)
     found = counted(network, genotype, images)
     reset(network)
-    expected = exported(genotype, all_spikes(network, images))
+    expected = exported(genotype, all_spikes(network, images), settings)
     assert min(found.values()) > 0
     assert found == pytest.approx(expected, rel=1e-12)
 
@@ -144,7 +155,8 @@ def test_a_mixture_is_the_mean_over_the_cells_it_may_become(primitives: Primitiv
     names = list(PRIMITIVES[primitives])
     torch.manual_seed(3)
     weights = torch.softmax(torch.randn(14, len(names)), dim=1).double()
-    spikes = even_spikes(NetworkSettings(channels=2, cells=1, time_steps=2, classes=3, input_shape=(1, 4, 4)), 0.3)
+    settings = NetworkSettings(channels=2, cells=1, time_steps=2, classes=3, input_shape=(1, 4, 4))
+    spikes = even_spikes(settings, settings.plan(), 0.3)
     expected = sops_per_cell(spikes, lambda kind: weights, names, 3)["cells.0"].item()
     drawn = []
     for _ in range(2000):
@@ -155,7 +167,7 @@ def test_a_mixture_is_the_mean_over_the_cells_it_may_become(primitives: Primitiv
 
 def test_gradients_reach_weights_and_spikes() -> None:
     weights = torch.full((14, 5), 0.2, dtype=torch.float64, requires_grad=True)
-    spikes = even_spikes(SETTINGS, 0.3)
+    spikes = even_spikes(SETTINGS, SETTINGS.plan(), 0.3)
     spikes.cells[1].states[0].requires_grad_()
     sops_per_cell(spikes, lambda kind: weights, list(PRIMITIVES["plain"]), 3)["cells.1"].backward()
     assert weights.grad is not None

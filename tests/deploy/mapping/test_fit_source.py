@@ -19,7 +19,7 @@ from spikeport.export.netx import write_netx
 from spikeport.export.passes import lower
 from spikeport.export.passes.quantize import quantize
 from spikeport.export.targets import traced
-from spikeport.search.genotype import random_genotype, to_json
+from spikeport.search.genotype import Layer, random_genotype, to_json
 from spikeport.search.network import NetworkSettings, SpikingNetwork, save_network
 from spikeport.search.runs import Run, create_run
 from spikeport.search.settings import SearchSettings
@@ -56,6 +56,18 @@ def test_a_genotype_needs_no_training(genotype: Path) -> None:
         sum(neurons(p.shape) for p in wider.graph.populations)
         == 2 * (sum(neurons(p.shape) for p in source.graph.populations) - 4) + 4
     )
+
+
+def test_a_path_says_how_many_cells_there_are(tmp_path: Path) -> None:
+    layers = (Layer("normal", 0.5), Layer("reduce", 1.0), Layer("normal", 0.5), Layer("normal", 1.0))
+    path = tmp_path / "layered.json"
+    path.write_text(to_json(replace(random_genotype(np.random.default_rng(0), "plain"), layers=layers)))
+    planned: dict[str, Any] = {"channels": 4, "classes": 4, "input_shape": "1x6x6"}
+    shapes = {p.name: p.shape for p in read_source(path, planned).graph.populations}
+    assert [shapes[f"cells.{i}.n1"] for i in range(4)] == [(2, 6, 6), (8, 3, 3), (4, 3, 3), (8, 3, 3)]
+    assert read_source(path, planned | {"cells": 4}).graph.readout.shape == (4,)
+    with pytest.raises(InputError, match=r"it has 4 layers and there are 3 cells; say --cells 4\."):
+        read_source(path, planned | {"cells": 3})
 
 
 def test_a_genotype_takes_the_same_cores_every_time(genotype: Path) -> None:
