@@ -62,7 +62,11 @@ def cli() -> None:
 @cli.command("search")
 @settings_options(SearchSettings)
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder to make [default: runs/<next number>].")
-@click.option("--genotype", type=click.Path(path_type=Path), help="Train the cell of this JSON file, do not search.")
+@click.option(
+    "--genotype",
+    type=click.Path(path_type=Path),
+    help="Train the cell of this JSON file (macro: search its path).",
+)
 @click.option("--resume", is_flag=True, help="Go on with a killed run (--out, or the newest) from its last epoch.")
 @click.option("--settings", "file", type=click.Path(path_type=Path), help="TOML file; options win over it.")
 @click.option("--download", is_flag=True, help="Let torchvision fetch the data set into --data-folder.")

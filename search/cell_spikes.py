@@ -48,6 +48,13 @@ class CellSpikes:
         """Spikes of the cell's neurons."""
         return torch.stack([maps.sum() for maps in self.states.values()]).sum()
 
+    def narrowed(self, channels: int) -> "CellSpikes":
+        """What would be left with so many channels, if all of them spiked alike."""
+        share = channels / self.channels
+        states = {number: share * maps for number, maps in self.states.items()}
+        pooled = {source: share * spikes for source, spikes in self.pooled.items()}
+        return CellSpikes(self.kind, channels, states, pooled)
+
 
 @dataclass(slots=True)
 class NetworkSpikes:
@@ -90,7 +97,7 @@ def recording(network: SpikingBackbone) -> Iterator[NetworkSpikes]:
         return tell
 
     hook(network.stem, stem)
-    for module, cell in zip(network.cells, record.cells, strict=True):
+    for module, cell in zip(network.planned_cells(), record.cells, strict=True):
         counted = cast(CountedCell, module)
         for number, name in enumerate(STATES):
             hook(module.get_submodule(name), state(cell, number, counted.images_axis, counted.place_axes))

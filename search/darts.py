@@ -1,6 +1,7 @@
 """Bilevel search (DARTS, arXiv 1806.09055, section 2.3), of first order unless told, in the spiking cell of MA-DARTS.
 
-Weights learn on one half of the train split, alphas on the other; the test split is not looked at.
+Weights learn on one half of the train split, alphas on the other; the test split is not looked at. In a macro search
+the weights of paths and widths learn as the alphas do.
 """
 
 from collections.abc import Callable, Mapping
@@ -23,6 +24,7 @@ from .early_stop import search_is_over
 from .genotype import Genotype, to_dict
 from .kernel_supernet import KernelSupernet
 from .legality import legality_of
+from .macro_supernet import MacroSupernet
 from .network import NetworkSettings
 from .objective import EVALUATION_BATCH, Objective, Price, cross_entropy_of, mean_sops, priced
 from .plain_supernet import PlainSupernet
@@ -52,6 +54,13 @@ SUPERNETS: Mapping[SupernetForm, Callable[[PrimitiveSet, NetworkSettings], Super
     "kernel": KernelSupernet,
     "plain": PlainSupernet,
 }
+
+
+def supernet_of(settings: SearchSettings, network: NetworkSettings, given: Genotype | None = None) -> Supernet:
+    """What the level of the settings searches; the cell that is `given` is that of a macro search."""
+    if settings.level == "micro":
+        return SUPERNETS[settings.supernet](settings.primitives, network)
+    return MacroSupernet(settings.primitives if given is None else given.primitives, network, given)
 
 
 def halves(samples: int, seed: int) -> tuple[Indices, Indices]:
@@ -90,14 +99,17 @@ def search(
     checkpoint: Path,
     record: Callable[[list[Row]], None] = lambda rows: None,
     progress: Progress = silent,
+    given: Genotype | None = None,
 ) -> Genotype:
     """Search with the train split, go on from the checkpoint if there is one, return the genotype of the last epoch.
+
+    At the level `macro` the path is searched of the cell that is `given`.
 
     `record` is told the rows of the history after every epoch: scores on the weights' half (train) and, with the
     supernet in eval mode, on the alphas' half (validation), there with the expected synaptic operations per cell.
     """
     with seeded(settings.seed, "search weights"):
-        supernet = SUPERNETS[settings.supernet](settings.primitives, settings.search_network(dataset))
+        supernet = supernet_of(settings, settings.search_network(dataset), given)
     device = find_device(settings.device)
     supernet.to(device)
     supernet.relaxation = settings.relaxation

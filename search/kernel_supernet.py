@@ -82,11 +82,16 @@ class Preprocess(nn.Module):
         self.population = Population(channels)
 
     def forward(self, spikes: Tensor) -> Tensor:
-        if not self.halve:
-            return cast(Tensor, self.population(spikes @ self.weight))
-        middle = (self.weight.shape[1] + 1) // 2
-        first, second = spikes[::2, ::2] @ self.weight[:, :middle], spikes[1::2, 1::2] @ self.weight[:, middle:]
-        return cast(Tensor, self.population(torch.cat([first, second], dim=-1)))
+        return cast(Tensor, self.population(input_current(spikes, self.weight, halve=self.halve)))
+
+
+def input_current(spikes: Tensor, weight: Tensor, *, halve: bool) -> Tensor:
+    """[H, W, T, N, I] and [I, O] -> [H, W, T, N, O], by the 1x1 convolution or the factorized reduce."""
+    if not halve:
+        return spikes @ weight
+    middle = (weight.shape[1] + 1) // 2
+    first, second = spikes[::2, ::2] @ weight[:, :middle], spikes[1::2, 1::2] @ weight[:, middle:]
+    return torch.cat([first, second], dim=-1)
 
 
 class KernelCell(nn.Module):
@@ -94,9 +99,13 @@ class KernelCell(nn.Module):
 
     `mixture()` gives the weights [14 edges in the order of `EDGES`, primitives]. `variances` are running averages, as
     those of a batch norm: of the spikes of each source, their max-pool and their avg-pool, [3, sources, channels].
+    `presence()` gives a factor per channel [C] by which all that reads a state of this cell, the cells behind it, too,
+    multiplies its spikes (macro_supernet.py); the neurons stay binary.
     """
 
     variances: Tensor
+    p0: nn.Module
+    presence: Callable[[], Tensor] | None = None
     images_axis, place_axes = 3, (0, 1)
 
     def __init__(
@@ -134,8 +143,12 @@ class KernelCell(nn.Module):
         hits = {dilation: edge_hits(rows, columns, strides, dilation) for dilation in dilations}
         spikes, max_pooled, avg_pooled = self.variances[:, FROM] + SMALLEST_VARIANCE
         variances = Variances(spikes, max_pooled, avg_pooled, hits)
-        from_inputs, *between = group_kernels(self.kernels(weights, variances))
+        kernels = self.kernels(weights, variances)
         shares = weights[:, self._max_pool, None] * variances.max_pooled.rsqrt()  # of the max-pools, [14, C]
+        presence = None if self.presence is None else self.presence()
+        if presence is not None:
+            kernels, shares = kernels * presence[:, None], shares * presence
+        from_inputs, *between = group_kernels(kernels)
 
         points = grid(rows, columns, dilations)
         inputs = phases(torch.cat(states, dim=-1).flatten(2, 3), self._stride)
@@ -153,7 +166,8 @@ class KernelCell(nn.Module):
                 pooled.append(self.pools[INPUTS + j](states[-1]))
         if self.training:
             self._measure(states, pooled)
-        return torch.cat(states[INPUTS:], dim=-1)
+        spikes = torch.cat(states[INPUTS:], dim=-1)
+        return spikes if presence is None else spikes * presence.repeat(NODES)
 
     def max_pools(self) -> Mapping[int, nn.Module]:
         """Source -> the module that gives its max-pool."""

@@ -88,6 +88,10 @@ class SpikingBackbone(nn.Module):
         self.pool = layer.AdaptiveAvgPool2d((1, 1), step_mode="m")
         self.readout = layer.Linear(NODES * self.plan[-1].channels, settings.classes, step_mode="m")
 
+    def planned_cells(self) -> list[nn.Module]:
+        """In the order of the plan."""
+        return list(self.cells)
+
     def forward(self, images: Tensor) -> Tensor:
         s0 = s1 = self.stem(images)
         for cell in self.cells:

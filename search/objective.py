@@ -6,8 +6,9 @@
     operations   O / reference, of the synaptic operations O of an inference (sops.py)
 
 A reference is what would be counted if every neuron spiked in one of five time steps (REFERENCE_RATE) and, for O, every
-edge were an even mixture of the primitives. So both terms are near 1 for an ordinary network: with a weight of 1, one
-percent more of it costs 0.01 nats, and to fall silent gains about 1 nat (chance on 10 classes: 2.3 nats).
+edge were an even mixture of the primitives; in a macro search, if all paths were alike (expected.py). So both terms are
+near 1 for an ordinary network: with a weight of 1, one percent more of it costs 0.01 nats, and to fall silent gains
+about 1 nat (chance on 10 classes: 2.3 nats).
 
 The price is the same for weights and alphas, in the search and in the training of what was found: a batch norm follows
 the sum at a node, so that how much it spikes is up to the weights, and how many synapses a spike meets to the alphas.
@@ -23,12 +24,15 @@ from torch.nn.functional import cross_entropy
 
 from .cell_spikes import NetworkSpikes, even_spikes, recording
 from .datasets import Images
+from .expected import expected_sops, expected_spikes
 from .genotype import CellKind
+from .macro_supernet import MacroSupernet
 from .network import SpikingBackbone, SpikingNetwork
 from .primitives import PRIMITIVES, PrimitiveSet
 from .settings import SearchSettings
 from .sops import chosen, sops_per_cell
 from .supernet import EDGES, Supernet
+from .trellis import Chances, chances_of, even_weights
 
 # (images, labels) -> (what is minimised, logits of the network)
 Objective = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -57,25 +61,38 @@ class Price:
             self._primitives, self._mixture = network.primitives, network.mixture
         else:
             self._primitives, self._mixture = network.genotype.primitives, partial(chosen, network.genotype)
+        self._chances: Callable[[], Chances | None] = lambda: None
+        alike = None
+        if isinstance(network, MacroSupernet):
+            self._chances = network.chances
+            alike = chances_of(network.trellis, *even_weights(network.trellis))
         even = even_spikes(network.settings, network.plan, REFERENCE_RATE)
-        self.reference_spikes = float(even.total)
-        self.reference_sops = float(total(self._per_cell(even, partial(even_mixture, self._primitives))))
+        self.reference_spikes = float(self._emitted(even, alike))
+        self.reference_sops = float(total(self._per_cell(even, partial(even_mixture, self._primitives), alike)))
 
     def sops(self, spikes: NetworkSpikes) -> dict[str, Tensor]:
-        """Synaptic operations per image: `cells.<i>` and `readout`."""
-        return self._per_cell(spikes, self._mixture)
+        """Synaptic operations per image: `cells.<i>` and `readout`; of a macro search those to be expected."""
+        return self._per_cell(spikes, self._mixture, self._chances())
 
     def __call__(self, spikes: NetworkSpikes) -> Tensor:
         """A scalar, nats."""
-        target, emitted = self.settings.target_spikes, spikes.total
+        target, emitted = self.settings.target_spikes, self._emitted(spikes, self._chances())
         excess = (emitted / target - 1).clamp(min=0) if target else emitted / self.reference_spikes
         cost = self.settings.spike_weight * excess
         if self.settings.sop_weight:
             cost = cost + self.settings.sop_weight * total(self.sops(spikes)) / self.reference_sops
         return cost
 
-    def _per_cell(self, spikes: NetworkSpikes, mixture: Callable[[CellKind], Tensor]) -> dict[str, Tensor]:
-        return sops_per_cell(spikes, mixture, list(PRIMITIVES[self._primitives]), self.network.settings.classes)
+    def _emitted(self, spikes: NetworkSpikes, chances: Chances | None) -> Tensor:
+        return spikes.total if chances is None else expected_spikes(spikes, chances)
+
+    def _per_cell(
+        self, spikes: NetworkSpikes, mixture: Callable[[CellKind], Tensor], chances: Chances | None
+    ) -> dict[str, Tensor]:
+        names, classes = list(PRIMITIVES[self._primitives]), self.network.settings.classes
+        if chances is None:
+            return sops_per_cell(spikes, mixture, names, classes)
+        return expected_sops(spikes, chances, mixture, names, classes)
 
 
 def priced(objective: Objective, price: Price) -> Objective:

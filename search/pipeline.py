@@ -16,13 +16,14 @@ from .drawing import draw_genotype, draw_history
 from .events import event_writer
 from .genotype import Genotype, from_dict, from_json, to_dict, to_json
 from .history import read_history
-from .network import SpikingNetwork, save_network
+from .network import NetworkSettings, SpikingNetwork, save_network
 from .objective import Price, mean_sops
 from .progress import Progress, Stage, silent
 from .random_search import random_search
 from .runs import Run, create_run, make_manifest, new_run_path, newest_run, open_run
 from .settings import SearchSettings, settings_from_dict
 from .training import evaluate, seeded, train_network
+from .trellis import trellis_of
 
 # Small enough for two CPU cores and a few minutes: digits are 8x8, and the plain primitives cost a third of `darts`.
 DEMO = SearchSettings(
@@ -65,7 +66,8 @@ def run_search(
 ) -> Run:
     """Search a cell, train the network built from it and test it once; or train a genotype that is given as a file.
 
-    With the strategy `random` cells are drawn instead, all of them trained, and the best is the result.
+    With the strategy `random` cells are drawn instead, all of them trained, and the best is the result. At the level
+    `macro` the genotype that is given has its path searched, at `both` path and cells are searched together.
 
     With `resume` the run in `out` goes on from its last epoch and ends as it would have without the break; a finished
     one is returned at once. `download` lets torchvision fetch a data set, `tell` is told what is done to its images.
@@ -76,8 +78,7 @@ def run_search(
         run = open_run(out) if resume else Run(Path(out))
         given = _given_genotype(run, genotype)
         dataset = _load(settings, download)
-        # A path of another length and a size that cannot be halved are refused before a folder is made.
-        settings.network(dataset).plan(None if given is None else given.layers)
+        _check_path(settings, settings.network(dataset), given)  # before a folder is made
         for note in dataset.notes:
             tell(note)
         manifest = make_manifest(
@@ -94,13 +95,13 @@ def run_search(
             create_run(run.path, manifest | {"processes": processes.world()})
         if finished:
             return run
-        if settings.strategy == "random" and given is None:
+        if settings.strategy == "random" and _searches(settings, given):
 
             def train(settings: SearchSettings, folder: Path, file: Path) -> Run:
                 told: Any = {"progress": progress, "command": command}
                 return run_search(settings, folder, Run(folder).manifest.exists(), genotype=file, **told)
 
-            random_search(run, settings, train, tell)
+            random_search(run, settings, settings.network(dataset), given, train, tell)
             return run
         found = known or _search(run, dataset, settings, given, progress)
         network = _train(run, dataset, settings, found, progress)
@@ -112,6 +113,29 @@ def run_search(
                 checkpoint.unlink(missing_ok=True)
         processes.wait()
     return run
+
+
+def _searches(settings: SearchSettings, given: Genotype | None) -> bool:
+    """Whether anything is left to be found of the genotype that is given."""
+    return given is None or settings.level == "macro"
+
+
+def _check_path(settings: SearchSettings, network: NetworkSettings, given: Genotype | None) -> None:
+    """Raises InputError when there is nothing to search a path for, and for a size that cannot be halved."""
+    if settings.level == "macro" and given is None:
+        raise InputError(
+            "--level macro searches the path of a cell that is given; name its file with --genotype, "
+            "or say --level both."
+        )
+    if settings.level == "macro" and given is not None and given.layers is not None:
+        raise InputError(
+            f"--level macro searches a path, but the genotype has one of {len(given.layers)} layers already; take the "
+            "key `layers` out of it, or leave --level out to train it."
+        )
+    if settings.level != "micro" and _searches(settings, given):
+        trellis_of(network)
+    else:
+        network.plan(None if given is None else given.layers)
 
 
 def _load(settings: SearchSettings, download: bool) -> Dataset:
@@ -169,11 +193,13 @@ def _check_same(run: Run, manifest: dict[str, Any]) -> None:
 def _search(
     run: Run, dataset: Dataset, settings: SearchSettings, given: Genotype | None, progress: Progress
 ) -> Genotype:
+    searching = _searches(settings, given)
     found = given
-    if found is None:
-        found = search(dataset, settings, run.search_checkpoint, _recorder(run, settings, "search", []), progress)
+    if found is None or searching:
+        record = _recorder(run, settings, "search", [])
+        found = search(dataset, settings, run.search_checkpoint, record, progress, given)
     if processes.is_first():
-        if given is None:
+        if searching:
             write_text(run.history_svg, draw_history(read_history(run)))
         write_text(run.cells_svg, draw_genotype(found))
         write_text(run.genotype, to_json(found))  # the last file, because it says that the search is over

@@ -11,6 +11,7 @@ from .augment import Augmentation
 from .datasets import DATA_FOLDER, Dataset
 from .device import Precision, precision_name
 from .legality import check_legal
+from .level import Level, level_name
 from .network import NetworkSettings
 from .primitives import PrimitiveSet, primitive_set
 from .relaxation import Relaxation, relaxation_name
@@ -51,6 +52,7 @@ NOT_NEGATIVE = (
     "beta_decay",
     "zero_one_weight",
 )
+OF_THE_CELL = ("beta_decay", "zero_one_weight", "auxiliary_skip", "stop_at_skips")  # where it is given they do nothing
 BELOW_ONE = ("momentum", "validation_fraction", "label_smoothing")
 NAMES = {
     "primitives": primitive_set,
@@ -58,6 +60,7 @@ NAMES = {
     "attention_in": attention_in,
     "supernet": supernet_form,
     "strategy": strategy_name,
+    "level": level_name,
     "relaxation": relaxation_name,
     "schedule": schedule_name,
     "precision": precision_name,
@@ -71,6 +74,7 @@ class SearchSettings:
     dataset: str = "digits"
     data_folder: str = DATA_FOLDER  # where torchvision keeps its files
     primitives: PrimitiveSet = "darts"
+    level: Level = "micro"
     strategy: Strategy = "darts"
     candidates: int = 8  # random cells, where the strategy is to draw them
     supernet: SupernetForm = "kernel"
@@ -135,6 +139,7 @@ class SearchSettings:
         for name in BELOW_ONE:
             self._require(name, getattr(self, name) < 1, f"{name} < 1")
         check_legal(self.for_target, self._attention("network"))
+        self._check_level()
         if self.zero_one_weight and self.relaxation != "sigmoid":
             raise InputError(
                 "zero_one_weight drives sigmoids to 0 or 1, but the relaxation is softmax; "
@@ -150,6 +155,19 @@ class SearchSettings:
 
         if self.auxiliary_weight:
             self._require("batch_size", self.batch_size >= 2, "batch_size >= 2 with an auxiliary_weight")
+
+    def _check_level(self) -> None:
+        if self.level != "micro" and self.strategy == "darts" and self.supernet == "plain":
+            raise InputError(
+                f"--level {self.level} needs the kernel-space supernet, because the plain one normalises away how wide "
+                "a cell is; say --supernet kernel."
+            )
+        for name in OF_THE_CELL if self.level == "macro" else ():
+            if getattr(self, name):
+                raise InputError(
+                    f"At --level macro the cell is given, so {name}={getattr(self, name)} has nothing to act on; "
+                    "leave it out or say --level both."
+                )
 
     def _require(self, name: str, holds: bool, invariant: str) -> None:
         if not holds:

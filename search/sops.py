@@ -37,10 +37,16 @@ def sops_per_cell(
     found = {}
     s0 = s1 = spikes.stem.double()
     for i, cell in enumerate(spikes.cells):
-        inputs = _preprocess(s0, cell.states[0], cell.channels) + _preprocess(s1, cell.states[1], cell.channels)
-        found[f"cells.{i}"] = inputs + _edges(cell, weights[cell.kind], tuple(names))
+        found[f"cells.{i}"] = cell_sops(cell, (s0,), s1, weights[cell.kind], names)
         s0, s1 = s1, cell.output
     return found | {"readout": classes * s1.sum()}
+
+
+def cell_sops(cell: CellSpikes, ways: Sequence[Tensor], s1: Tensor, weights: Tensor, names: Sequence[str]) -> Tensor:
+    """SOPs of one cell, of weights [14, primitives], float64; s0 is the sum of its `ways`, maps of either size."""
+    inputs = [_preprocess(s0, cell.states[0], cell.channels) for s0 in ways]
+    inputs.append(_preprocess(s1, cell.states[1], cell.channels))
+    return torch.stack(inputs).sum() + _edges(cell, weights, tuple(names))
 
 
 def _preprocess(inputs: Tensor, state: Tensor, channels: int) -> Tensor:

@@ -4,6 +4,7 @@ Two forms of the same search space: `kernel` (kernel_supernet.py) mixes the cand
 (plain_supernet.py) their currents. Here is what both have in common.
 """
 
+from collections.abc import Sequence
 from typing import Literal, cast, get_args
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from ..errors import InputError
 from .cell import CellBuilder
 from .genotype import CELL_KINDS, EDGES_PER_NODE, INPUTS, NODES, CellKind, Edge, Genotype
+from .layout import CellPlan
 from .network import NetworkSettings, SpikingBackbone
 from .primitives import NONE, PRIMITIVES, SKIP, PrimitiveSet
 from .relaxation import RELAXATIONS, Relaxation
@@ -41,8 +43,14 @@ class Supernet(SpikingBackbone):
     allowed: frozenset[str] | None = None  # None: all
     skip_beside = 0.0
 
-    def __init__(self, primitives: PrimitiveSet, settings: NetworkSettings, build: CellBuilder) -> None:
-        super().__init__(build, settings, settings.plan())
+    def __init__(
+        self,
+        primitives: PrimitiveSet,
+        settings: NetworkSettings,
+        build: CellBuilder,
+        plan: Sequence[CellPlan] | None = None,
+    ) -> None:
+        super().__init__(build, settings, settings.plan() if plan is None else plan)
         self.primitives = primitives
         shape = (len(EDGES), len(PRIMITIVES[primitives]))
         self.alphas = nn.ParameterDict({kind: 1e-3 * torch.randn(shape) for kind in CELL_KINDS})
@@ -75,12 +83,13 @@ class Supernet(SpikingBackbone):
         return mixture + self.skip_beside * torch.tensor(skip, dtype=mixture.dtype, device=mixture.device)
 
     def architecture(self) -> list[nn.Parameter]:
-        """The alphas."""
+        """The alphas, and whatever else says what will be found."""
         return list(self.alphas.parameters())
 
     def weights(self) -> list[nn.Parameter]:
-        """Everything that is trained but the alphas."""
-        return [parameter for name, parameter in self.named_parameters() if not name.startswith("alphas.")]
+        """Everything that is trained but the architecture."""
+        architecture = {id(parameter) for parameter in self.architecture()}
+        return [parameter for parameter in self.parameters() if id(parameter) not in architecture]
 
     def genotype(self) -> Genotype:
         """What the alphas have come to (see `derive`)."""
