@@ -93,8 +93,9 @@ def _check_edge(kind: CellKind, edge: Edge, choices: tuple[str, ...]) -> None:
 
 
 def to_dict(genotype: Genotype) -> dict[str, Any]:
-    """As plain values; without a path there is no key `layers`."""
-    return {key: value for key, value in asdict(genotype).items() if value is not None}
+    """As JSON gives it back; without a path there is no key `layers`."""
+    fields = {key: value for key, value in asdict(genotype).items() if value is not None}
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in fields.items()}
 
 
 def to_json(genotype: Genotype) -> str:

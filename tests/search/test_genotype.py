@@ -28,7 +28,8 @@ def test_a_path_survives_json(genotype: Genotype) -> None:
     path = (Layer("normal", 1.0), Layer("reduce", 0.75))
     layered = replace(genotype, layers=path)
     assert from_json(to_json(layered)) == layered
-    assert to_dict(layered)["layers"] == ({"kind": "normal", "width": 1.0}, {"kind": "reduce", "width": 0.75})
+    assert to_dict(layered)["layers"] == [{"kind": "normal", "width": 1.0}, {"kind": "reduce", "width": 0.75}]
+    assert to_dict(layered) == json.loads(to_json(layered))
     whole = json.loads(to_json(layered))
     whole["layers"][0]["width"] = 1  # as people write it
     assert from_json(json.dumps(whole)) == layered

@@ -38,6 +38,10 @@ def test_survives_json() -> None:
         ({"supernet": "fast"}, "Unknown supernet 'fast'; choose from kernel, plain"),
         ({"attention": "se"}, "Unknown attention 'se'; choose from none, eca, cbam, tcs"),
         ({"attention_in": "cell"}, "Unknown place of attention 'cell'; choose from search, network, both"),
+        ({"level": "all"}, "Unknown level 'all'; choose from micro, macro, both"),
+        ({"level": "both", "supernet": "plain"}, "--level both needs the kernel-space supernet, .*--supernet kernel"),
+        ({"level": "macro", "beta_decay": 2.0}, "the cell is given, so beta_decay=2.0 has nothing to act on"),
+        ({"level": "macro", "stop_at_skips": 2}, "stop_at_skips=2 has nothing to act on; leave it out or say --level"),
         (
             {"epochs": 3},
             "Unknown setting 'epochs'; did you mean '.*epochs'[?] Known: dataset, data_folder, primitives, ",
@@ -54,6 +58,10 @@ def test_survives_json() -> None:
 def test_refused(change: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         settings_from_dict(change)
+
+
+def test_random_paths_need_no_supernet() -> None:
+    assert SearchSettings(level="both", supernet="plain", strategy="random").level == "both"
 
 
 @pytest.mark.parametrize(
