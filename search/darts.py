@@ -5,7 +5,7 @@ the weights of paths and widths learn as the alphas do.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,7 @@ from .training import (
     train_epoch,
     weight_optimizer,
 )
+from .trials import best_of, contenders
 from .whole_batch_norm import whole_batch_norms
 
 ALPHA_BETAS = (0.5, 0.999)  # of Adam, as in DARTS
@@ -177,4 +178,20 @@ def search(
     optimizers = {"weights": weights, "alphas": alphas}
     with repeatable(device), whole_batch_norms(supernet):
         run_epochs("search", supernet, optimizers, settings.search_epochs, checkpoint, record, one_epoch, is_over=over)
-    return supernet.genotype()
+    if not settings.trials:
+        return supernet.genotype()
+    found = contenders(supernet, settings.trials, generator(settings.seed, "trials"))
+    parts = halves_of(dataset, weight_half, alpha_half)
+    return best_of(found, parts, settings, checkpoint.with_name("trials.json"), progress)
+
+
+def halves_of(dataset: Dataset, weight_half: Indices, alpha_half: Indices) -> Dataset:
+    """The train split alone: to train on what the weights learn on, to be tested on what the alphas learn on."""
+    images, labels = dataset.train_images, dataset.train_labels
+    return replace(
+        dataset,
+        train_images=images[weight_half],
+        train_labels=labels[weight_half],
+        test_images=images[alpha_half],
+        test_labels=labels[alpha_half],
+    )

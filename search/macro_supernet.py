@@ -20,6 +20,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, cast
 
+import numpy as np
 import torch
 from spikingjelly.activation_based import layer
 from torch import Tensor, nn
@@ -98,9 +99,9 @@ class MacroSupernet(Supernet):
     def planned_cells(self) -> list[nn.Module]:
         return list(self._cell.values())
 
-    def genotype(self) -> Genotype:
-        """What the weights have come to: the cells, on the likeliest path."""
-        return replace(self.given or super().genotype(), layers=decoded(self.chances()))
+    def genotype(self, rng: np.random.Generator | None = None) -> Genotype:
+        """What the weights have come to: the cells (with `rng`, drawn from the alphas), on the likeliest path."""
+        return replace(self.given or super().genotype(rng), layers=decoded(self.chances()))
 
     def forward(self, images: Tensor) -> Tensor:
         start = self.stem(images).permute(3, 4, 0, 1, 2).contiguous()

@@ -108,9 +108,19 @@ def priced(objective: Objective, price: Price) -> Objective:
     return with_price
 
 
-@torch.no_grad()
 def mean_sops(price: Price, images: Images) -> dict[str, float]:
     """Synaptic operations per image, `cells.<i>` and `readout`, in eval mode."""
+    return _mean(price, images, price.sops)
+
+
+def mean_cost(price: Price, images: Images) -> float:
+    """The price of a pass, nats, in eval mode."""
+    return _mean(price, images, lambda spikes: {"cost": price(spikes)})["cost"]
+
+
+@torch.no_grad()
+def _mean(price: Price, images: Images, measure: Callable[[NetworkSpikes], dict[str, Tensor]]) -> dict[str, float]:
+    """Of what is measured of the spikes of each batch, the mean over the images."""
     network = price.network
     network.eval()
     device, sums = next(network.parameters()).device, dict[str, float]()
@@ -119,10 +129,10 @@ def mean_sops(price: Price, images: Images) -> dict[str, float]:
         reset_net(network)
         with recording(price.network) as spikes:
             network(batch)
-        for cell, sops in price.sops(spikes).items():
-            sums[cell] = sums.get(cell, 0.0) + sops.item() * len(batch)
+        for name, value in measure(spikes).items():
+            sums[name] = sums.get(name, 0.0) + value.item() * len(batch)
     reset_net(network)
-    return {cell: sops / len(images) for cell, sops in sums.items()}
+    return {name: value / len(images) for name, value in sums.items()}
 
 
 def total(per_cell: dict[str, Tensor]) -> Tensor:

@@ -28,6 +28,7 @@ COUNTS = {
     "search_epochs": 1,
     "train_epochs": 1,
     "candidates": 1,
+    "trial_epochs": 1,
 }
 COUNTS_FROM_ZERO = (
     "seed",
@@ -38,6 +39,7 @@ COUNTS_FROM_ZERO = (
     "target_spikes",
     "stop_at_skips",
     "stop_when_stable",
+    "trials",
 )
 POSITIVE = ("validation_fraction", "learning_rate", "train_learning_rate", "alpha_learning_rate", "gradient_clip")
 NOT_NEGATIVE = (
@@ -113,6 +115,8 @@ class SearchSettings:
     auxiliary_skip: bool = False  # a skip beside every mixture that fades out
     stop_at_skips: int = 0  # end when a cell has so many skip_connect; 0: never
     stop_when_stable: int = 0  # end when the genotype has not changed for so many epochs; 0: never
+    trials: int = 0  # cells that are trained for a while at the end, to take the best (trials.py); 0: none
+    trial_epochs: int = 5
     for_target: str = ""  # only what this target takes (legality.py)
 
     spike_weight: float = 0.0  # of the spikes in the loss, nats (objective.py)

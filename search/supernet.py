@@ -7,6 +7,7 @@ Two forms of the same search space: `kernel` (kernel_supernet.py) mixes the cand
 from collections.abc import Sequence
 from typing import Literal, cast, get_args
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -91,9 +92,14 @@ class Supernet(SpikingBackbone):
         architecture = {id(parameter) for parameter in self.architecture()}
         return [parameter for parameter in self.parameters() if id(parameter) not in architecture]
 
-    def genotype(self) -> Genotype:
-        """What the alphas have come to (see `derive`)."""
-        normal, reduce = (derive(self.masked(kind).detach(), self.primitives, self.relaxation) for kind in CELL_KINDS)
+    def genotype(self, rng: np.random.Generator | None = None) -> Genotype:
+        """What the alphas have come to (see `derive`); with `rng`, drawn from them: alphas and Gumbel noise."""
+
+        def alphas(kind: CellKind) -> Tensor:
+            alphas = self.masked(kind).detach().cpu().double()
+            return alphas if rng is None else alphas + torch.from_numpy(rng.gumbel(size=tuple(alphas.shape)))
+
+        normal, reduce = (derive(alphas(kind), self.primitives, self.relaxation) for kind in CELL_KINDS)
         return Genotype(self.primitives, normal, reduce)
 
 

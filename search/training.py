@@ -38,6 +38,7 @@ STREAMS = (
     "train weights",
     "auxiliary",
     "random cells",
+    "trials",
 )
 
 

@@ -1,0 +1,334 @@
+"""Are the cells that a search finds better than random ones? Trained alike, tested on 8000 images.
+
+    python benchmarks/search_quality.py --train TRAIN.npz --test TEST.npz [--work runs/quality] [--groups ...] [--json]
+
+Two .npz files as `--dataset npz:` takes them, of CIFAR-10 images: 5000 of them are trained on, all others (of both
+files) are tested on. All cells are trained alike: the same network around them, images, epochs and options, and no
+price; only the seed differs. Groups of cells:
+
+    random      drawn uniformly from the space
+    found       of the kernel-space supernet, one per seed
+    plain       of the plain supernet, one per seed, the same settings otherwise
+    front       of the kernel-space supernet at other prices of synaptic operations, which draw a Pareto front
+    options     of the kernel-space supernet with one option of the search changed (not among the groups by default)
+    attention   the first that was found, trained with attention; one that was searched with it (not by default)
+
+A search does not see the test images. Every search and training is a job in a process of one thread, kept in the work
+folder when it is done; started again, the benchmark goes on where it was, also inside a job. About an hour on 2 cores.
+
+Prints a table and the verdicts, and draws front.svg into the work folder. With --json one object on stdout: per group
+a list of {accuracy, parameters, spikes, sops, seed, name}, and `verdicts`. Ends with exit code 1 if found cells are not
+better than random ones, or those of the plain supernet are better than found ones.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+
+from spikeport.files import read_json, read_text, replacing, write_text
+from spikeport.search.checkpoint import Row
+from spikeport.search.darts import search
+from spikeport.search.datasets import load_dataset
+from spikeport.search.genotype import Genotype, from_json, random_genotype, to_json
+from spikeport.search.pipeline import run_search
+from spikeport.search.progress import ProgressEvent
+from spikeport.search.runs import Run
+from spikeport.search.settings import SearchSettings
+
+TRAIN_IMAGES = 5000
+RANDOM_CELLS = 20
+RANDOM_STREAM = 2024
+SEEDS = (0, 1, 2)
+BEST_FIFTH = 0.2  # share of the random cells that may be better
+CHEAPER = 0.6  # of the median synaptic operations
+
+COMMON = SearchSettings(
+    primitives="darts",
+    channels=6,
+    cells=4,
+    time_steps=2,
+    stem_stride=2,
+    crop=4,
+    flip=True,
+    device="cpu",
+    train_epochs=15,
+    train_learning_rate=0.1,
+    validation_fraction=0.02,
+)
+SEARCH: dict[str, Any] = {
+    "search_epochs": 12,
+    "learning_rate": 0.1,
+    "alpha_learning_rate": 0.01,
+    "alpha_warmup_epochs": 3,
+    "sop_weight": 0.1,
+    "trials": 6,
+}
+FRONT = (0.0, 0.05, 0.2)  # prices beside the one of SEARCH
+OPTIONS: Mapping[str, dict[str, Any]] = {
+    "no-warmup": {"alpha_warmup_epochs": 0},
+    "beta-decay": {"beta_decay": 5.0},
+    "auxiliary-skip": {"auxiliary_skip": True},
+    "sigmoid": {"relaxation": "sigmoid"},
+    "second-order": {"second_order": True},
+    "stop-at-2-skips": {"stop_at_skips": 2},
+}
+ATTENTION = ("eca", "cbam", "tcs")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A cell and its training. search: what is changed in SEARCH, None for a random cell; cell: another job's."""
+
+    name: str
+    group: str
+    seed: int
+    search: Mapping[str, Any] | None = None
+    cell: str = ""
+    training: Mapping[str, Any] = field(default_factory=dict)
+
+
+def jobs(groups: Sequence[str], cells: int) -> list[Job]:
+    """In the order in which they are done."""
+    found = [Job(name=f"found-{seed}", group="found", seed=seed, search={}) for seed in SEEDS]
+    every = {
+        "random": [Job(name=f"random-{seed:02d}", group="random", seed=seed) for seed in range(cells)],
+        "found": found,
+        "front": [Job(name=f"front-{p:g}", group="front", seed=0, search={"sop_weight": p}) for p in FRONT],
+        "plain": [Job(name=f"plain-{seed}", group="plain", seed=seed, search={"supernet": "plain"}) for seed in SEEDS],
+        "options": [Job(name=name, group="options", seed=0, search=changes) for name, changes in OPTIONS.items()],
+        "attention": [
+            *(
+                Job(name=f"{kind}-in-network", group="attention", seed=0, cell="found-0", training={"attention": kind})
+                for kind in ATTENTION
+            ),
+            *(Job(name=f"{kind}-in-search", group="attention", seed=0, search=_searched(kind)) for kind in ATTENTION),
+        ],
+    }
+    return [job for group in GROUPS if group in groups for job in every[group]]
+
+
+def _searched(attention: str) -> dict[str, Any]:
+    return {"attention": attention, "attention_in": "search"}
+
+
+GROUPS = ("random", "found", "front", "plain", "options", "attention")
+USUAL = GROUPS[:4]
+
+
+def split(train: Path, test: Path, work: Path) -> None:
+    """Writes train.npz and test.npz: the first images of `train`; all others."""
+    if (work / "test.npz").exists():
+        return
+    with np.load(train) as first, np.load(test) as second:
+        images = np.concatenate([first["images"], second["images"]])
+        labels = np.concatenate([first["labels"], second["labels"]])
+    for name, part in (("train", slice(TRAIN_IMAGES)), ("test", slice(TRAIN_IMAGES, None))):
+        with replacing(work / f"{name}.npz") as temporary, temporary.open("wb") as file:
+            np.savez_compressed(file, images=images[part], labels=labels[part])
+
+
+def do(job: Job, work: Path) -> None:
+    """Find the cell, train it, test it; what is there already is not done again."""
+    torch.set_num_threads(1)
+    trained = replace(COMMON, dataset=f"npz:{work / 'train.npz'},{work / 'test.npz'}", seed=job.seed)
+    genotype, folder = work / f"{job.name}.json", work / job.name
+
+    def tell(event: ProgressEvent) -> None:
+        if event.step == event.steps:
+            print(f"{job.name} {event.stage} {event.epoch}/{event.epochs} {event.accuracy:.3f}", flush=True)
+
+    if not genotype.exists():
+        write_text(genotype, to_json(find(job, trained, work, tell)))
+    settings = replace(trained, **job.training)
+    run_search(settings, folder, resume=Run(folder).manifest.exists(), genotype=genotype, progress=tell)
+
+
+def find(job: Job, settings: SearchSettings, work: Path, tell: Callable[[ProgressEvent], None]) -> Genotype:
+    if job.cell:
+        return from_json(read_text(work / f"{job.cell}.json"))
+    if job.search is None:
+        return random_genotype(np.random.default_rng([job.seed, RANDOM_STREAM]), settings.primitives)
+
+    def record(rows: list[Row]) -> None:
+        write_text(work / f"{job.name}.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+
+    checkpoint = work / f"{job.name}.safetensors"
+    settings = replace(settings, **SEARCH | job.search)
+    found = search(load_dataset(settings.dataset), settings, checkpoint, record, tell)
+    checkpoint.unlink(missing_ok=True)
+    return found
+
+
+def start(job: Job, work: Path) -> None:
+    """Do it in a process of its own, which writes what it tells to a log."""
+    if Run(work / job.name).metrics.exists():
+        return
+    with (work / f"{job.name}.log").open("a") as log:
+        command = [sys.executable, __file__, "--work", str(work), "--job", job.name]
+        ended = subprocess.run(command, stdout=log, stderr=log, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    if ended.returncode:
+        raise SystemExit(f"'{job.name}' ended with exit code {ended.returncode}; see '{log.name}' and start again.")
+
+
+def result(job: Job, work: Path) -> dict[str, Any]:
+    metrics = read_json(Run(work / job.name).metrics)
+    return {
+        "name": job.name,
+        "seed": job.seed,
+        "accuracy": metrics["test_accuracy"],
+        "parameters": metrics["parameters"],
+        "spikes": metrics["spikes_per_inference"],
+        "sops": metrics["sops_per_inference"],
+    }
+
+
+Cells = list[dict[str, Any]]
+
+
+def verdicts(groups: Mapping[str, Cells]) -> dict[str, dict[str, Any]]:
+    """What is claimed, the numbers behind it, and whether it holds; of the groups that are there."""
+    mean = {name: _over(cells, statistics.mean) for name, cells in groups.items()}
+    found: dict[str, dict[str, Any]] = {}
+    if {"found", "random"} <= groups.keys():
+        median = _over(groups["random"], statistics.median)
+        better = [cell for cell in groups["random"] if cell["accuracy"] > mean["found"]["accuracy"]]
+        share = len(better) / len(groups["random"])
+        found["best fifth"] = {
+            "claim": "found cells stand in the best fifth of the random ones at no more parameters than their median",
+            "random_better": share,
+            "parameters": mean["found"]["parameters"] / median["parameters"],
+            "holds": share <= BEST_FIFTH and mean["found"]["parameters"] <= median["parameters"],
+        }
+        found["cheaper"] = {
+            "claim": f"found cells reach the random median accuracy at {CHEAPER} of the median operations at most",
+            "accuracy": mean["found"]["accuracy"] - median["accuracy"],
+            "sops": mean["found"]["sops"] / median["sops"],
+            "holds": mean["found"]["accuracy"] >= median["accuracy"]
+            and mean["found"]["sops"] <= CHEAPER * median["sops"],
+        }
+    if {"found", "plain"} <= groups.keys():
+        difference = mean["found"]["accuracy"] - mean["plain"]["accuracy"]
+        parts = [[cell["accuracy"] for cell in groups[name]] for name in ("found", "plain")]
+        error = sum(statistics.variance(part) / len(part) for part in parts) ** 0.5
+        found["kernel-space"] = {
+            "claim": "cells of the kernel-space supernet are no worse than those of the plain one, within the error",
+            "accuracy": difference,
+            "standard_error": error,
+            "sops": mean["found"]["sops"] / mean["plain"]["sops"],
+            "holds": difference >= -error,
+        }
+    return found
+
+
+def _over(cells: Cells, statistic: Callable[[list[float]], float]) -> dict[str, float]:
+    return {key: statistic([cell[key] for cell in cells]) for key in ("accuracy", "parameters", "spikes", "sops")}
+
+
+def pareto(cells: Cells) -> Cells:
+    """Those that no other beats in both accuracy and operations, from few operations to many."""
+    kept: Cells = []
+    for cell in sorted(cells, key=lambda cell: (cell["sops"], -cell["accuracy"])):
+        if not kept or cell["accuracy"] > kept[-1]["accuracy"]:
+            kept.append(cell)
+    return kept
+
+
+def draw(groups: Mapping[str, Cells], file: Path) -> None:
+    """Accuracy against synaptic operations, one mark per cell, and the front of the searched ones as a line."""
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    axis = figure.subplots()
+    for name, marker in (("random", "x"), ("plain", "s"), ("front", "o"), ("found", "D")):
+        cells = groups.get(name, [])
+        axis.scatter([c["sops"] for c in cells], [c["accuracy"] for c in cells], marker=marker, label=name)
+    front = pareto([*groups.get("found", []), *groups.get("front", [])])
+    axis.plot([c["sops"] for c in front], [c["accuracy"] for c in front], ":", color="grey", label="front of searched")
+    axis.set_xlabel("synaptic operations per inference")
+    axis.set_ylabel("test accuracy")
+    axis.set_title("Cells trained alike: 5000 images of CIFAR-10, 8000 to test on")
+    axis.grid(alpha=0.3)
+    axis.legend()
+    with replacing(file) as temporary:
+        figure.savefig(temporary)
+
+
+def tell(groups: Mapping[str, Cells], found: Mapping[str, dict[str, Any]]) -> None:
+    ranked = sorted((cell["accuracy"] for cell in groups.get("random", [])), reverse=True)
+    print(f"{'cell':>20} {'accuracy':>9} {'rank':>5} {'parameters':>11} {'spikes':>8} {'SOPs':>9}")
+    for name, cells in groups.items():
+        for cell in sorted(cells, key=lambda cell: -cell["accuracy"]):
+            rank = 1 + sum(accuracy > cell["accuracy"] for accuracy in ranked)
+            _row(cell["name"], cell, str(rank))
+        if len(cells) > 1:
+            for word, statistic in (("mean", statistics.mean), ("median", statistics.median)):
+                _row(f"{name}: {word}", _over(cells, statistic))
+            spread = statistics.stdev(cell["accuracy"] for cell in cells)
+            print(f"{name + ': spread':>20} {spread:9.4f}   (standard deviation)")
+    for name, verdict in found.items():
+        numbers = ", ".join(f"{key} {value:.3f}" for key, value in verdict.items() if key not in ("claim", "holds"))
+        print(f"{'holds' if verdict['holds'] else 'DOES NOT HOLD'}: {name}: {verdict['claim']} ({numbers})")
+
+
+def _row(name: str, cell: Mapping[str, float], rank: str = "") -> None:
+    print(
+        f"{name:>20} {cell['accuracy']:9.4f} {rank:>5} {cell['parameters']:11.0f} {cell['spikes']:8.0f} "
+        f"{cell['sops']:9.0f}"
+    )
+
+
+def holds(found: Mapping[str, dict[str, Any]]) -> bool:
+    """One of the two claims against random cells, and that against the plain supernet."""
+    against = [found[name]["holds"] for name in ("best fifth", "cheaper") if name in found]
+    plain = [found[name]["holds"] for name in ("kernel-space",) if name in found]
+    return (any(against) or not against) and all(plain)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--train", type=Path, help=".npz with `images` uint8 [N, 32, 32, 3] and `labels`")
+    parser.add_argument("--test", type=Path, help="another; its images are tested on")
+    parser.add_argument("--work", type=Path, default=Path("runs/quality"), help="where every job is kept")
+    parser.add_argument("--groups", nargs="+", choices=GROUPS, default=USUAL)
+    parser.add_argument("--random", type=int, default=RANDOM_CELLS, metavar="N", help="random cells")
+    parser.add_argument("--workers", type=int, default=2, help="processes of one thread each")
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--job", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    work = options.work
+    work.mkdir(parents=True, exist_ok=True)
+    if options.job:
+        do(next(job for job in jobs(GROUPS, options.random) if job.name == options.job), work)
+        return
+    if not (work / "test.npz").exists() and not (options.train and options.test):
+        parser.error("--train and --test name the images the first time")
+    if options.train and options.test:
+        split(options.train, options.test, work)
+    todo = jobs(options.groups, options.random)
+    with ThreadPoolExecutor(options.workers) as pool:
+        started = {pool.submit(start, job, work): job for job in todo}
+        for number, done in enumerate(as_completed(started), start=1):
+            done.result()
+            print(f"{number} of {len(todo)}: {started[done].name}", file=sys.stderr, flush=True)
+    groups = {name: [result(job, work) for job in todo if job.group == name] for name in options.groups}
+    found = verdicts(groups)
+    draw(groups, work / "front.svg")
+    if options.json:
+        print(json.dumps(groups | {"verdicts": found, "holds": holds(found)}))
+    else:
+        tell(groups, found)
+    sys.exit(0 if holds(found) else 1)
+
+
+if __name__ == "__main__":
+    main()

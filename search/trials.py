@@ -1,0 +1,101 @@
+"""Which of several cells is the best? Each is trained for a few epochs; that with the lowest loss is what is found.
+
+A supernet's word for one cell is a guess: the mixture is trained, and never the cell. So beside the cell that its
+architecture weights have come to, others are drawn from them (derive with Gumbel noise: a primitive is drawn with its
+weight in the softmax), each is trained from scratch on the half of the train split that the weights learned on, and
+scored on the half of the alphas by cross-entropy and price (objective.py). DARTS chooses so among four searches
+(arXiv 1806.09055, section 3.1). Ordering cells by the supernet's own weights was tried and orders nothing
+(docs/search.md).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..files import read_json, write_json
+from . import processes
+from .datasets import Dataset
+from .genotype import Genotype, from_dict, to_dict
+from .network import SpikingNetwork
+from .objective import Price, mean_cost
+from .progress import Progress, ProgressEvent
+from .settings import SearchSettings
+from .supernet import Supernet
+from .training import evaluate, seeded, train_network
+
+DRAWS = 20  # at most so many for each genotype that is wanted: a search that is sure of itself repeats itself
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What became of a cell on validation images: cross-entropy and price in nats, accuracy 0..1."""
+
+    genotype: Genotype
+    loss: float
+    price: float
+    accuracy: float
+
+    @property
+    def total(self) -> float:
+        return self.loss + self.price
+
+    def to_dict(self) -> dict[str, Any]:
+        scores = {"loss": self.loss, "price": self.price, "accuracy": self.accuracy}
+        return {"genotype": to_dict(self.genotype)} | scores
+
+
+def contenders(supernet: Supernet, count: int, rng: np.random.Generator) -> list[Genotype]:
+    """The supernet's genotype and up to `count - 1` others that are drawn from its architecture weights."""
+    found = [supernet.genotype()]
+    for _ in range(DRAWS * count):
+        if len(found) == count:
+            break
+        drawn = supernet.genotype(rng)
+        if drawn not in found:
+            found.append(drawn)
+    return found
+
+
+def best_of(
+    genotypes: Sequence[Genotype], dataset: Dataset, settings: SearchSettings, file: Path, progress: Progress
+) -> Genotype:
+    """Train each on the train split of `dataset` for `trial_epochs`, score it on the test split, return the best.
+
+    `dataset` holds the halves of the search, no test images. What is finished is kept in `file`, and a trial that was
+    killed goes on. Of equals the first wins.
+    """
+    short = replace(settings, train_epochs=settings.trial_epochs)
+    trials = [Trial(**row | {"genotype": from_dict(row["genotype"])}) for row in _kept(file)]
+    processes.wait()  # all have read it before one of them writes
+    for number, genotype in enumerate(genotypes[len(trials) :], start=len(trials)):
+
+        def tell(event: ProgressEvent, number: int = number) -> None:
+            before = number * event.epochs
+            whole = {"epoch": before + event.epoch, "epochs": len(genotypes) * event.epochs}
+            progress(replace(event, stage="trials", **whole))
+
+        checkpoint = file.with_name(f"trial-{number + 1}.safetensors")
+        trials.append(_trial(genotype, dataset, short, checkpoint, tell))
+        if processes.is_first():
+            write_json(file, {"trials": [trial.to_dict() for trial in trials]})
+            checkpoint.unlink(missing_ok=True)
+        processes.wait()
+    return min(trials, key=lambda trial: trial.total).genotype
+
+
+def _kept(file: Path) -> list[dict[str, Any]]:
+    return read_json(file)["trials"] if file.exists() else []
+
+
+def _trial(
+    genotype: Genotype, dataset: Dataset, settings: SearchSettings, checkpoint: Path, progress: Progress
+) -> Trial:
+    with seeded(settings.seed, "train weights"):
+        network = SpikingNetwork(genotype, settings.network(dataset))
+    train_network(network, dataset, settings, checkpoint, lambda rows: None, progress)
+    score = evaluate(network, dataset.test_images, dataset.test_labels)
+    price = mean_cost(Price(network, settings), dataset.test_images)
+    return Trial(genotype, score.loss, price, score.accuracy)
