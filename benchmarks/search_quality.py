@@ -161,14 +161,13 @@ def find(job: Job, settings: SearchSettings, work: Path, tell: Callable[[Progres
     if job.search is None:
         return random_genotype(np.random.default_rng([job.seed, RANDOM_STREAM]), settings.primitives)
 
-    def record(rows: list[Row]) -> None:
-        write_text(work / f"{job.name}.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    run = Run(work / job.name)
 
-    checkpoint = work / f"{job.name}.safetensors"
+    def record(rows: list[Row]) -> None:
+        write_text(run.history, "".join(json.dumps(row) + "\n" for row in rows))
+
     settings = replace(settings, **SEARCH | job.search)
-    found = search(load_dataset(settings.dataset), settings, checkpoint, record, tell)
-    checkpoint.unlink(missing_ok=True)
-    return found
+    return search(load_dataset(settings.dataset), settings, run.search_checkpoint, record, tell)
 
 
 def start(job: Job, work: Path) -> None:
