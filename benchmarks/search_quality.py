@@ -76,7 +76,8 @@ SEARCH: dict[str, Any] = {
     "trials": 6,
 }
 FRONT = (0.0, 0.05, 0.2)  # prices beside the one of SEARCH
-OPTIONS: Mapping[str, dict[str, Any]] = {
+OPTIONS: Mapping[str, dict[str, Any]] = {  # without trials, which would hide what an option does
+    "no-trials": {},
     "no-warmup": {"alpha_warmup_epochs": 0},
     "beta-decay": {"beta_decay": 5.0},
     "auxiliary-skip": {"auxiliary_skip": True},
@@ -85,6 +86,7 @@ OPTIONS: Mapping[str, dict[str, Any]] = {
     "stop-at-2-skips": {"stop_at_skips": 2},
 }
 ATTENTION = ("eca", "cbam", "tcs")
+IN_SEARCH = {"attention": "cbam", "attention_in": "search"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,20 +109,18 @@ def jobs(groups: Sequence[str], cells: int) -> list[Job]:
         "found": found,
         "front": [Job(name=f"front-{p:g}", group="front", seed=0, search={"sop_weight": p}) for p in FRONT],
         "plain": [Job(name=f"plain-{seed}", group="plain", seed=seed, search={"supernet": "plain"}) for seed in SEEDS],
-        "options": [Job(name=name, group="options", seed=0, search=changes) for name, changes in OPTIONS.items()],
+        "options": [
+            Job(name=name, group="options", seed=0, search={"trials": 0} | changes) for name, changes in OPTIONS.items()
+        ],
         "attention": [
             *(
                 Job(name=f"{kind}-in-network", group="attention", seed=0, cell="found-0", training={"attention": kind})
                 for kind in ATTENTION
             ),
-            *(Job(name=f"{kind}-in-search", group="attention", seed=0, search=_searched(kind)) for kind in ATTENTION),
+            Job(name="cbam-in-search", group="attention", seed=0, search=IN_SEARCH),
         ],
     }
     return [job for group in GROUPS if group in groups for job in every[group]]
-
-
-def _searched(attention: str) -> dict[str, Any]:
-    return {"attention": attention, "attention_in": "search"}
 
 
 GROUPS = ("random", "found", "front", "plain", "options", "attention")

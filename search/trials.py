@@ -4,8 +4,7 @@ A supernet's word for one cell is a guess: the mixture is trained, and never the
 architecture weights have come to, others are drawn from them (derive with Gumbel noise: a primitive is drawn with its
 weight in the softmax), each is trained from scratch on the half of the train split that the weights learned on, and
 scored on the half of the alphas by cross-entropy and price (objective.py). DARTS chooses so among four searches
-(arXiv 1806.09055, section 3.1). Ordering cells by the supernet's own weights was tried and orders nothing
-(docs/search.md).
+(arXiv 1806.09055, section 3.1).
 """
 
 from collections.abc import Sequence
