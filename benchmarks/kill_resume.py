@@ -25,6 +25,8 @@ SETTINGS = {
     "channels": 4,
     "cells": 3,
     "search_epochs": 6,
+    "trials": 2,
+    "trial_epochs": 2,
     "train_epochs": 10,
     "learning_rate": 0.1,
     "alpha_learning_rate": 0.01,

@@ -76,13 +76,19 @@ def best_of(
             whole = {"epoch": before + event.epoch, "epochs": len(genotypes) * event.epochs}
             progress(replace(event, stage="trials", **whole))
 
-        checkpoint = file.with_name(f"trial-{number + 1}.safetensors")
+        checkpoint = _checkpoint(file, number)
         trials.append(_trial(genotype, dataset, short, checkpoint, tell))
         if processes.is_first():
             write_json(file, {"trials": [trial.to_dict() for trial in trials]})
-            checkpoint.unlink(missing_ok=True)
         processes.wait()
+    if processes.is_first():  # not before: a run may be killed between the row of a trial and this
+        for number in range(len(trials)):
+            _checkpoint(file, number).unlink(missing_ok=True)
     return min(trials, key=lambda trial: trial.total).genotype
+
+
+def _checkpoint(file: Path, number: int) -> Path:
+    return file.with_name(f"trial-{number + 1}.safetensors")
 
 
 def _kept(file: Path) -> list[dict[str, Any]]:
