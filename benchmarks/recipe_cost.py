@@ -27,7 +27,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from spikeport.search.auxiliary import WithAuxiliary
 from spikeport.search.batches import Batch
-from spikeport.search.darts import SUPERNETS, alpha_step
+from spikeport.search.darts import alpha_step, supernet_of
 from spikeport.search.datasets import dataset_kind, load_dataset
 from spikeport.search.device import Arithmetic, find_device
 from spikeport.search.genotype import random_genotype
@@ -104,7 +104,7 @@ def weight_step(network: nn.Module, optimizer: torch.optim.Optimizer, batch: Bat
 def of_search(settings: SearchSettings, wanted: NetworkSettings, images: int, batch: Batch, timed: bool) -> Found:
     """Half of the images are for the weights and half for the alphas: a step takes a batch of each."""
     device = batch[0].device
-    supernet = SUPERNETS[settings.supernet](settings.primitives, wanted).to(device)
+    supernet = supernet_of(settings, wanted).to(device)
     weights = torch.optim.SGD(supernet.weights(), lr=0.0)
     alphas = torch.optim.Adam(supernet.architecture(), lr=0.0)
 

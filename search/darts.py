@@ -1,7 +1,7 @@
 """Bilevel search (DARTS, arXiv 1806.09055, section 2.3), of first order unless told, in the spiking cell of MA-DARTS.
 
 Weights learn on one half of the train split, alphas on the other; the test split is not looked at. In a macro search
-the weights of paths and widths learn as the alphas do.
+the weights of paths and widths learn as the alphas do, and a layer's spikes are those of all its cells in the trellis.
 """
 
 from collections.abc import Callable, Mapping

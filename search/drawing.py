@@ -18,7 +18,7 @@ BOX_WIDTH, BOX_HEIGHT, RADIUS = 128, 24, 19
 CELL_HEIGHT = TITLE + ROW * (NODES + 1) + 60
 WIDTH = 2 * MARGIN + COLUMN * (INPUTS + NODES - 1) + 2 * RADIUS
 
-PER_ROW, PATH_ROW = 12, 92  # layers of a path side by side, and the height of a row of them
+PER_ROW, PATH_ROW = 10, 92  # layers of a path side by side, and the height of a row of them
 
 FILL = {"skip": "#e8e8e8", "max": "#fde3cf", "avg": "#fff3c4", "sep": "#d6e8fa", "dil": "#e3dcf5", "conv": "#d6e8fa"}
 PATH_FILL: dict[CellKind, str] = {"normal": "#eeeeee", "reduce": "#fde3cf"}

@@ -3,15 +3,18 @@
 Layer i has, for maps that were halved h times, a normal cell that leaves them so and, where h < H, a reduction cell
 that halves them once more. A path takes one cell of each layer and starts at h = 0. With weights beta and gamma
 
-    P(cell | h)      softmax of beta[i, h] over the kinds of cell          h: halvings before the cell
+    P(cell | h)      softmax over the kinds of beta[i, h, kind] + log(paths that go on behind the cell)
     P(width | cell)  softmax of gamma[i, h, kind] over WIDTHS
     P(cell)          P(h at layer i) * P(cell | h)
     P(h at i + 1)    sum of P(cell) over the cells of layer i that end at h
     P(cell | h at i + 1) = P(cell) / P(h at i + 1)
 
-All are kept as logarithms: these are finite however sure the search has become. `decoded` finds the likeliest path.
+where h are the halvings before the cell. The number of paths is there so that with weights of 0 all of them are alike;
+else a search would begin with reductions, behind which, at H, nothing is left to be decided. All are kept as
+logarithms: these are finite however sure a search has become. `decoded` finds the likeliest path.
 """
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -20,12 +23,13 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
-from .genotype import CELL_KINDS, NODES, Layer
+from .genotype import CELL_KINDS, NODES, CellKind, Layer
 from .layout import STEM_MULTIPLIER, CellPlan, check_even, node_channels
 from .network import NetworkSettings
 
 WIDTHS = (0.5, 0.75, 1.0)  # of the channels at a cell's place
 MOST_HALVINGS = 3
+DIGITS = 9  # of log-probabilities that are compared
 SMALLEST_MAP = 2  # rows and columns; where there is one pixel, a kernel has no neighbours to hear
 
 
@@ -56,43 +60,40 @@ def trellis_of(settings: NetworkSettings) -> Trellis:
             f"A search over paths needs maps that can be halved to {SMALLEST_MAP} rows and columns, but behind the "
             f"stem they are {' x '.join(map(str, settings.stem_size))}; take larger images or leave --level out."
         )
-    channels = settings.channels
-
-    def heard(layer: int, halvings: int) -> int:
-        """Channels of what layer `layer` gets."""
-        return NODES * node_channels(1.0, channels, halvings) if layer > 0 else STEM_MULTIPLIER * channels
-
     layers: list[tuple[Stop, ...]] = []
     for i in range(settings.cells):
-        stops: list[Stop] = []
-        for before in range(min(i, most) + 1):
-            ways = tuple(
-                (heard(i - 1, stop.halvings_before), stop.kind == "reduce")
-                for stop in (layers[-1] if layers else ())
-                if stop.halvings == before
-            ) or ((heard(0, 0), False),)
-            for kind in CELL_KINDS:
-                halvings = before + (kind == "reduce")
-                if halvings <= most:
-                    stops.append(
-                        Stop(
-                            kind=kind,
-                            channels=node_channels(1.0, channels, halvings),
-                            halvings=halvings,
-                            in_channels=(ways[0][0], heard(i, before)),
-                            halve_s0=ways[0][1],
-                            layer=i,
-                            ways=ways,
-                            channels_at=tuple(node_channels(width, channels, halvings) for width in WIDTHS),
-                        )
-                    )
-        layers.append(tuple(stops))
+        earlier = layers[-1] if layers else ()
+        layers.append(
+            tuple(
+                _stop(settings.channels, i, kind, h, [stop for stop in earlier if stop.halvings == h])
+                for h in range(min(i, most) + 1)
+                for kind in CELL_KINDS
+                if kind == "normal" or h < most
+            )
+        )
     return tuple(layers)
 
 
 def _halvings(size: int) -> int:
     """How often a size can be."""
     return 0 if size % 2 or size // 2 < SMALLEST_MAP else 1 + _halvings(size // 2)
+
+
+def _stop(channels: int, layer: int, kind: CellKind, before: int, earlier: Sequence[Stop]) -> Stop:
+    """A cell that gets maps which were halved `before` times, from the `earlier` cells; without any, from the stem."""
+    s1 = NODES * node_channels(1.0, channels, before) if earlier else STEM_MULTIPLIER * channels
+    ways = tuple((stop.in_channels[1], stop.kind == "reduce") for stop in earlier) or ((s1, False),)
+    halvings = before + (kind == "reduce")
+    return Stop(
+        kind=kind,
+        channels=node_channels(1.0, channels, halvings),
+        halvings=halvings,
+        in_channels=(ways[0][0], s1),
+        halve_s0=ways[0][1],
+        layer=layer,
+        ways=ways,
+        channels_at=tuple(node_channels(width, channels, halvings) for width in WIDTHS),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,19 +112,29 @@ class Chances:
 
 
 def even_weights(trellis: Trellis) -> tuple[Tensor, Tensor]:
-    """Beta [layers, H + 1, kinds] and gamma [layers, H + 1, kinds, widths], all 0: everything alike."""
-    shape = (len(trellis), max(stop.halvings for stop in trellis[-1]) + 1, len(CELL_KINDS))
+    """Beta [layers, H + 1, kinds] and gamma [layers, H + 1, kinds, widths], all 0: all paths and widths alike."""
+    shape = paths_behind(trellis).shape
     return torch.zeros(shape), torch.zeros(*shape, len(WIDTHS))
+
+
+@functools.cache
+def paths_behind(trellis: Trellis) -> Tensor:
+    """[layers, H + 1, kinds], float64: how many ways there are to go on behind a cell; 0: there is no such cell."""
+    most = max(stop.halvings for stop in trellis[-1])
+    counts = torch.zeros(len(trellis), most + 1, len(CELL_KINDS), dtype=torch.float64)
+    behind = torch.ones(most + 1, dtype=torch.float64)
+    for layer in reversed(trellis):
+        for stop in layer:
+            counts[place(stop)] = behind[stop.halvings]
+        behind = counts[layer[0].layer].sum(-1)
+    return counts
 
 
 def chances_of(trellis: Trellis, betas: Tensor, gammas: Tensor) -> Chances:
     """Of weights in the shapes of `even_weights`; those of cells that there are not have no say."""
-    no_way = torch.ones(betas.shape, dtype=torch.bool, device=betas.device)
-    for layer in trellis:
-        for stop in layer:
-            no_way[place(stop)] = False
-    no_way[no_way.all(-1)] = False  # halvings that no path has at this layer
-    moves_of = torch.log_softmax(betas.double().masked_fill(no_way, -torch.inf), dim=-1)
+    counts = paths_behind(trellis).to(betas.device)
+    nowhere = counts.sum(-1, keepdim=True) == 0  # halvings that no path has at this layer
+    moves_of = torch.log_softmax(betas.double() + counts.masked_fill(nowhere, 1.0).log(), dim=-1)
     widths_of = torch.log_softmax(gammas.double(), dim=-1)
 
     moves = {stop: moves_of[place(stop)] for layer in trellis for stop in layer}
@@ -181,7 +192,8 @@ def decoded(chances: Chances) -> tuple[Layer, ...]:
 
     best(i, h) = max over cells of layer i that start at h of log P(cell | h) + max log P(width | cell)
                  + best(i + 1, h behind the cell)
-    Of equals the earlier wins: at the first layer where two paths differ normal before reduce, narrow before wide.
+    Of equals, to within rounding, the earlier wins: at the first layer where two paths differ normal before reduce,
+    narrow before wide.
     """
     best = dict.fromkeys(chances.ends, 0.0)
     choices: list[dict[int, Stop]] = []
@@ -191,7 +203,7 @@ def decoded(chances: Chances) -> tuple[Layer, ...]:
             for stop in layer
         }
         starts = {h: [stop for stop in layer if stop.halvings_before == h] for h in {s.halvings_before for s in layer}}
-        choices.append({h: max(stops, key=value.__getitem__) for h, stops in starts.items()})
+        choices.append({h: max(stops, key=lambda stop: round(value[stop], DIGITS)) for h, stops in starts.items()})
         best = {h: value[stop] for h, stop in choices[-1].items()}
     path: list[Layer] = []
     halvings = 0

@@ -20,11 +20,14 @@ from spikeport.export.chain import chain_of
 from spikeport.export.netx import layer_indices, read_graph
 from spikeport.export.targets import export
 from spikeport.search.datasets import load_dataset
-from spikeport.search.genotype import Layer, random_genotype, to_json
+from spikeport.search.genotype import Layer
+from spikeport.search.layout import default_layers
+from spikeport.search.macro_supernet import MacroSupernet
 from spikeport.search.network import load_network
 from spikeport.search.pipeline import read_genotype, run_search
 from spikeport.search.runs import Run
 from spikeport.search.settings import SearchSettings
+from spikeport.search.trellis import WIDTHS, place
 
 TINY = SearchSettings(
     primitives="plain", channels=2, cells=3, time_steps=2, search_epochs=1, train_epochs=3, train_learning_rate=0.1
@@ -162,17 +165,29 @@ def test_a_weight_broken_in_network_net_fails_without_lava(copy: Run) -> None:
 
 @pytest.fixture(scope="module")
 def on_a_path(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A given cell on a path that the usual layout does not have."""
+    """A search for cells and path that begins near a path which the usual layout does not have, and ends there."""
     folder = tmp_path_factory.mktemp("path")
-    genotype = replace(random_genotype(np.random.default_rng(2), "plain"), layers=UNUSUAL)
-    (folder / "genotype.json").write_text(to_json(genotype))
-    settings = replace(TINY, channels=4, cells=5, train_epochs=4)
-    run = run_search(settings, folder / "run", genotype=folder / "genotype.json")
+    begin = MacroSupernet.__init__
+
+    def begin_near(supernet: MacroSupernet, *arguments: object) -> None:
+        begin(supernet, *arguments)
+        halvings = 0
+        for stops, layer in zip(supernet.trellis, UNUSUAL, strict=True):
+            stop = next(s for s in stops if (s.halvings_before, s.kind) == (halvings, layer.kind))
+            supernet.betas.data[place(stop)] += 2.0
+            supernet.gammas.data[(*place(stop), WIDTHS.index(layer.width))] += 2.0
+            halvings = stop.halvings
+
+    settings = replace(TINY, level="both", channels=4, cells=5, train_epochs=4)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(MacroSupernet, "__init__", begin_near)
+        run = run_search(settings, folder / "run")
     export(run, "all", silent)
     return run
 
 
-def test_a_path_goes_the_whole_road(on_a_path: Run) -> None:
+def test_a_path_that_was_found_goes_the_whole_road(on_a_path: Run) -> None:
+    assert default_layers(5) != UNUSUAL
     assert read_genotype(on_a_path).layers == load_network(on_a_path).genotype.layers == UNUSUAL
     shapes = read_graph(on_a_path.export_folder("loihi") / "network.net").shapes()
     assert [shapes[f"cells.{i}.n1"] for i in range(5)] == [(4, 8, 8), (6, 4, 4), (4, 4, 4), (16, 2, 2), (8, 2, 2)]
