@@ -51,6 +51,7 @@ HELP = {
     "stop_at_skips": "End the search when a cell has so many skip_connect (DARTS+: 2); 0 is never.",
     "stop_when_stable": "End the search when the cells have not changed for so many epochs; 0 is never.",
     "trials": "Train so many cells, drawn from the architecture weights, for a while and take the best; 0 is none.",
+    "target_sops": "Synaptic operations per inference that the cell may take: of the --trials the best below it.",
     "trial_epochs": "Epochs of each, on half of the train split.",
     "for_target": "Search only what a target takes without a change: loihi, onnx.",
     "spike_weight": "Price in the loss, nats, of the spikes above --target-spikes over it; without a target, of all.",

@@ -73,9 +73,11 @@ SEARCH: dict[str, Any] = {
     "alpha_learning_rate": 0.01,
     "alpha_warmup_epochs": 3,
     "sop_weight": 0.1,
-    "trials": 6,
+    "trials": 10,
+    "target_sops": 330_000,  # below 0.6 of what random cells take
 }
-FRONT = (0.0, 0.05, 0.2)  # prices beside the one of SEARCH
+FRONT = (0.0, 0.05, 0.2)  # prices of the searches that draw the front, without target and trials
+ALONE = {"trials": 0, "target_sops": 0}
 OPTIONS: Mapping[str, dict[str, Any]] = {  # without trials, which would hide what an option does
     "no-trials": {},
     "no-warmup": {"alpha_warmup_epochs": 0},
@@ -86,7 +88,7 @@ OPTIONS: Mapping[str, dict[str, Any]] = {  # without trials, which would hide wh
     "stop-at-2-skips": {"stop_at_skips": 2},
 }
 ATTENTION = ("eca", "cbam", "tcs")
-IN_SEARCH = {"attention": "cbam", "attention_in": "search"}
+IN_SEARCH = ALONE | {"attention": "cbam", "attention_in": "search"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,10 +109,10 @@ def jobs(groups: Sequence[str], cells: int) -> list[Job]:
     every = {
         "random": [Job(name=f"random-{seed:02d}", group="random", seed=seed) for seed in range(cells)],
         "found": found,
-        "front": [Job(name=f"front-{p:g}", group="front", seed=0, search={"sop_weight": p}) for p in FRONT],
+        "front": [Job(name=f"front-{p:g}", group="front", seed=0, search=ALONE | {"sop_weight": p}) for p in FRONT],
         "plain": [Job(name=f"plain-{seed}", group="plain", seed=seed, search={"supernet": "plain"}) for seed in SEEDS],
         "options": [
-            Job(name=name, group="options", seed=0, search={"trials": 0} | changes) for name, changes in OPTIONS.items()
+            Job(name=name, group="options", seed=0, search=ALONE | changes) for name, changes in OPTIONS.items()
         ],
         "attention": [
             *(

@@ -40,6 +40,7 @@ COUNTS_FROM_ZERO = (
     "stop_at_skips",
     "stop_when_stable",
     "trials",
+    "target_sops",
 )
 POSITIVE = ("validation_fraction", "learning_rate", "train_learning_rate", "alpha_learning_rate", "gradient_clip")
 NOT_NEGATIVE = (
@@ -117,6 +118,7 @@ class SearchSettings:
     stop_when_stable: int = 0  # end when the genotype has not changed for so many epochs; 0: never
     trials: int = 0  # cells that are trained for a while at the end, to take the best (trials.py); 0: none
     trial_epochs: int = 5
+    target_sops: int = 0  # per inference; only cells that keep below it are found. 0: any
     for_target: str = ""  # only what this target takes (legality.py)
 
     spike_weight: float = 0.0  # of the spikes in the loss, nats (objective.py)
@@ -149,6 +151,8 @@ class SearchSettings:
                 "zero_one_weight drives sigmoids to 0 or 1, but the relaxation is softmax; "
                 "say --relaxation sigmoid or leave it out."
             )
+        if self.target_sops:
+            self._require("trials", self.trials > 0, "trials > 0 with target_sops")
         if self.target_spikes:
             self._require("spike_weight", self.spike_weight > 0, "spike_weight > 0 with target_spikes")
         if self.gradient_checkpointing and (self.spike_weight or self.sop_weight):

@@ -5,10 +5,15 @@ architecture weights have come to, others are drawn from them (derive with Gumbe
 weight in the softmax), each is trained from scratch on the half of the train split that the weights learned on, and
 scored on the half of the alphas by cross-entropy and price (objective.py). DARTS chooses so among four searches
 (arXiv 1806.09055, section 3.1).
+
+With `target_sops` only cells are tried that are likely to take at most so many synaptic operations per inference, and
+of those that do the best is found. What a cell is likely to take is what it would take if its neurons spiked in
+REFERENCE_RATE of the time steps, times USUAL.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,46 +21,64 @@ import numpy as np
 
 from ..files import read_json, write_json
 from . import processes
+from .cell_spikes import even_spikes
 from .datasets import Dataset
 from .genotype import Genotype, from_dict, to_dict
-from .network import SpikingNetwork
-from .objective import Price, mean_cost
+from .network import NetworkSettings, SpikingNetwork
+from .objective import REFERENCE_RATE, Price, mean_cost, mean_sops
+from .primitives import PRIMITIVES
 from .progress import Progress, ProgressEvent
 from .settings import SearchSettings
+from .sops import chosen, sops_per_cell
 from .supernet import Supernet
 from .training import evaluate, seeded, train_network
 
 DRAWS = 20  # at most so many for each genotype that is wanted: a search that is sure of itself repeats itself
+USUAL = 0.75  # of 13 trained networks: 0.63 to 0.80 (benchmarks/search_quality.py, metrics against `likely_sops`)
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """What became of a cell on validation images: cross-entropy and price in nats, accuracy 0..1."""
+    """What became of a cell on validation images: cross-entropy and price in nats, accuracy 0..1, SOPs per image."""
 
     genotype: Genotype
     loss: float
     price: float
     accuracy: float
+    sops: float
 
-    @property
-    def total(self) -> float:
-        return self.loss + self.price
+    def rank(self, target_sops: int) -> tuple[float, float]:
+        """The lower the better: first what it takes above the target, if there is one."""
+        return max(0.0, self.sops - target_sops) if target_sops else 0.0, self.loss + self.price
 
     def to_dict(self) -> dict[str, Any]:
-        scores = {"loss": self.loss, "price": self.price, "accuracy": self.accuracy}
+        scores = {"loss": self.loss, "price": self.price, "accuracy": self.accuracy, "sops": self.sops}
         return {"genotype": to_dict(self.genotype)} | scores
 
 
-def contenders(supernet: Supernet, count: int, rng: np.random.Generator) -> list[Genotype]:
-    """The supernet's genotype and up to `count - 1` others that are drawn from its architecture weights."""
-    found = [supernet.genotype()]
+def contenders(
+    supernet: Supernet, count: int, rng: np.random.Generator, excess: Callable[[Genotype], float] = lambda cell: 0.0
+) -> list[Genotype]:
+    """The supernet's genotype and others drawn from its architecture weights, up to `count`.
+
+    `excess` is what a genotype is likely to take above a target, 0 if nothing: those with the least come first.
+    """
+    first = supernet.genotype()
+    found = {first: excess(first)}
     for _ in range(DRAWS * count):
-        if len(found) == count:
+        if sum(above == 0 for above in found.values()) >= count:
             break
         drawn = supernet.genotype(rng)
         if drawn not in found:
-            found.append(drawn)
-    return found
+            found[drawn] = excess(drawn)
+    return sorted(found, key=found.__getitem__)[:count]
+
+
+def likely_sops(genotype: Genotype, settings: NetworkSettings) -> float:
+    """Synaptic operations per inference of a network that nobody has trained yet."""
+    spikes = even_spikes(settings, settings.plan(genotype.layers), REFERENCE_RATE)
+    mixture, names = partial(chosen, genotype), list(PRIMITIVES[genotype.primitives])
+    return USUAL * float(sum(sops_per_cell(spikes, mixture, names, settings.classes).values()))
 
 
 def best_of(
@@ -84,7 +107,7 @@ def best_of(
     if processes.is_first():  # not before: a run may be killed between the row of a trial and this
         for number in range(len(trials)):
             _checkpoint(file, number).unlink(missing_ok=True)
-    return min(trials, key=lambda trial: trial.total).genotype
+    return min(trials, key=lambda trial: trial.rank(settings.target_sops)).genotype
 
 
 def _checkpoint(file: Path, number: int) -> Path:
@@ -102,5 +125,6 @@ def _trial(
         network = SpikingNetwork(genotype, settings.network(dataset))
     train_network(network, dataset, settings, checkpoint, lambda rows: None, progress)
     score = evaluate(network, dataset.test_images, dataset.test_labels)
-    price = mean_cost(Price(network, settings), dataset.test_images)
-    return Trial(genotype, score.loss, price, score.accuracy)
+    price = Price(network, settings)
+    sops = sum(mean_sops(price, dataset.test_images).values())
+    return Trial(genotype, score.loss, mean_cost(price, dataset.test_images), score.accuracy, sops)

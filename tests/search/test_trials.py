@@ -11,12 +11,12 @@ from spikeport.files import read_json, write_json
 from spikeport.search import trials
 from spikeport.search.darts import SUPERNETS, halves, halves_of, search
 from spikeport.search.datasets import Dataset, load_dataset
-from spikeport.search.genotype import Genotype, random_genotype, to_dict
+from spikeport.search.genotype import Edge, Genotype, random_genotype, to_dict
 from spikeport.search.network import NetworkSettings
 from spikeport.search.progress import ProgressEvent, silent
 from spikeport.search.settings import SearchSettings
 from spikeport.search.supernet import Supernet
-from spikeport.search.trials import Trial, best_of, contenders
+from spikeport.search.trials import USUAL, Trial, best_of, contenders, likely_sops
 
 NETWORK = NetworkSettings(channels=2, cells=3, time_steps=2, classes=3, input_shape=(1, 4, 4))
 
@@ -48,6 +48,27 @@ def test_a_search_that_is_sure_has_one_contender() -> None:
     assert contenders(supernet(1e6), 5, np.random.default_rng(0)) == [supernet(1e6).genotype()]
 
 
+def test_those_that_keep_below_a_target_come_first() -> None:
+    def excess(genotype: Genotype) -> float:
+        return float(sum(edge.primitive.startswith("conv") for edge in genotype.normal) - 3)
+
+    net = supernet(1.0)
+    alone = contenders(net, 4, np.random.default_rng(0))
+    found = contenders(net, 4, np.random.default_rng(0), lambda genotype: max(0.0, excess(genotype)))
+    assert [excess(genotype) <= 0 for genotype in found] == [True] * 4
+    assert any(excess(genotype) > 0 for genotype in alone)
+
+
+def test_operations_that_are_likely_are_those_of_even_spikes() -> None:
+    """Every neuron spikes 0.2 x 2 times; a single reduction cell, 4x4 -> 2x2, of 4 channels, with skips alone."""
+    cell = tuple(Edge(node, source, "skip_connect") for node in range(4) for source in (0, 1))
+    one = replace(NETWORK, cells=1)
+    inputs = 2 * 0.4 * 6 * 16 * 4  # from the stem's 6 channels at 16 places to p0 and p1
+    edges = 8 * 0.4 * 4 * (4 + 4) * 2  # two of the four places of a block are read, each by half of the channels
+    readout = 0.4 * 16 * 4 * 3
+    assert likely_sops(Genotype("plain", cell, cell), one) == pytest.approx(USUAL * (inputs + edges + readout))
+
+
 def test_primitives_are_drawn_with_their_weights_and_masked_ones_never() -> None:
     net = supernet(0.0)
     net.allowed = frozenset({"skip_connect", "max_pool_3x3"})
@@ -74,9 +95,16 @@ def test_the_lowest_loss_and_price_wins(
     parts: Dataset, tiny: SearchSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     choices = cells(3)
-    scores = {str(cell): score for cell, score in zip(choices, [(0.5, 0.4), (0.7, 0.1), (0.6, 0.3)], strict=True)}
-    monkeypatch.setattr(trials, "_trial", lambda cell, *rest: Trial(cell, *scores[str(cell)], 0.5))
-    assert best_of(choices, parts, tiny, tmp_path / "trials.json", silent) == choices[1]
+    scores = {
+        str(cell): score
+        for cell, score in zip(choices, [(0.5, 0.35, 0.5, 100), (0.7, 0.1, 0.5, 120), (0.6, 0.3, 0.5, 90)], strict=True)
+    }
+    monkeypatch.setattr(trials, "_trial", lambda cell, *rest: Trial(cell, *scores[str(cell)]))
+    assert best_of(choices, parts, tiny, tmp_path / "any.json", silent) == choices[1]
+    limited = replace(tiny, trials=3, target_sops=100)
+    assert best_of(choices, parts, limited, tmp_path / "limited.json", silent) == choices[0]
+    limited = replace(tiny, trials=3, target_sops=80)
+    assert best_of(choices, parts, limited, tmp_path / "nothing.json", silent) == choices[2]
 
 
 def test_what_is_finished_is_not_done_again(parts: Dataset, tiny: SearchSettings, tmp_path: Path) -> None:
