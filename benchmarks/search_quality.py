@@ -76,7 +76,7 @@ SEARCH: dict[str, Any] = {
     "trials": 10,
     "target_sops": 330_000,  # below 0.6 of what random cells take
 }
-FRONT = (0.0, 0.05, 0.2)  # prices of the searches that draw the front, without target and trials
+FRONT = (0.0, 0.05, 0.1, 0.3)  # prices of the searches that draw the front, without target and trials
 ALONE = {"trials": 0, "target_sops": 0}
 OPTIONS: Mapping[str, dict[str, Any]] = {  # without trials, which would hide what an option does
     "no-trials": {},

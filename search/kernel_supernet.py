@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from . import processes
 from .attention import ATTENTION, START_GAIN, Attention
 from .genotype import INPUTS, NODES, CellKind
 from .kernels import SMALLEST_VARIANCE, MixedKernels, Variances, edge_hits, uniform
@@ -175,13 +176,18 @@ class KernelCell(nn.Module):
 
     @torch.no_grad()
     def _measure(self, states: Sequence[Tensor], pooled: Sequence[Tensor]) -> None:
-        now = torch.empty_like(self.variances)
+        whole = processes.whole_batch(states[0].shape[self.images_axis])
+        moments = self.variances.new_zeros(2, *self.variances.shape)  # means of the values and of their squares
+        maps_seen = self.variances.new_zeros(3, SOURCES, 1)
         for source in range(SOURCES):
-            spikes, largest = _sample(states[source]), _sample(pooled[source])
+            spikes, largest = _sample(states[source], whole), _sample(pooled[source], whole)
             for row, maps in enumerate((spikes, largest, _averaged(spikes))):
-                flat = maps.flatten(0, 2)
-                now[row, source] = flat.square().mean(0) - flat.mean(0).square()
-        self.variances.lerp_(now, MOMENTUM)
+                maps_seen[row, source] = maps.shape[2]
+                if maps.shape[2]:
+                    flat = maps.flatten(0, 2)
+                    moments[0, row, source], moments[1, row, source] = flat.mean(0), flat.square().mean(0)
+        means, squares = processes.mean_over_all(moments, maps_seen)
+        self.variances.lerp_(squares - means.square(), MOMENTUM)
 
 
 def group_kernels(kernels: Tensor) -> list[Tensor]:
@@ -194,11 +200,12 @@ def group_kernels(kernels: Tensor) -> list[Tensor]:
     ]
 
 
-def _sample(maps: Tensor) -> Tensor:
-    """[H, W, T, N, C] -> [H, W, B, C], some of the steps and images."""
-    images = maps.flatten(2, 3)
-    every = max(1, images.shape[:3].numel() // SAMPLED)
-    return images[:, :, ::every].contiguous()
+def _sample(maps: Tensor, whole: processes.Whole) -> Tensor:
+    """[H, W, T, N, C] -> [H, W, B, C], some of the steps and images of the whole batch: those of this process."""
+    rows, columns, steps, images, _ = maps.shape
+    every = max(1, rows * columns * steps * whole.images // SAMPLED)
+    number = torch.arange(steps).unsqueeze(1) * whole.images + whole.start + torch.arange(images)
+    return maps.flatten(2, 3)[:, :, (number.flatten() % every == 0).nonzero().squeeze(1).to(maps.device)]
 
 
 def _averaged(maps: Tensor) -> Tensor:

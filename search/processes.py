@@ -10,6 +10,7 @@ numbers are added. Without torchrun there is one process, and nothing here does 
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import cast
 
 import torch
@@ -82,6 +83,32 @@ def totals(numbers: Sequence[float], device: torch.device) -> list[float]:
     sums = torch.tensor(numbers, dtype=torch.float64, device=_meeting_place(device))
     distributed.all_reduce(sums)
     return cast(list[float], sums.tolist())
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """A batch of all processes: how many images it has, and the first of them that is this process's."""
+
+    images: int
+    start: int
+
+
+def whole_batch(images: int) -> Whole:
+    """Of this process's share of a batch."""
+    if world() == 1:
+        return Whole(images, 0)
+    together = int(totals([images], torch.device("cpu"))[0])
+    return Whole(together, share(0, together).start)
+
+
+def mean_over_all(values: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """The mean of the processes' values, weighted; in a single process its values."""
+    if world() == 1:
+        return values
+    sums = torch.cat([(values * weights).double().flatten(), weights.double().flatten()])
+    distributed.all_reduce(sums)
+    found, weight = sums[: values.numel()], sums[values.numel() :]
+    return (found.view(values.shape) / weight.view(weights.shape)).to(values.dtype)
 
 
 def _meeting_place(device: torch.device) -> torch.device:

@@ -14,6 +14,8 @@ from torch import Tensor, distributed, nn
 
 from . import processes
 
+Norm = nn.BatchNorm1d | nn.BatchNorm2d
+
 
 class _Sum(torch.autograd.Function):
     """The sum over all processes; its gradient is the sum of theirs."""
@@ -36,36 +38,38 @@ def whole_batch_norms(network: nn.Module) -> Iterator[None]:
     """Inside the block the batch norms of the network see the whole batch; with one process they do anyway."""
     with ExitStack() as stack:
         for module in network.modules() if processes.world() > 1 else ():
-            if isinstance(module, nn.BatchNorm2d):
+            if isinstance(module, Norm):
                 module.__dict__["forward"] = _forward(module)
                 stack.callback(module.__dict__.pop, "forward")
         yield
 
 
-def _forward(norm: nn.BatchNorm2d) -> Callable[[Tensor], Tensor]:
+def _forward(norm: Norm) -> Callable[[Tensor], Tensor]:
     def forward(values: Tensor) -> Tensor:
-        """[N, C, H, W] or [T, N, C, H, W]."""
+        """[N, C, H, W] or [T, N, C, H, W]; of a BatchNorm1d [M, C]."""
         if not norm.training:
             return type(norm).forward(norm, values)
-        axes = [axis for axis in range(values.ndim) if axis != values.ndim - 3]
+        channels = 1 if isinstance(norm, nn.BatchNorm1d) else values.ndim - 3
+        axes = [axis for axis in range(values.ndim) if axis != channels]
+        wide = (-1, *(1 for _ in range(channels + 1, values.ndim)))  # [C] beside the values
         exact = values.float()
         count = exact.new_tensor([exact.numel() / norm.num_features])
         *sums, total = _Sum.apply(torch.cat([exact.sum(axes), count])).split([norm.num_features, 1])
-        centred = exact - (mean := sums[0] / total)[:, None, None]
+        centred = exact - (mean := sums[0] / total).view(wide)
         variance = _Sum.apply(centred.square().sum(axes)) / total
         if norm.track_running_stats:
             _track(norm, mean.detach(), (variance * total / (total - 1)).detach())
         scale = torch.rsqrt(variance + norm.eps)
         scale = scale if norm.weight is None else scale * norm.weight
-        result = centred * scale[:, None, None]
-        result = result if norm.bias is None else result + norm.bias[:, None, None]
+        result = centred * scale.view(wide)
+        result = result if norm.bias is None else result + norm.bias.view(wide)
         return cast(Tensor, result.to(values.dtype))
 
     return forward
 
 
 @torch.no_grad()
-def _track(norm: nn.BatchNorm2d, mean: Tensor, variance: Tensor) -> None:
+def _track(norm: Norm, mean: Tensor, variance: Tensor) -> None:
     """The running averages, with the variance of a sample as torch has it."""
     for running, now in ((norm.running_mean, mean), (norm.running_var, variance)):
         cast(Tensor, running).lerp_(now, cast(float, norm.momentum))

@@ -14,12 +14,13 @@ import torch
 from spikeport.errors import InputError
 from spikeport.files import read_json
 from spikeport.search import processes
-from spikeport.search.darts import search
+from spikeport.search.darts import SUPERNETS, search
 from spikeport.search.datasets import load_dataset
 from spikeport.search.genotype import random_genotype, to_json
 from spikeport.search.pipeline import choose_folder, read_history, recorded_settings, run_search
 from spikeport.search.runs import Run, load_tensors
 from spikeport.search.settings import SearchSettings
+from spikeport.search.supernet import SupernetForm
 
 # Sums over a batch are added in another order, which changes a current in its last digits; so long as no membrane is
 # within that of the threshold, no spike changes. After 8 steps of SGD on the blobs the weights differ by this much.
@@ -127,9 +128,10 @@ def difference(one: Run, other: Run) -> float:
     return max((found[name] - tensor).abs().max().item() for name, tensor in expected.items())
 
 
-def test_two_processes_search_as_one(tiny: SearchSettings, tmp_path: Path) -> None:
+@pytest.mark.parametrize("form", SUPERNETS)
+def test_two_processes_search_as_one(tiny: SearchSettings, tmp_path: Path, form: SupernetForm) -> None:
     """The architecture weights after two epochs, of 24 images each in batches of 12."""
-    settings = replace(tiny, supernet="plain")
+    settings = replace(tiny, supernet=form)
     search(load_dataset(settings.dataset), settings, tmp_path / "one.safetensors")
     program = tmp_path / "search.py"
     program.write_text(SEARCH)
