@@ -68,10 +68,11 @@ class MacroSupernet(Supernet):
         super().__init__(primitives, settings, build, [stop for stops in trellis for stop in stops])
         self.trellis, self.given = trellis, given
         self.stem.lif = window_lif(axis=0)
-        self._cell = dict(zip((stop for stops in trellis for stop in stops), self.cells, strict=True))
-        for stop, cell in self._cell.items():
-            cell.p0 = Meeting(stop.ways, stop.channels)
-            cell.__dict__["presence"] = partial(self.presence, stop)
+        self._cell: dict[Stop, KernelCell] = {}
+        for stop, cell in zip((stop for stops in trellis for stop in stops), self.cells, strict=True):
+            self._cell[stop] = cast(KernelCell, cell)
+            self._cell[stop].p0 = Meeting(stop.ways, stop.channels)
+            self._cell[stop].presence = partial(self.presence, stop)
         self.cells = nn.ModuleList(nn.ModuleList(self._cell[stop] for stop in stops) for stops in trellis)
         self.readout = nn.ModuleList(
             layer.Linear(NODES * node_channels(1.0, settings.channels, h), settings.classes, step_mode="m")
@@ -85,7 +86,7 @@ class MacroSupernet(Supernet):
         return chances_of(self.trellis, self.betas, self.gammas)
 
     def presence(self, stop: Stop) -> Tensor:
-        """[C], 0..1."""
+        """[C], 0..1: how likely the cell is so wide that it has each of its channels."""
         channels = torch.arange(stop.channels, device=self.gammas.device)
         covered = channels < torch.tensor(stop.channels_at, device=self.gammas.device).unsqueeze(1)  # [widths, C]
         return torch.softmax(self.gammas[place(stop)], dim=0) @ covered.to(self.gammas.dtype)

@@ -121,11 +121,16 @@ def _searches(settings: SearchSettings, given: Genotype | None) -> bool:
 
 
 def _check_path(settings: SearchSettings, network: NetworkSettings, given: Genotype | None) -> None:
-    """Raises InputError when there is nothing to search a path for, and for a size that cannot be halved."""
+    """Raises InputError when level and genotype contradict each other, and for a size that cannot be halved."""
     if settings.level == "macro" and given is None:
         raise InputError(
             "--level macro searches the path of a cell that is given; name its file with --genotype, "
             "or say --level both."
+        )
+    if settings.level == "both" and given is not None:
+        raise InputError(
+            "--level both searches cells, too, but --genotype gives them; say --level macro to search their path, "
+            "or leave --level out to train them."
         )
     if settings.level == "macro" and given is not None and given.layers is not None:
         raise InputError(

@@ -114,6 +114,7 @@ def test_a_path_that_is_given_is_trained(both: SearchSettings, tmp_path: Path) -
             (Layer("normal", 1.0),),
             "the genotype has one of 1 layers already; take the key `layers`",
         ),
+        ({"level": "both"}, None, "searches cells, too, but --genotype gives them; say --level macro"),
         ({"level": "micro"}, (Layer("normal", 1.0),), "it has 1 layers and there are 4 cells; say --cells 1"),
         ({"level": "both", "genotype": None, "stem_stride": 4}, None, "The rows must be even .* pad them to 8"),
         ({"level": "both", "genotype": None, "stem_stride": 2}, None, "are 2 x 2; take larger images"),

@@ -70,4 +70,5 @@ def test_examples(path: Path) -> None:
 
 
 def test_there_are_examples() -> None:
-    assert {path.stem for path in EXAMPLES} == {"digits", "cifar10_subset", "cifar10_paper", "cifar100_paper"}
+    names = {"digits", "digits_macro", "cifar10_subset", "cifar10_paper", "cifar100_paper"}
+    assert {path.stem for path in EXAMPLES} == names
