@@ -7,8 +7,8 @@ kernels, moving weights) and a part for each image; both come from steps of --im
 multiplied by the steps and images of all epochs. Multiply-accumulates (forward and backward, those of convolutions and
 matrix products) are counted, seconds are measured on this machine in a second step, unless --count-only. The test of
 each epoch and the loading of images are left out. With --json one object {"settings", "device", "threads", "search",
-"training"}, the last two with "steps", "batch_size", "macs_per_step", "macs" and, when measured, "seconds_per_step",
-"hours".
+"trials" if there are any, "training"}, these three with "steps", "batch_size", "macs_per_step", "macs" and, when
+measured, "seconds_per_step", "hours".
 """
 
 import argparse
@@ -115,7 +115,9 @@ def of_search(settings: SearchSettings, wanted: NetworkSettings, images: int, ba
     return measured(step, batch, settings, images // 2 * settings.search_epochs, timed)
 
 
-def of_training(settings: SearchSettings, wanted: NetworkSettings, images: int, batch: Batch, timed: bool) -> Found:
+def of_training(
+    settings: SearchSettings, wanted: NetworkSettings, images: int, epochs: int, batch: Batch, timed: bool
+) -> Found:
     """Of a random cell: which one will be found is not known."""
     device = batch[0].device
     genotype = random_genotype(np.random.default_rng(settings.seed), settings.primitives)
@@ -123,7 +125,7 @@ def of_training(settings: SearchSettings, wanted: NetworkSettings, images: int, 
     trained = (WithAuxiliary(network) if settings.auxiliary_weight else network).to(device)
     optimizer = torch.optim.SGD(trained.parameters(), lr=0.0)
     arithmetic = Arithmetic(settings.precision, device)
-    learned = round(images * (1 - settings.validation_fraction)) * settings.train_epochs
+    learned = round(images * (1 - settings.validation_fraction)) * epochs
     with recomputed(network.cells) if settings.gradient_checkpointing else nullcontext():
         return measured(lambda some: weight_step(trained, optimizer, some, arithmetic), batch, settings, learned, timed)
 
@@ -133,12 +135,13 @@ def estimate(settings: SearchSettings, few: int, timed: bool) -> dict[str, objec
     wanted, images = known(settings)
     labels = torch.zeros(2 * few, dtype=torch.int64, device=device)
     batch = torch.rand(2 * few, *wanted.input_shape, device=device), labels
-    return {
-        "device": str(device),
-        "threads": torch.get_num_threads(),
-        "search": of_search(settings, wanted, images, batch, timed),
-        "training": of_training(settings, wanted, images, batch, timed),
-    }
+    epochs = {"trials": settings.trials * settings.trial_epochs, "training": settings.train_epochs}
+    sizes = {"trials": images // 2, "training": images}
+    stages = {"search": of_search(settings, wanted, images, batch, timed)}
+    for stage in epochs:
+        if epochs[stage]:
+            stages[stage] = of_training(settings, wanted, sizes[stage], epochs[stage], batch, timed)
+    return {"device": str(device), "threads": torch.get_num_threads(), **stages}
 
 
 def main() -> None:
@@ -155,7 +158,9 @@ def main() -> None:
         print(json.dumps(result, indent=2))
         return
     print(f"{options.settings}, an estimate from steps of {options.images} and {2 * options.images} images:")
-    for stage in ("search", "training"):
+    for stage in ("search", "trials", "training"):
+        if stage not in result:
+            continue
         row = result[stage]
         line = f"  {stage:8s} {row['steps']:9,} steps of {row['batch_size']} images, "
         line += f"{row['macs_per_step'] / 1e9:9.1f} GMAC each: {row['macs'] / 1e15:.3g} PMAC"
