@@ -1,6 +1,6 @@
 """One step of the search: the kernel-space supernet beside a plain DARTS supernet with neurons in every operation.
 
-    python benchmarks/search_step.py [--json] [--rounds N] [--clock cpu] [--twice]
+    python benchmarks/search_step.py [--json] [--rounds N] [--clock cpu] [--once]
 
 A step is what darts.py does with a pair of batches: forward and backward of the alphas on one, forward and backward of
 the weights on the other, both optimizers; spikes are not counted. T = 2, 6 cells, 8 channels, batches of 32 images, all
@@ -9,7 +9,8 @@ median over the rounds is told. Peak memory (resident set) is that of a process 
 
 The peer is the usual spiking DARTS: in a cell the edges carry currents, every candidate is LIF - operation - batch norm
 with SpikingJelly's LIFNode (86 of them in a cell), and the mixture is summed at the node. Its operations are those of
-primitives.py, so that both search the same space; with --twice the separable ones are stacked twice, as DARTS has them.
+primitives.py, so that both search the same space, the separable ones stacked twice, as DARTS has them; with --once the
+peer has them once, as the kernel-space supernet does.
 """
 
 import argparse
@@ -96,7 +97,7 @@ class PeerCell(nn.Module):
 
 
 class Peer(nn.Module):
-    def __init__(self, primitives: str, settings: NetworkSettings, twice: bool = False) -> None:
+    def __init__(self, primitives: str, settings: NetworkSettings, twice: bool = True) -> None:
         super().__init__()
         channels, plan, self.time_steps = settings.channels, settings.plan(), settings.time_steps
         self.stem = nn.Sequential(
@@ -123,14 +124,14 @@ class Peer(nn.Module):
         return self.readout(self.lif(s1).mean((0, 3, 4)))
 
 
-def peer_twice(primitives: str, settings: NetworkSettings) -> Peer:
-    return Peer(primitives, settings, twice=True)
+def peer_once(primitives: str, settings: NetworkSettings) -> Peer:
+    return Peer(primitives, settings, twice=False)
 
 
 SIDES: dict[str, Callable[[str, NetworkSettings], nn.Module]] = {
     "kernel": KernelSupernet,
     "peer": Peer,
-    "peer twice": peer_twice,
+    "peer once": peer_once,
 }
 
 
@@ -188,7 +189,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--clock", choices=CLOCKS, default="wall", help="cpu: for a machine that others use, too")
-    parser.add_argument("--twice", action="store_true", help="the peer's separable convolutions twice, as in DARTS")
+    parser.add_argument("--once", action="store_true", help="the peer's separable convolutions once, not twice")
     parser.add_argument("--sizes-only", action="store_true", help="not the cost against candidates and cells")
     parser.add_argument("--memory", help=argparse.SUPPRESS)
     parser.add_argument("--size", type=int, default=8, help=argparse.SUPPRESS)
@@ -196,7 +197,7 @@ def main() -> None:
     if options.memory:
         print_memory(options.memory, options.size)
         return
-    peer = "peer twice" if options.twice else "peer"
+    peer = "peer once" if options.once else "peer"
     clock = CLOCKS[options.clock]
 
     def tell(line: str) -> None:
