@@ -34,7 +34,7 @@ from .supernet import Supernet
 from .training import evaluate, seeded, train_network
 
 DRAWS = 20  # at most so many for each genotype that is wanted: a search that is sure of itself repeats itself
-USUAL = 0.75  # of 13 trained networks: 0.63 to 0.80 (benchmarks/search_quality.py, metrics against `likely_sops`)
+USUAL = 0.75  # a rough guess of how much less trained networks take; what a trial measures decides
 
 
 @dataclass(frozen=True, slots=True)
