@@ -7,8 +7,8 @@ scored on the half of the alphas by cross-entropy and price (objective.py). DART
 (arXiv 1806.09055, section 3.1).
 
 With `target_sops` only cells are tried that are likely to take at most so many synaptic operations per inference, and
-of those that do the best is found. What a cell is likely to take is what it would take if its neurons spiked in
-REFERENCE_RATE of the time steps, times USUAL.
+of those that do the best is found; where none does, each percent above the target counts as 0.01 nats. What a cell is
+likely to take is what it would take if its neurons spiked in REFERENCE_RATE of the time steps, times USUAL.
 """
 
 from collections.abc import Callable, Sequence
@@ -47,9 +47,10 @@ class Trial:
     accuracy: float
     sops: float
 
-    def rank(self, target_sops: int) -> tuple[float, float]:
-        """The lower the better: first what it takes above the target, if there is one."""
-        return max(0.0, self.sops - target_sops) if target_sops else 0.0, self.loss + self.price
+    def rank(self, target_sops: int) -> tuple[bool, float]:
+        """The lower the better: those below the target first, if there is one; else a percent above it is 0.01 nats."""
+        above = max(0.0, self.sops / target_sops - 1) if target_sops else 0.0
+        return above > 0, self.loss + self.price + above
 
     def to_dict(self) -> dict[str, Any]:
         scores = {"loss": self.loss, "price": self.price, "accuracy": self.accuracy, "sops": self.sops}

@@ -107,6 +107,19 @@ def test_the_lowest_loss_and_price_wins(
     assert best_of(choices, parts, limited, tmp_path / "nothing.json", silent) == choices[2]
 
 
+def test_a_percent_above_the_target_is_worth_a_hundredth_nat() -> None:
+    (cell,) = cells(1)
+    close, better, far = (
+        Trial(cell, 2.0, 0.1, 0.2, 331_000),
+        Trial(cell, 1.9, 0.1, 0.3, 336_000),
+        Trial(cell, 1.9, 0.1, 0.3, 450_000),
+    )
+    below = Trial(cell, 2.2, 0.1, 0.1, 329_000)
+    assert min(close, better, far, key=lambda trial: trial.rank(330_000)) is better
+    assert min(close, far, key=lambda trial: trial.rank(330_000)) is close
+    assert min(close, better, far, below, key=lambda trial: trial.rank(330_000)) is below
+
+
 def test_what_is_finished_is_not_done_again(parts: Dataset, tiny: SearchSettings, tmp_path: Path) -> None:
     settings, events = replace(tiny, trial_epochs=1, sop_weight=0.1), list[ProgressEvent]()
     file, choices = tmp_path / "trials.json", cells(2)
