@@ -47,10 +47,12 @@ from spikeport.search.progress import ProgressEvent
 from spikeport.search.runs import Run
 from spikeport.search.settings import SearchSettings
 
-TRAIN_IMAGES = 5000
+# The settings below were chosen with other random cells, seeds 0 to 5, and mostly the 5000 images before these.
+TRAIN_IMAGES = slice(5000, 10000)
 RANDOM_CELLS = 20
-RANDOM_STREAM = 2024
-SEEDS = (0, 1, 2)
+RANDOM_STREAM = 2025
+SEEDS = (6, 7, 8)
+FIRST = SEEDS[0]  # of the groups that have one seed only
 BEST_FIFTH = 0.2  # share of the random cells that may be better
 CHEAPER = 0.6  # of the median synaptic operations
 
@@ -109,17 +111,23 @@ def jobs(groups: Sequence[str], cells: int) -> list[Job]:
     every = {
         "random": [Job(name=f"random-{seed:02d}", group="random", seed=seed) for seed in range(cells)],
         "found": found,
-        "front": [Job(name=f"front-{p:g}", group="front", seed=0, search=ALONE | {"sop_weight": p}) for p in FRONT],
+        "front": [Job(name=f"front-{p:g}", group="front", seed=FIRST, search=ALONE | {"sop_weight": p}) for p in FRONT],
         "plain": [Job(name=f"plain-{seed}", group="plain", seed=seed, search={"supernet": "plain"}) for seed in SEEDS],
         "options": [
-            Job(name=name, group="options", seed=0, search=ALONE | changes) for name, changes in OPTIONS.items()
+            Job(name=name, group="options", seed=FIRST, search=ALONE | changes) for name, changes in OPTIONS.items()
         ],
         "attention": [
             *(
-                Job(name=f"{kind}-in-network", group="attention", seed=0, cell="found-0", training={"attention": kind})
+                Job(
+                    name=f"{kind}-in-network",
+                    group="attention",
+                    seed=FIRST,
+                    cell=f"found-{FIRST}",
+                    training={"attention": kind},
+                )
                 for kind in ATTENTION
             ),
-            Job(name="cbam-in-search", group="attention", seed=0, search=IN_SEARCH),
+            Job(name="cbam-in-search", group="attention", seed=FIRST, search=IN_SEARCH),
         ],
     }
     return [job for group in GROUPS if group in groups for job in every[group]]
@@ -130,13 +138,15 @@ USUAL = GROUPS[:4]
 
 
 def split(train: Path, test: Path, work: Path) -> None:
-    """Writes train.npz and test.npz: the first images of `train`; all others."""
+    """Writes train.npz and test.npz: TRAIN_IMAGES of `train`; all others."""
     if (work / "test.npz").exists():
         return
     with np.load(train) as first, np.load(test) as second:
         images = np.concatenate([first["images"], second["images"]])
         labels = np.concatenate([first["labels"], second["labels"]])
-    for name, part in (("train", slice(TRAIN_IMAGES)), ("test", slice(TRAIN_IMAGES, None))):
+    trained = np.zeros(len(labels), bool)
+    trained[TRAIN_IMAGES] = True
+    for name, part in (("train", trained), ("test", ~trained)):
         with replacing(work / f"{name}.npz") as temporary, temporary.open("wb") as file:
             np.savez_compressed(file, images=images[part], labels=labels[part])
 
