@@ -4,23 +4,29 @@
 
 A step is what darts.py does with a pair of batches: forward and backward of the alphas on one, forward and backward of
 the weights on the other, both optimizers; spikes are not counted. T = 2, 6 cells, 8 channels, batches of 32 images, all
-eight primitives of `darts`. Both sides take turns in one process; a round's ratio is peer / kernel-space, and the
-median over the rounds is told. Peak memory (resident set) is that of a process of its own per side, with two steps.
+eight primitives of `darts`. Each side is a process of its own, as a search is; they take turns, and the other sleeps. A
+round's ratio is peer / kernel-space, and the median over the rounds is told. Peak memory (resident set) is that of
+these processes; their threads are bound to one core each. The machine must be idle.
 
-The peer is the usual spiking DARTS: in a cell the edges carry currents, every candidate is LIF - operation - batch norm
-with SpikingJelly's LIFNode (86 of them in a cell), and the mixture is summed at the node. Its operations are those of
-primitives.py, so that both search the same space, the separable ones stacked twice, as DARTS has them; with --once the
-peer has them once, as the kernel-space supernet does.
+The kernel-space supernet is measured in the precision that a search takes on this machine, and in float32 as well. The
+peer is float32: the usual spiking DARTS, where in a cell the edges carry currents, every candidate is LIF - operation -
+batch norm with SpikingJelly's LIFNode (86 of them in a cell), and the mixture is summed at the node. Its operations are
+those of primitives.py, so that both search the same space, the separable ones stacked twice, as DARTS has them; with
+--once the peer has them once, as the kernel-space supernet does.
 """
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from subprocess import PIPE
+from typing import Any
 
 import torch
 from spikingjelly.activation_based.functional import reset_net
@@ -29,8 +35,10 @@ from torch.nn.functional import cross_entropy
 
 from spikeport.search.cell import batch_norm, lif_neurons
 from spikeport.search.darts import alpha_step
+from spikeport.search.device import DTYPES, fast_dtype
 from spikeport.search.genotype import CELL_KINDS, NODES, CellKind
-from spikeport.search.kernel_supernet import KernelSupernet
+from spikeport.search.kernel_supernet import KernelSupernet, calculate_in
+from spikeport.search.memory import keep_freed_memory
 from spikeport.search.network import NetworkSettings
 from spikeport.search.primitives import NONE, PRIMITIVES, Builder, FactorizedReduce, convolution
 from spikeport.search.supernet import EDGES
@@ -137,51 +145,115 @@ SIDES: dict[str, Callable[[str, NetworkSettings], nn.Module]] = {
 
 Clock = Callable[[], float]
 CLOCKS: dict[str, Clock] = {"wall": time.perf_counter, "cpu": time.process_time}
+KERNEL_STEPS = 3  # in a round, of which the median counts
 
 
-def steps(side: str, size: int, clock: Clock, *, primitives: str = ALL, cells: int = 6) -> Iterator[float]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """What a process is to measure. `candidates`: only so many of IN_ORDER, 0 for all of `darts`."""
+
+    side: str
+    size: int
+    clock: str
+    dtype: str = "float32"  # of a kernel-space supernet
+    candidates: int = 0
+    cells: int = 6
+
+
+def steps(case: Case) -> Iterator[float]:
     """Seconds of one search step after the other; the first one warms up."""
     torch.manual_seed(0)
-    settings = NetworkSettings(channels=8, cells=cells, time_steps=2, classes=10, input_shape=(3, size, size))
-    network = SIDES[side](primitives, settings).train()
-    weights = torch.optim.SGD(network.weights(), lr=0.025, momentum=0.9, weight_decay=3e-4)
+    keep_freed_memory()
+    primitives, clock = ALL, CLOCKS[case.clock]
+    if case.candidates:
+        primitives = f"first {case.candidates}"
+        PRIMITIVES[primitives] = {name: PRIMITIVES[ALL][name] for name in IN_ORDER[: case.candidates]}
+    shape = (3, case.size, case.size)
+    settings = NetworkSettings(channels=8, cells=case.cells, time_steps=2, classes=10, input_shape=shape)
+    network = SIDES[case.side](primitives, settings).train()
+    calculate_in(network, DTYPES[case.dtype])
+    parameters = network.weights()
+    weights = torch.optim.SGD(parameters, lr=0.025, momentum=0.9, weight_decay=3e-4)
     alphas = torch.optim.Adam(network.architecture(), lr=3e-4, betas=(0.5, 0.999), weight_decay=1e-3)
-    batches = [(torch.rand(32, 3, size, size), torch.randint(0, 10, (32,))) for _ in range(2)]
+    batches = [(torch.rand(32, *shape), torch.randint(0, 10, (32,))) for _ in range(2)]
     while True:
         start = clock()
         alpha_step(network, alphas, batches[0])
         reset_net(network)
         weights.zero_grad()
         images, labels = batches[1]
-        cross_entropy(network(images), labels).backward(inputs=network.weights())
-        nn.utils.clip_grad_norm_(network.weights(), 5.0)
+        cross_entropy(network(images), labels).backward(inputs=parameters)
+        nn.utils.clip_grad_norm_(parameters, 5.0)
         weights.step()
         yield clock() - start
 
 
-def compare(clock: Clock, rounds: int, peer: str, size: int, **options: object) -> tuple[float, float, float]:
-    """Medians over rounds in which both sides take turns: peer / kernel, seconds of kernel and of peer."""
-    sides = {side: steps(side, size, clock, **options) for side in ("kernel", peer)}
-    for side in sides.values():
-        next(side)
-    taken = [(statistics.median(next(sides["kernel"]) for _ in range(3)), next(sides[peer])) for _ in range(rounds)]
-    kernel_s, peer_s = (statistics.median(column) for column in zip(*taken, strict=True))
-    return statistics.median(slow / fast for fast, slow in taken), kernel_s, peer_s
+def serve(case: Case) -> None:
+    """Answers every line of stdin: a step's seconds, or the peak of the resident set in MiB."""
+    run = steps(case)
+    for question in sys.stdin:
+        print(next(run) if question.strip() == "step" else peak_mib(), flush=True)
 
 
-def peak_mib(side: str, size: int) -> float:
-    """The peak resident set of a process that does two steps; without a side, of one that has torch loaded."""
-    command = [sys.executable, __file__, "--memory", side, "--size", str(size)]
-    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-
-
-def print_memory(side: str, size: int) -> None:
-    if side in SIDES:
-        run = steps(side, size, time.perf_counter)
-        next(run), next(run)
+def peak_mib() -> float:
     # Not getrusage: its peak is that of the parent where that was larger.
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-    print(int(status["VmHWM"].split()[0]) / 1024)
+    return int(status["VmHWM"].split()[0]) / 1024
+
+
+# Fastest for both sides, on a machine that does nothing else: one thread per core, which waits without sleeping.
+THREADS = {"OMP_PROC_BIND": "true", "GOMP_SPINCOUNT": "100000"}
+
+
+class Side:
+    """A process that does steps of a case."""
+
+    def __init__(self, case: Case) -> None:
+        command = [sys.executable, __file__, "--serve", json.dumps(asdict(case))]
+        environment = os.environ | THREADS
+        self._process = subprocess.Popen(command, stdin=PIPE, stdout=PIPE, text=True, env=environment)
+        self.step()  # warms up
+
+    def step(self) -> float:
+        return self._ask("step")
+
+    def peak_mib(self) -> float:
+        return self._ask("peak")
+
+    def _ask(self, question: str) -> float:
+        assert self._process.stdin and self._process.stdout
+        print(question, file=self._process.stdin, flush=True)
+        return float(self._process.stdout.readline())
+
+    def end(self) -> None:
+        self._process.communicate()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """Medians over the rounds."""
+
+    ratio: float
+    kernel_s: float
+    peer_s: float
+    kernel_mib: float
+    peer_mib: float
+
+
+def compare(kernel_case: Case, peer_case: Case, rounds: int) -> Comparison:
+    kernel, peer = Side(kernel_case), Side(peer_case)
+    taken = [(statistics.median(kernel.step() for _ in range(KERNEL_STEPS)), peer.step()) for _ in range(rounds)]
+    kernel_s, peer_s = (statistics.median(column) for column in zip(*taken, strict=True))
+    found = Comparison(
+        ratio=statistics.median(slow / fast for fast, slow in taken),
+        kernel_s=kernel_s,
+        peer_s=peer_s,
+        kernel_mib=kernel.peak_mib(),
+        peer_mib=peer.peak_mib(),
+    )
+    kernel.end()
+    peer.end()
+    return found
 
 
 def main() -> None:
@@ -191,55 +263,45 @@ def main() -> None:
     parser.add_argument("--clock", choices=CLOCKS, default="wall", help="cpu: for a machine that others use, too")
     parser.add_argument("--once", action="store_true", help="the peer's separable convolutions once, not twice")
     parser.add_argument("--sizes-only", action="store_true", help="not the cost against candidates and cells")
-    parser.add_argument("--memory", help=argparse.SUPPRESS)
-    parser.add_argument("--size", type=int, default=8, help=argparse.SUPPRESS)
+    parser.add_argument("--serve", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.memory:
-        print_memory(options.memory, options.size)
+    if options.serve:
+        serve(Case(**json.loads(options.serve)))
         return
-    peer = "peer once" if options.once else "peer"
-    clock = CLOCKS[options.clock]
+    side = "peer once" if options.once else "peer"
+    fast = str(fast_dtype(torch.device("cpu"))).removeprefix("torch.")
+
+    def against_peer(size: int, dtype: str, **changes: int) -> Comparison:
+        same: dict[str, Any] = {"size": size, "clock": options.clock, **changes}
+        return compare(Case(side="kernel", dtype=dtype, **same), Case(side=side, **same), options.rounds)
 
     def tell(line: str) -> None:
         if not options.json:
             print(line, flush=True)
 
-    result: dict[str, object] = {
-        "threads": torch.get_num_threads(),
-        "clock": options.clock,
-        "loaded_mib": peak_mib("nothing", 8),
-    }
+    result: dict[str, object] = {"threads": torch.get_num_threads(), "clock": options.clock, "loaded_mib": peak_mib()}
     tell(f"{result['threads']} threads; a process with torch loaded has {result['loaded_mib']:.0f} MiB")
-    tell(f"{'images':>12} {'kernel s':>9} {'peer s':>9} {'ratio':>6} {'kernel MiB':>11} {'peer MiB':>9}")
+    heads = f"{'kernel s':>9} {'peer s':>9} {'ratio':>6} {'kernel MiB':>11} {'peer MiB':>9}"
+    tell(f"{'images':>8} {'precision':>10} {heads}")
     for size in SIZES:
-        ratio, kernel_s, peer_s = compare(clock, options.rounds, peer, size)
-        memory = {side: peak_mib(side, size) for side in ("kernel", peer)}
-        name = f"{size}x{size}"
-        result |= {f"ratio_{name}": ratio, f"kernel_s_{name}": kernel_s, f"peer_s_{name}": peer_s}
-        result |= {f"kernel_mib_{name}": memory["kernel"], f"peer_mib_{name}": memory[peer]}
-        tell(f"{name:>12} {kernel_s:9.3f} {peer_s:9.3f} {ratio:6.1f} {memory['kernel']:11.0f} {memory[peer]:9.0f}")
+        for precision in dict.fromkeys((fast, "float32")):
+            found = against_peer(size, precision)
+            name = f"{size}x{size}" if precision == fast else f"{size}x{size}_{precision}"
+            result |= {f"{key}_{name}": value for key, value in asdict(found).items()}
+            tell(
+                f"{f'{size}x{size}':>8} {precision:>10} {found.kernel_s:9.3f} {found.peer_s:9.3f} {found.ratio:6.1f} "
+                f"{found.kernel_mib:11.0f} {found.peer_mib:9.0f}"
+            )
     if not options.sizes_only:
-        series(result, clock, options.rounds, peer, tell)
+        candidates = {number: against_peer(8, fast, candidates=number) for number in range(2, len(IN_ORDER) + 1)}
+        cells = {number: against_peer(8, fast, cells=number) for number in (2, 4, 6, 8)}
+        for word, numbers in (("candidates", candidates), ("cells", cells)):
+            tell(f"{word + ', 8x8':>16} {'kernel s':>9} {'peer s':>9}")
+            for number, found in numbers.items():
+                tell(f"{number:>16} {found.kernel_s:9.3f} {found.peer_s:9.3f}")
+            result[word] = {number: asdict(found) for number, found in numbers.items()}
     if options.json:
         print(json.dumps(result))
-
-
-def series(result: dict[str, object], clock: Clock, rounds: int, peer: str, tell: Callable[[str], None]) -> None:
-    """Cost against the number of candidates and of cells, at 8x8."""
-    rows: dict[str, dict[int, dict[str, float]]] = {"candidates": {}, "cells": {}}
-    for number in range(2, len(IN_ORDER) + 1):
-        chosen = f"first {number}"
-        PRIMITIVES[chosen] = {name: PRIMITIVES[ALL][name] for name in IN_ORDER[:number]}
-        _, kernel_s, peer_s = compare(clock, rounds, peer, 8, primitives=chosen)
-        rows["candidates"][number] = {"kernel_s": kernel_s, "peer_s": peer_s}
-    for number in (2, 4, 6, 8):
-        _, kernel_s, peer_s = compare(clock, rounds, peer, 8, cells=number)
-        rows["cells"][number] = {"kernel_s": kernel_s, "peer_s": peer_s}
-    for word, numbers in rows.items():
-        tell(f"{word + ', 8x8':>16} {'kernel s':>9} {'peer s':>9}")
-        for number, row in numbers.items():
-            tell(f"{number:>16} {row['kernel_s']:9.3f} {row['peer_s']:9.3f}")
-    result |= rows
 
 
 if __name__ == "__main__":
