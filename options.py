@@ -35,6 +35,7 @@ HELP = {
     "gradient_checkpointing": "Compute each cell a second time in the backward pass, to keep less in memory.",
     "tensorboard": "Write the history as TensorBoard events, too, into the run's folder events/.",
     "search_epochs": "Epochs of the search.",
+    "search_precision": "Of spikes and spectra in a search; auto: bfloat16 on a CPU that multiplies it, else float32.",
     "learning_rate": "Of the weights in the search, falling along a cosine.",
     "minimum_learning_rate": "At the end of the cosine.",
     "momentum": "Of SGD.",

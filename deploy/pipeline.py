@@ -12,7 +12,7 @@ accuracy  torch against encoder.onnx + twin.onnx on the whole test split: how mu
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from ..errors import InputError, UnsupportedError
 from ..export.netx import read_graph
 from ..export.targets import TARGETS, traced
 from ..files import write_json
+from ..search.cell import Stem
 from ..search.datasets import Dataset, load_dataset
 from ..search.network import SpikingNetwork, load_network
 from ..search.runs import Run
@@ -225,7 +226,7 @@ def _check_accuracy(
 
 def _encoder_macs(network: SpikingNetwork) -> int:
     """Multiply-accumulates of the stem's convolution for one image and step."""
-    conv = network.stem.conv
+    conv = cast(Stem, network.stem).conv
     rows, columns = network.settings.stem_size
     return int(conv.weight.numel() * rows * columns)
 

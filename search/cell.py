@@ -56,6 +56,8 @@ def batch_norm(channels: int, *, affine: bool = True) -> nn.Module:
 class Stem(nn.Module):
     """Images [N, C, H, W] -> spikes [T, N, channels, H / stride, W / stride]: one real-valued current in every step."""
 
+    images_axis, place_axes = 1, (3, 4)  # of the spikes
+
     def __init__(self, in_channels: int, channels: int, time_steps: int, stride: int = 1) -> None:
         super().__init__()
         self.time_steps = time_steps

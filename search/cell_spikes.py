@@ -17,14 +17,17 @@ from .layout import STEM_MULTIPLIER, CellShape
 from .network import NetworkSettings, SpikingBackbone
 
 STATES = ("p0", "p1", *(f"n{j + 1}" for j in range(NODES)))
-IMAGES_AXIS, PLACE_AXES = 1, (3, 4)  # of [T, N, C, H, W]
 
 
-class CountedCell(Protocol):
-    """What a cell says of itself: where its spikes have images, rows and columns, and its max-pools by source."""
+class Counted(Protocol):
+    """What a stem or a cell says of itself: where its spikes have images, rows and columns."""
 
     images_axis: int
     place_axes: tuple[int, int]
+
+
+class CountedCell(Counted, Protocol):
+    """And a cell of its max-pools, by source."""
 
     def max_pools(self) -> Mapping[int, nn.Module]: ...
 
@@ -82,7 +85,8 @@ def recording(network: SpikingBackbone) -> Iterator[NetworkSpikes]:
         handles.append(module.register_forward_hook(lambda module, inputs, spikes: tell(spikes)))
 
     def stem(spikes: Tensor) -> None:
-        record.stem = _map(spikes, IMAGES_AXIS, PLACE_AXES)
+        counted = cast(Counted, network.stem)
+        record.stem = _map(spikes, counted.images_axis, counted.place_axes)
 
     def state(cell: CellSpikes, number: int, images: int, places: tuple[int, int]) -> Callable[[Tensor], None]:
         def tell(spikes: Tensor) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from spikingjelly.activation_based.functional import reset_net
 from torch.optim import Adam
 
@@ -19,12 +20,13 @@ from . import processes
 from .batches import Batch, Batches, Indices, epoch_batches
 from .checkpoint import Row
 from .datasets import Dataset
-from .device import find_device, repeatable
+from .device import DTYPES, fast_dtype, find_device, repeatable
 from .early_stop import search_is_over
 from .genotype import Genotype, to_dict
-from .kernel_supernet import KernelSupernet
+from .kernel_supernet import KernelSupernet, calculate_in
 from .legality import legality_of
 from .macro_supernet import MacroSupernet
+from .memory import keep_freed_memory
 from .network import NetworkSettings
 from .objective import EVALUATION_BATCH, Objective, Price, cross_entropy_of, mean_sops, priced
 from .plain_supernet import PlainSupernet
@@ -113,6 +115,8 @@ def search(
         supernet = supernet_of(settings, settings.search_network(dataset), given)
     device = find_device(settings.device)
     supernet.to(device)
+    keep_freed_memory()
+    calculate_in(supernet, dtype_of(settings, device))
     supernet.relaxation = settings.relaxation
     supernet.allowed = legality_of(settings.for_target).primitives
     if settings.second_order and processes.world() > 1:
@@ -188,6 +192,13 @@ def search(
     found = contenders(supernet, settings.trials, generator(settings.seed, "trials"), excess)
     parts = halves_of(dataset, weight_half, alpha_half)
     return best_of(found, parts, settings, checkpoint.with_name("trials.json"), progress)
+
+
+def dtype_of(settings: SearchSettings, device: torch.device) -> torch.dtype:
+    """Of the spikes and spectra of a kernel-space supernet."""
+    if settings.search_precision == "auto":
+        return torch.float32 if settings.second_order else fast_dtype(device)  # second_order.py takes small differences
+    return DTYPES[settings.search_precision]
 
 
 def halves_of(dataset: Dataset, weight_half: Indices, alpha_half: Indices) -> Dataset:

@@ -12,6 +12,7 @@ from ..errors import InputError
 from .processes import local_rank
 
 Precision = Literal["float32", "bfloat16", "float16"]
+SearchPrecision = Literal["auto", "float32", "bfloat16"]
 
 DTYPES: Mapping[Precision, torch.dtype] = {
     "float32": torch.float32,
@@ -25,6 +26,19 @@ def precision_name(name: str) -> Precision:
     if name not in get_args(Precision):
         raise InputError(f"Unknown precision '{name}'; choose from {', '.join(get_args(Precision))}.")
     return cast(Precision, name)
+
+
+def search_precision(name: str) -> SearchPrecision:
+    """The name as a known precision of a search, or InputError that lists them."""
+    if name not in get_args(SearchPrecision):
+        raise InputError(f"Unknown precision '{name}' of a search; choose from {', '.join(get_args(SearchPrecision))}.")
+    return cast(SearchPrecision, name)
+
+
+def fast_dtype(device: torch.device) -> torch.dtype:
+    """bfloat16 on a CPU that has instructions to multiply it (AVX-512 BF16, AMX), else float32."""
+    has = torch.cpu.get_capabilities() if device.type == "cpu" else {}
+    return torch.bfloat16 if has.get("avx512_bf16") or has.get("amx_bf16") else torch.float32
 
 
 def _auto() -> torch.device:

@@ -4,8 +4,9 @@ Because the edges carry binary spikes, sum over o of weight_o * K_o(spikes) = (s
 every primitive but max-pool. So the cost of a step hardly depends on the number of candidates. The max-pool of a state
 is computed once and its weighted copies are added at the nodes. kernels.py says how candidates are normalised.
 
-What makes it fast is exact, too: convolutions as products of spectra (spectrum.py), neurons over the whole window at
-once (lif.py) and one memory layout for all of it, [H, W, T, N, C]: rows, columns, steps, images, channels.
+What makes it fast is exact in float32, too: convolutions as products of spectra (spectrum.py), batch norm and neurons
+over the whole window at once (norm_lif.py) and one memory layout for all of it, [H, W, T, N, C]: rows, columns, steps,
+images, channels. In bfloat16 (`calculate_in`) currents are rounded to about 1 %.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -14,14 +15,16 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from . import processes
+from .arrays import takes_loops
 from .attention import ATTENTION, START_GAIN, Attention
 from .genotype import INPUTS, NODES, CellKind
 from .kernels import SMALLEST_VARIANCE, MixedKernels, Variances, edge_hits, uniform
-from .lif import window_lif
+from .layout import STEM_MULTIPLIER
+from .lif import WindowLIF, window_lif
 from .max_pool import max_pool, weighted_sum
+from .moments import moments_of
 from .network import NetworkSettings
 from .primitives import MAX_POOL, PRIMITIVES, PrimitiveSet
 from .spectrum import grid, phases, product
@@ -43,7 +46,6 @@ FROM_INPUTS = sum(source < INPUTS for source in FROM)  # the first group, whose 
 
 MOMENTUM = 0.1  # of the running variances, as of a batch norm's
 VARIANCE_AT_START = 0.25
-SAMPLED = 2048  # positions, images and steps from which the variances are measured
 
 
 class Population(nn.Module):
@@ -57,6 +59,8 @@ class Population(nn.Module):
         self.lif = window_lif(STEPS_AXIS)
 
     def forward(self, current: Tensor) -> Tensor:
+        if isinstance(self.attention, nn.Identity) and takes_loops(current) and processes.world() == 1:
+            return cast(Tensor, self.lif(current, self.norm))
         current = self.norm(current.flatten(0, 3)).view(current.shape)
         current = self.attention(current.permute(2, 3, 4, 0, 1)).permute(3, 4, 0, 1, 2)
         return cast(Tensor, self.lif(current))
@@ -86,13 +90,31 @@ class Preprocess(nn.Module):
         return cast(Tensor, self.population(input_current(spikes, self.weight, halve=self.halve)))
 
 
+class KernelStem(nn.Module):
+    """The stem of cell.py, its spikes [H, W, T, N, C]."""
+
+    images_axis, place_axes = 3, (0, 1)  # of the spikes
+
+    def __init__(self, settings: NetworkSettings) -> None:
+        super().__init__()
+        channels = STEM_MULTIPLIER * settings.channels
+        self.time_steps = settings.time_steps
+        self.conv = nn.Conv2d(settings.input_shape[0], channels, 3, stride=settings.stem_stride, padding=1, bias=False)
+        self.population = Population(channels)
+
+    def forward(self, images: Tensor) -> Tensor:
+        current = self.conv(images).permute(2, 3, 0, 1).unsqueeze(STEPS_AXIS)
+        return cast(Tensor, self.population(current.expand(-1, -1, self.time_steps, -1, -1)))
+
+
 def input_current(spikes: Tensor, weight: Tensor, *, halve: bool) -> Tensor:
     """[H, W, T, N, I] and [I, O] -> [H, W, T, N, O], by the 1x1 convolution or the factorized reduce."""
+    weight = weight.to(spikes.dtype)
     if not halve:
-        return spikes @ weight
+        return (spikes @ weight).float()
     middle = (weight.shape[1] + 1) // 2
     first, second = spikes[::2, ::2] @ weight[:, :middle], spikes[1::2, 1::2] @ weight[:, middle:]
-    return torch.cat([first, second], dim=-1)
+    return torch.cat([first, second], dim=-1).float()
 
 
 class KernelCell(nn.Module):
@@ -108,6 +130,7 @@ class KernelCell(nn.Module):
     p0: nn.Module
     presence: Callable[[], Tensor] | None = None
     images_axis, place_axes = 3, (0, 1)
+    dtype = torch.float32  # of spikes and spectra
 
     def __init__(
         self,
@@ -151,7 +174,7 @@ class KernelCell(nn.Module):
             kernels, shares = kernels * presence[:, None], shares * presence
         from_inputs, *between = group_kernels(kernels)
 
-        points = grid(rows, columns, dilations)
+        points = grid(rows, columns, dilations, self.dtype, weights.device)
         inputs = phases(torch.cat(states, dim=-1).flatten(2, 3), self._stride)
         # What the nodes to come have heard so far, as spectra.
         heard = product(points.spectrum(inputs), points.kernel(from_inputs, dilations, self._stride))
@@ -168,7 +191,7 @@ class KernelCell(nn.Module):
         if self.training:
             self._measure(states, pooled)
         spikes = torch.cat(states[INPUTS:], dim=-1)
-        return spikes if presence is None else spikes * presence.repeat(NODES)
+        return spikes if presence is None else spikes * presence.repeat(NODES).to(spikes.dtype)
 
     def max_pools(self) -> Mapping[int, nn.Module]:
         """Source -> the module that gives its max-pool."""
@@ -176,18 +199,8 @@ class KernelCell(nn.Module):
 
     @torch.no_grad()
     def _measure(self, states: Sequence[Tensor], pooled: Sequence[Tensor]) -> None:
-        whole = processes.whole_batch(states[0].shape[self.images_axis])
-        moments = self.variances.new_zeros(2, *self.variances.shape)  # means of the values and of their squares
-        maps_seen = self.variances.new_zeros(3, SOURCES, 1)
-        for source in range(SOURCES):
-            spikes, largest = _sample(states[source], whole), _sample(pooled[source], whole)
-            for row, maps in enumerate((spikes, largest, _averaged(spikes))):
-                maps_seen[row, source] = maps.shape[2]
-                if maps.shape[2]:
-                    flat = maps.flatten(0, 2)
-                    moments[0, row, source], moments[1, row, source] = flat.mean(0), flat.square().mean(0)
-        means, squares = processes.mean_over_all(moments, maps_seen)
-        self.variances.lerp_(squares - means.square(), MOMENTUM)
+        means, squares = moments_of(states[:SOURCES], pooled, states[0].shape[self.images_axis])
+        self.variances.lerp_((squares - means.square()).to(self.variances), MOMENTUM)
 
 
 def group_kernels(kernels: Tensor) -> list[Tensor]:
@@ -200,21 +213,6 @@ def group_kernels(kernels: Tensor) -> list[Tensor]:
     ]
 
 
-def _sample(maps: Tensor, whole: processes.Whole) -> Tensor:
-    """[H, W, T, N, C] -> [H, W, B, C], some of the steps and images of the whole batch: those of this process."""
-    rows, columns, steps, images, _ = maps.shape
-    every = max(1, rows * columns * steps * whole.images // SAMPLED)
-    number = torch.arange(steps).unsqueeze(1) * whole.images + whole.start + torch.arange(images)
-    return maps.flatten(2, 3)[:, :, (number.flatten() % every == 0).nonzero().squeeze(1).to(maps.device)]
-
-
-def _averaged(maps: Tensor) -> Tensor:
-    """The avg-pool of [H, W, B, C]: 3x3, stride 1, the padding counts."""
-    padded = functional.pad(maps, (0, 0, 0, 0, 1, 1, 1, 1))
-    rows = padded[:-2] + padded[1:-1] + padded[2:]
-    return (rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:]) / 9
-
-
 class KernelSupernet(Supernet):
     """The search network of `KernelCell`s."""
 
@@ -223,10 +221,19 @@ class KernelSupernet(Supernet):
             return KernelCell(partial(self.edge_weights, kind), primitives, kind=kind, **options)
 
         super().__init__(primitives, settings, build)
-        self.stem.lif = window_lif(axis=0)
+        self.stem = KernelStem(settings)
 
     def forward(self, images: Tensor) -> Tensor:
-        s0 = s1 = self.stem(images).permute(3, 4, 0, 1, 2).contiguous()
+        s0 = s1 = self.stem(images)
         for cell in self.cells:
             s0, s1 = s1, cell(s0, s1)
-        return cast(Tensor, self.readout(s1.mean(dim=(0, 1))).mean(0))
+        return cast(Tensor, self.readout(s1.mean(dim=(0, 1), dtype=torch.float32)).mean(0))
+
+
+def calculate_in(network: nn.Module, dtype: torch.dtype) -> None:
+    """The type of the spikes and spectra of kernel-space cells; their currents, weights and gradients are float32."""
+    for module in network.modules():
+        if isinstance(module, KernelCell):
+            module.dtype = dtype
+        elif isinstance(module, WindowLIF):
+            module.spikes_in = dtype

@@ -9,40 +9,36 @@ step.
 import math
 from typing import Any, cast
 
-import numpy as np
 import torch
 from spikingjelly.activation_based import neuron
-from torch import Tensor
+from torch import Tensor, nn
 
+from .arrays import SPIKES, bits, one, takes_loops
 from .cell import lif_neurons
-from .loops import lif_backward, lif_forward
-
-DECAY = np.float32(0.5)
-
-
-def takes_loops(tensor: Tensor) -> bool:
-    """Whether the compiled loops can read it: float32 in the CPU's memory."""
-    return tensor.device.type == "cpu" and tensor.dtype == torch.float32
+from .loops import DECAY, lif_backward, lif_forward
+from .norm_lif import norm_lif
+from .threads import in_threads
 
 
 class _Window(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, current: Tensor, axis: int) -> Tensor:
+    def forward(ctx: Any, current: Tensor, axis: int, dtype: torch.dtype) -> Tensor:
         shape = (math.prod(current.shape[:axis]), current.shape[axis], -1)
         current = current.contiguous()
-        charges, spikes = torch.empty_like(current), torch.empty_like(current)
-        lif_forward(_array(current, shape), DECAY, _array(charges, shape), _array(spikes, shape))
+        charges, spikes = torch.empty_like(current), torch.empty_like(current, dtype=dtype)
+        fired = bits(spikes.view(shape))
+        in_threads(lif_forward, _array(current, shape), DECAY, _array(charges, shape), one(fired), fired)
         ctx.save_for_backward(charges)
         ctx.shape = shape
         return spikes
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         (charges,) = ctx.saved_tensors
         result = torch.empty_like(charges)
-        arrived = _array(gradient.contiguous(), ctx.shape)
-        lif_backward(_array(charges, ctx.shape), arrived, DECAY, _array(result, ctx.shape))
-        return result, None
+        arrived = _array(gradient.float().contiguous(), ctx.shape)
+        in_threads(lif_backward, _array(charges, ctx.shape), arrived, DECAY, _array(result, ctx.shape))
+        return result, None, None
 
 
 def _array(tensor: Tensor, shape: tuple[int, ...]) -> Any:
@@ -50,12 +46,21 @@ def _array(tensor: Tensor, shape: tuple[int, ...]) -> Any:
 
 
 class WindowLIF(neuron.LIFNode):  # type: ignore[misc]
-    """Starts every window from rest and keeps no membrane after it; `axis` is that of the time steps."""
+    """Starts every window from rest and keeps no membrane after it.
+
+    `axis` is that of the time steps; spikes are of the type `spikes_in`, or of that of the currents.
+    """
 
     axis = 0
+    spikes_in: torch.dtype | None = None
 
-    def multi_step_forward(self, currents: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        return cast(Tensor, _Window.apply(currents, self.axis)) if takes_loops(currents) else self.stepwise(currents)
+    def multi_step_forward(self, currents: Tensor, norm: nn.BatchNorm1d | None = None) -> Tensor:
+        dtype = self.spikes_in or currents.dtype
+        if norm is not None:
+            return norm_lif(currents, norm, dtype)
+        if takes_loops(currents) and dtype in SPIKES:
+            return cast(Tensor, _Window.apply(currents, self.axis, dtype))
+        return self.stepwise(currents).to(dtype)
 
     def stepwise(self, currents: Tensor) -> Tensor:
         """The same by torch's own operations, on any device and in any precision."""

@@ -1,7 +1,8 @@
 """The element-wise loops of the kernel-space supernet, compiled: each reads and writes its arrays once.
 
-Arrays are float32 and contiguous. One thread each: beside torch's own threads a second pool of them cost more than it
-gave (measured: 6 ms instead of 0.7 ms for the neurons of 2x32x8x32x32 on two busy cores).
+Arrays are contiguous, and float32 unless it is said otherwise. Spikes are 0 or `one`, the bits of 1.0 in any type. A
+loop does `start` to `stop` of its first array's first axis, so that threads can share it (threads.py); results do not
+depend on how it is shared.
 """
 
 import math
@@ -9,14 +10,17 @@ from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 import numpy as np
-from numba import njit
+from numba import njit, types
+from numba.extending import overload
 
 Loop = TypeVar("Loop", bound=Callable[..., None])
 
+DECAY = np.float32(0.5)  # of a membrane
 ZERO = np.float32(0)
 ONE = np.float32(1)
 PI = np.float32(math.pi)
-FIRED = np.float32(16)  # in a key of the max-pool
+FIRED = np.uint8(16)  # in a key of the max-pool
+TAP = np.uint8(15)
 
 
 def compiled(loop: Loop) -> Loop:
@@ -24,11 +28,53 @@ def compiled(loop: Loop) -> Loop:
     return cast(Loop, njit(cache=True, nogil=True)(loop))
 
 
+def widened(row: Any, room: Any) -> Any:
+    """A row of float32, or of bfloat16 (as int16), as float32; `room` is used for it if need be."""
+    raise NotImplementedError  # below for compiled callers, by the type of the row
+
+
+@overload(widened, inline="always")
+def _widened(row, room):  # type: ignore[no-untyped-def]  # numba wants the signature of what is returned
+    if row.dtype != types.int16:
+        return lambda row, room: row
+
+    def widen(row, room):  # type: ignore[no-untyped-def]
+        bits = room.view(np.int32)
+        for i in range(len(row)):
+            bits[i] = np.int32(row[i]) << 16
+        return room
+
+    return widen
+
+
+def narrowed(row: Any, to: Any) -> None:
+    """A row of float32 rounded to the nearest bfloat16 (as int16), of two the even one; or copied to a float32 one."""
+    raise NotImplementedError
+
+
+@overload(narrowed, inline="always")
+def _narrowed(row, to):  # type: ignore[no-untyped-def]
+    if to.dtype != types.int16:
+        return lambda row, to: _copy(row, to)
+
+    def narrow(row, to):  # type: ignore[no-untyped-def]
+        bits = row.view(np.int32)
+        for i in range(len(row)):
+            to[i] = np.int16((bits[i] + np.int32(0x7FFF) + ((bits[i] >> 16) & 1)) >> 16)
+
+    return narrow
+
+
 @compiled
-def lif_forward(current: Any, decay: Any, charges: Any, spikes: Any) -> None:
+def _copy(row: Any, to: Any) -> None:
+    to[:] = row
+
+
+@compiled
+def lif_forward(current: Any, decay: Any, charges: Any, one: Any, spikes: Any, start: int, stop: int) -> None:
     """[P, T, M]: h[t] = decay * v[t - 1] + I[t], a spike where h[t] >= 1, then v[t] = 0. Fills charges (h), spikes."""
-    pixels, steps, neurons = current.shape
-    for p in range(pixels):
+    _, steps, neurons = current.shape
+    for p in range(start, stop):
         for t in range(steps):
             now, charge, spike = current[p, t], charges[p, t], spikes[p, t]
             if t == 0:
@@ -38,14 +84,14 @@ def lif_forward(current: Any, decay: Any, charges: Any, spikes: Any) -> None:
                 for i in range(neurons):
                     charge[i] = (ZERO if before[i] >= ONE else before[i] * decay) + now[i]
             for i in range(neurons):
-                spike[i] = ONE if charge[i] >= ONE else ZERO
+                spike[i] = one if charge[i] >= ONE else 0
 
 
 @compiled
-def lif_backward(charges: Any, gradient: Any, decay: Any, result: Any) -> None:
+def lif_backward(charges: Any, gradient: Any, decay: Any, result: Any, start: int, stop: int) -> None:
     """[P, T, M]: dL/dI[t] = dL/ds[t] / (1 + (pi * (h[t] - 1))^2) + decay * (1 - s[t]) * dL/dI[t + 1]."""
-    pixels, steps, neurons = charges.shape
-    for p in range(pixels):
+    _, steps, neurons = charges.shape
+    for p in range(start, stop):
         for t in range(steps - 1, -1, -1):
             charge, arrived, answer = charges[p, t], gradient[p, t], result[p, t]
             for i in range(neurons):
@@ -58,88 +104,292 @@ def lif_backward(charges: Any, gradient: Any, decay: Any, result: Any) -> None:
 
 
 @compiled
-def pool_forward(spikes: Any, stride: int, keys: Any, largest: Any) -> None:
-    """[H, W, M]: the 3x3 max-pool of 0 and 1, `largest`, and its keys, 16 * largest + 8 - tap.
+def moments(blocks: Any, current: Any, start: int, stop: int) -> None:
+    """[P, M] in equal parts of the pixels: fills blocks [parts, 2, M], means and sums of squares around them."""
+    parts, _, neurons = blocks.shape
+    pixels = len(current)
+    for part in range(start, stop):
+        first, last = pixels * part // parts, pixels * (part + 1) // parts
+        mean, squares = blocks[part, 0], blocks[part, 1]
+        mean[:] = ZERO
+        squares[:] = ZERO
+        for p in range(first, last):
+            for i in range(neurons):
+                mean[i] += current[p, i]
+        for i in range(neurons):
+            mean[i] /= np.float32(last - first)
+        for p in range(first, last):
+            for i in range(neurons):
+                distance = current[p, i] - mean[i]
+                squares[i] += distance * distance
+
+
+@compiled
+def all_moments(blocks: Any, pixels: int, mean: Any, variance: Any) -> None:
+    """What `moments` found of the parts -> mean and variance [C] of all; neurons are [.., C]."""
+    parts, _, neurons = blocks.shape
+    channels = len(mean)
+    means, squares = np.zeros(channels), np.zeros(channels)
+    for part in range(parts):
+        inside = pixels * (part + 1) // parts - pixels * part // parts
+        for first in range(0, neurons, channels):
+            for c in range(channels):
+                means[c] += inside * blocks[part, 0, first + c]
+    numbers = pixels * (neurons // channels)
+    for c in range(channels):
+        means[c] /= numbers
+    for part in range(parts):
+        inside = pixels * (part + 1) // parts - pixels * part // parts
+        for first in range(0, neurons, channels):
+            for c in range(channels):
+                distance = blocks[part, 0, first + c] - means[c]
+                squares[c] += blocks[part, 1, first + c] + inside * distance * distance
+    for c in range(channels):
+        mean[c], variance[c] = means[c], squares[c] / numbers
+
+
+@compiled
+def norm_lanes(mean: Any, variance: Any, eps: float, weight: Any, bias: Any, inverse: Any, lanes: Any) -> None:
+    """All but lanes are [C]. Fills inverse, 1 / the standard deviation, and lanes [3, M]: mean, scale, bias."""
+    channels, neurons = len(mean), lanes.shape[1]
+    for c in range(channels):
+        inverse[c] = ONE / np.sqrt(variance[c] + np.float32(eps))
+        for i in range(c, neurons, channels):
+            lanes[0, i], lanes[1, i], lanes[2, i] = mean[c], weight[c] * inverse[c], bias[c]
+
+
+@compiled
+def norm_lif_forward(
+    current: Any, mean: Any, scale: Any, bias: Any, decay: Any, one: Any, spikes: Any, start: int, stop: int
+) -> None:
+    """`lif_forward` on (I - mean) * scale + bias; these are [M]."""
+    _, steps, neurons = current.shape
+    charge = np.empty(neurons, np.float32)
+    for p in range(start, stop):
+        charge[:] = ZERO
+        for t in range(steps):
+            now, spike = current[p, t], spikes[p, t]
+            for i in range(neurons):
+                kept = ZERO if charge[i] >= ONE else charge[i] * decay
+                charge[i] = kept + ((now[i] - mean[i]) * scale[i] + bias[i])
+                spike[i] = one if charge[i] >= ONE else 0
+
+
+@compiled
+def norm_lif_backward(
+    sums: Any,
+    current: Any,
+    gradient: Any,
+    mean: Any,
+    scale: Any,
+    bias: Any,
+    decay: Any,
+    result: Any,
+    start: int,
+    stop: int,
+) -> None:
+    """`lif_backward` of the same: fills result, dL/d((I - mean) * scale + bias).
+
+    Fills sums [parts, 2, M] of it, and of it times I - mean, over equal parts of the pixels.
+    """
+    parts = len(sums)
+    pixels, steps, neurons = current.shape
+    charges, room = np.empty((steps, neurons), np.float32), np.empty(neurons, np.float32)
+    for part in range(start, stop):
+        sums[part] = ZERO
+        total, product = sums[part, 0], sums[part, 1]
+        for p in range(pixels * part // parts, pixels * (part + 1) // parts):
+            for t in range(steps):
+                charge, now = charges[t], current[p, t]
+                if t == 0:
+                    for i in range(neurons):
+                        charge[i] = (now[i] - mean[i]) * scale[i] + bias[i]
+                else:
+                    before = charges[t - 1]
+                    for i in range(neurons):
+                        kept = ZERO if before[i] >= ONE else before[i] * decay
+                        charge[i] = kept + ((now[i] - mean[i]) * scale[i] + bias[i])
+            for t in range(steps - 1, -1, -1):
+                charge, answer, now = charges[t], result[p, t], current[p, t]
+                arrived = widened(gradient[p, t], room)
+                for i in range(neurons):
+                    x = PI * (charge[i] - ONE)
+                    answer[i] = ONE / (ONE + x * x) * arrived[i]
+                if t + 1 < steps:
+                    after = result[p, t + 1]
+                    for i in range(neurons):
+                        answer[i] += (ZERO if charge[i] >= ONE else decay) * after[i]
+                for i in range(neurons):
+                    total[i] += answer[i]
+                    product[i] += answer[i] * (now[i] - mean[i])
+
+
+@compiled
+def norm_gradients(sums: Any, inverse: Any, count: float, totals: Any, lanes: Any) -> None:
+    """The sums of `norm_lif_backward`, of so many currents per channel, whose 1 / standard deviation is `inverse` [C].
+
+    Fills totals [2, C], dL/dweight and dL/dbias; and lanes [2, M], the offset and slope of `norm_backward`.
+    """
+    parts, _, neurons = sums.shape
+    channels = len(inverse)
+    exact = np.zeros((2, channels))
+    for part in range(parts):
+        for which in range(2):
+            for first in range(0, neurons, channels):
+                for c in range(channels):
+                    exact[which, c] += sums[part, which, first + c]
+    for c in range(channels):
+        totals[0, c], totals[1, c] = exact[1, c] * inverse[c], exact[0, c]
+        offset, slope = exact[0, c] / count, exact[1, c] * inverse[c] * inverse[c] / count
+        for i in range(c, neurons, channels):
+            lanes[0, i], lanes[1, i] = offset, slope
+
+
+@compiled
+def norm_backward(
+    result: Any, current: Any, mean: Any, scale: Any, offset: Any, slope: Any, start: int, stop: int
+) -> None:
+    """[P, M], in place: result = scale * (result - offset - slope * (I - mean)); these are [M]."""
+    neurons = result.shape[1]
+    for p in range(start, stop):
+        answer, now = result[p], current[p]
+        for i in range(neurons):
+            answer[i] = scale[i] * (answer[i] - offset[i] - slope[i] * (now[i] - mean[i]))
+
+
+@compiled
+def count_spikes(spikes: Any, images: Any, total: Any) -> None:
+    """[H, W, B, C]: adds the spikes of these images to total [C]."""
+    rows, columns, _, channels = spikes.shape
+    for y in range(rows):
+        for x in range(columns):
+            for image in images:
+                for c in range(channels):
+                    total[c] += spikes[y, x, image, c] != 0
+
+
+@compiled
+def count_averages(spikes: Any, images: Any, total: Any, squares: Any) -> None:
+    """[H, W, B, C]: adds the 3x3 avg-pool of these images, the padding counts, to total [C], its square to squares."""
+    rows, columns, _, channels = spikes.shape
+    share = ONE / np.float32(9)
+    of_rows = np.zeros((columns + 2, channels), np.float32)
+    for image in images:
+        for y in range(rows):
+            for x in range(columns):
+                for c in range(channels):
+                    spiking = ZERO
+                    for row in range(max(y - 1, 0), min(y + 2, rows)):
+                        spiking += ONE if spikes[row, x, image, c] else ZERO
+                    of_rows[x + 1, c] = spiking
+            for x in range(columns):
+                for c in range(channels):
+                    mean = share * (of_rows[x, c] + of_rows[x + 1, c] + of_rows[x + 2, c])
+                    total[c] += mean
+                    squares[c] += mean * mean
+
+
+@compiled
+def pool_forward(keys: Any, spikes: Any, stride: int, one: Any, largest: Any, start: int, stop: int) -> None:
+    """[H, W, M]: the 3x3 max-pool of spikes, `largest`, and its keys, uint8: 16 * (it is a spike) + 8 - tap.
 
     The tap 0..8 is the first, row by row, that has the largest: the larger key wins, and of equals the earlier tap, as
     in torch's max-pool.
     """
     rows, columns, neurons = spikes.shape
-    of_rows = np.empty((3, columns, neurons), np.float32)  # 16 * largest + 2 - column; row y lies at y % 3
-    best = np.empty(neurons, np.float32)
-    done = 0
-    for y in range(keys.shape[0]):
+    of_rows = np.empty((3, columns, neurons), np.uint8)  # 16 * largest + 2 - column; row y lies at y % 3
+    done = max(0, start * stride - 1)
+    for y in range(start, stop):
         row = y * stride
         while done < min(row + 2, rows):
             _pool_row(spikes[done], of_rows[done % 3])
             done += 1
         for x in range(keys.shape[1]):
-            column = x * stride
-            middle = of_rows[row % 3, column]
-            for i in range(neurons):
-                best[i] = middle[i] + np.float32(3)
-            if row > 0:
-                _raise(best, of_rows[(row - 1) % 3, column], ONE, np.float32(6))
-            if row + 1 < rows:
-                _raise(best, of_rows[(row + 1) % 3, column], ONE, ZERO)
             key, spike = keys[y, x], largest[y, x]
+            middle = of_rows[row % 3, x * stride]
             for i in range(neurons):
-                key[i] = best[i]
-                spike[i] = ONE if best[i] >= FIRED else ZERO
+                key[i] = middle[i] + 3
+            if row > 0:
+                _raise(key, of_rows[(row - 1) % 3, x * stride], 6)
+            if row + 1 < rows:
+                _raise(key, of_rows[(row + 1) % 3, x * stride], 0)
+            for i in range(neurons):
+                spike[i] = one if key[i] >= FIRED else 0
 
 
 @compiled
-def _pool_row(row: Any, largest: Any) -> None:
+def _pool_row(row: Any, keys: Any) -> None:
     """[W, M]: 16 * the largest of three columns + 2 - its column."""
     columns, neurons = row.shape
+    fired = np.empty((columns, neurons), np.uint8)
     for x in range(columns):
         for i in range(neurons):
-            largest[x, i] = FIRED * row[x, i] + ONE
+            fired[x, i] = FIRED if row[x, i] else 0
+    for x in range(columns):
+        for i in range(neurons):
+            keys[x, i] = fired[x, i] + 1
         if x > 0:
-            _raise(largest[x], row[x - 1], FIRED, np.float32(2))
+            _raise(keys[x], fired[x - 1], 2)
         if x + 1 < columns:
-            _raise(largest[x], row[x + 1], FIRED, ZERO)
+            _raise(keys[x], fired[x + 1], 0)
 
 
 @compiled
-def _raise(best: Any, values: Any, scale: Any, shift: Any) -> None:
-    """best = the larger of best and scale * values + shift."""
+def _raise(best: Any, keys: Any, shift: int) -> None:
+    """best = the larger of best and keys + shift, which is below 256."""
     for i in range(len(best)):
-        value = scale * values[i] + shift
-        best[i] = value if value > best[i] else best[i]
+        key = np.uint8(keys[i] + shift)
+        best[i] = key if key > best[i] else best[i]
 
 
 @compiled
-def pool_backward(keys: Any, gradient: Any, stride: int, result: Any) -> None:
-    """[H, W, M]: adds each gradient to the pixel that was the largest."""
-    rows, columns, neurons = gradient.shape
-    flat, width = result.reshape(-1), result.shape[1]
-    offsets = np.empty(9, np.int64)
-    for tap in range(9):
-        offsets[tap] = (tap // 3 * width + tap % 3) * neurons
-    for y in range(rows):
+def pool_backward(result: Any, keys: Any, gradient: Any, stride: int, start: int, stop: int) -> None:
+    """[H, W, M]: each pixel gets the sum of the gradients of the pools in which it was the largest."""
+    _, columns, neurons = result.shape
+    pools_y, pools_x = keys.shape[:2]
+    answer = np.empty(neurons, np.float32)
+    for y in range(start, stop):
         for x in range(columns):
-            corner = ((y * stride - 1) * width + x * stride - 1) * neurons
+            answer[:] = ZERO
+            for pool_y in range((y - 1 + stride - 1) // stride, min((y + 1) // stride, pools_y - 1) + 1):
+                for pool_x in range((x - 1 + stride - 1) // stride, min((x + 1) // stride, pools_x - 1) + 1):
+                    if pool_y >= 0 and pool_x >= 0:
+                        mine = np.uint8(8 - 3 * (y - pool_y * stride + 1) - (x - pool_x * stride + 1))
+                        key, arrived = keys[pool_y, pool_x], gradient[pool_y, pool_x]
+                        for i in range(neurons):
+                            answer[i] += arrived[i] if key[i] & TAP == mine else ZERO
+            narrowed(answer, result[y, x])
+
+
+@compiled
+def weighted_sum_forward(total: Any, current: Any, scales: Any, maps: Any, start: int, stop: int) -> None:
+    """[P, M], scales [K, M] and K maps of spikes: total = current + sum over k of scales[k] * maps[k]."""
+    neurons = total.shape[1]
+    room = np.empty(neurons, np.float32)
+    for p in range(start, stop):
+        to = total[p]
+        to[:] = widened(current[p], room)
+        for k in range(len(maps)):
+            spike, scale = maps[k][p], scales[k]
             for i in range(neurons):
-                flat[corner + offsets[8 - (np.int64(keys[y, x, i]) & 15)] + i] += gradient[y, x, i]
+                to[i] += scale[i] if spike[i] else ZERO
 
 
 @compiled
-def add_scaled(maps: Any, scales: Any, total: Any) -> None:
-    """[P, M] and [M]: total += scales * maps."""
-    pixels, neurons = maps.shape
-    for p in range(pixels):
-        pixel, to = maps[p], total[p]
-        for i in range(neurons):
-            to[i] += scales[i] * pixel[i]
-
-
-@compiled
-def add_scaled_backward(gradient: Any, maps: Any, scales: Any, to_maps: Any, to_scales: Any) -> None:
-    """Fills to_maps [P, M] and adds to to_scales [M]."""
-    pixels, neurons = maps.shape
-    for p in range(pixels):
-        arrived, pixel, to = gradient[p], maps[p], to_maps[p]
-        for i in range(neurons):
-            to[i] = scales[i] * arrived[i]
-            to_scales[i] += pixel[i] * arrived[i]
+def weighted_sum_backward(
+    to_scales: Any, gradient: Any, scales: Any, maps: Any, to_maps: Any, start: int, stop: int
+) -> None:
+    """Fills to_maps, K of [P, M], and to_scales [blocks, K, M], the sums over equal parts of the pixels."""
+    blocks, _, neurons = to_scales.shape
+    pixels = len(gradient)
+    to = np.empty(neurons, np.float32)
+    for block in range(start, stop):
+        to_scales[block] = ZERO
+        for p in range(pixels * block // blocks, pixels * (block + 1) // blocks):
+            arrived = gradient[p]
+            for k in range(len(maps)):
+                spike, scale, to_scale = maps[k][p], scales[k], to_scales[block, k]
+                for i in range(neurons):
+                    to[i] = scale[i] * arrived[i]
+                    to_scale[i] += arrived[i] if spike[i] else ZERO
+                narrowed(to, to_maps[k][p])

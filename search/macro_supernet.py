@@ -26,10 +26,9 @@ from spikingjelly.activation_based import layer
 from torch import Tensor, nn
 
 from .genotype import NODES, CellKind, Genotype
-from .kernel_supernet import KernelCell, Population, input_current
+from .kernel_supernet import KernelCell, KernelStem, Population, input_current
 from .kernels import uniform
 from .layout import node_channels
-from .lif import window_lif
 from .network import NetworkSettings
 from .primitives import PrimitiveSet
 from .sops import chosen
@@ -67,7 +66,7 @@ class MacroSupernet(Supernet):
         trellis = trellis_of(settings)
         super().__init__(primitives, settings, build, [stop for stops in trellis for stop in stops])
         self.trellis, self.given = trellis, given
-        self.stem.lif = window_lif(axis=0)
+        self.stem = KernelStem(settings)
         self._cell: dict[Stop, KernelCell] = {}
         for stop, cell in zip((stop for stops in trellis for stop in stops), self.cells, strict=True):
             self._cell[stop] = cast(KernelCell, cell)
@@ -105,11 +104,11 @@ class MacroSupernet(Supernet):
         return replace(self.given or super().genotype(rng), layers=decoded(self.chances()))
 
     def forward(self, images: Tensor) -> Tensor:
-        start = self.stem(images).permute(3, 4, 0, 1, 2).contiguous()
+        start = self.stem(images)
         chances = self.chances()
         ends = walk(chances, start, lambda stop, s0, s1: cast(Tensor, self._cell[stop](s0, s1)))
         logits = [
-            chances.ends[h].exp().to(spikes.dtype) * self.readout[h](spikes.mean(dim=(0, 1))).mean(0)
+            chances.ends[h].exp().float() * self.readout[h](spikes.mean(dim=(0, 1), dtype=torch.float32)).mean(0)
             for h, spikes in ends.items()
         ]
         return torch.stack(logits).sum(0)

@@ -74,7 +74,7 @@ class SpikingBackbone(nn.Module):
         self.settings = settings
         self.plan = tuple(plan)
         stem_channels = STEM_MULTIPLIER * settings.channels
-        self.stem = Stem(settings.input_shape[0], stem_channels, settings.time_steps, settings.stem_stride)
+        self.stem: nn.Module = Stem(settings.input_shape[0], stem_channels, settings.time_steps, settings.stem_stride)
         self.cells = nn.ModuleList(
             build(
                 kind=cell.kind,

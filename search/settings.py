@@ -9,7 +9,7 @@ from ..errors import InputError
 from .attention import Attention, AttentionIn, attention_in, attention_name
 from .augment import Augmentation
 from .datasets import DATA_FOLDER, Dataset
-from .device import Precision, precision_name
+from .device import Precision, SearchPrecision, precision_name, search_precision
 from .legality import check_legal
 from .level import Level, level_name
 from .network import NetworkSettings
@@ -67,6 +67,7 @@ NAMES = {
     "relaxation": relaxation_name,
     "schedule": schedule_name,
     "precision": precision_name,
+    "search_precision": search_precision,
 }
 
 
@@ -100,6 +101,7 @@ class SearchSettings:
     tensorboard: bool = False  # write events, too
 
     search_epochs: int = 50
+    search_precision: SearchPrecision = "auto"  # of spikes and spectra; auto: bfloat16 if the processor multiplies it
     learning_rate: float = 0.025  # of the weights, falling to the minimum along a cosine
     minimum_learning_rate: float = 0.001
     momentum: float = 0.9
@@ -150,6 +152,14 @@ class SearchSettings:
             raise InputError(
                 "zero_one_weight drives sigmoids to 0 or 1, but the relaxation is softmax; "
                 "say --relaxation sigmoid or leave it out."
+            )
+        if self.search_precision == "bfloat16" and self.second_order:
+            raise InputError(
+                "--second-order takes small differences, which would drown in bfloat16; use float32 or auto."
+            )
+        if self.search_precision == "bfloat16" and self.supernet == "plain":
+            raise InputError(
+                "--search-precision bfloat16 is for the kernel-space supernet; use auto with the plain one."
             )
         if self.target_sops:
             self._require("trials", self.trials > 0, "trials > 0 with target_sops")

@@ -8,7 +8,7 @@ import torch
 
 from spikeport.search import darts
 from spikeport.search.checkpoint import Row
-from spikeport.search.darts import SUPERNETS, alpha_step, halves, search
+from spikeport.search.darts import SUPERNETS, alpha_step, dtype_of, halves, search
 from spikeport.search.datasets import Dataset
 from spikeport.search.genotype import to_json
 from spikeport.search.settings import SearchSettings
@@ -149,3 +149,11 @@ def test_every_option_changes_the_search(blobs: Dataset, tiny: SearchSettings, t
     changed = [state(name, **OPTIONS[name]) for name in OPTIONS if name not in ("early stop", "legal")]
     states = [*changed, state("without"), state("again")]
     assert len(set(states)) == len(states) - 1
+
+
+def test_precision_of_a_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(darts, "fast_dtype", lambda device: torch.bfloat16)
+    cpu = torch.device("cpu")
+    assert dtype_of(SearchSettings(), cpu) == torch.bfloat16
+    assert dtype_of(SearchSettings(search_precision="float32"), cpu) == torch.float32
+    assert dtype_of(SearchSettings(second_order=True), cpu) == torch.float32

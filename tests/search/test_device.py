@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from spikeport.errors import InputError
-from spikeport.search.device import Arithmetic, find_device, precision_name
+from spikeport.search.device import Arithmetic, fast_dtype, find_device, precision_name
 
 
 def test_devices(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,3 +59,11 @@ def test_a_scaled_step_that_overflows_is_left_out() -> None:
     assert weight.item() == 1 and arithmetic.scaler.get_scale() == before / 2
     arithmetic.step((weight * 0.5).sum(), optimizer, [weight])
     assert weight.item() == 0.75
+
+
+@pytest.mark.parametrize("instructions", ["avx512_bf16", "amx_bf16", "avx2"])
+def test_bfloat16_where_the_processor_multiplies_it(instructions: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {instructions: True})
+    fast = torch.float32 if instructions == "avx2" else torch.bfloat16
+    assert fast_dtype(torch.device("cpu")) == fast
+    assert fast_dtype(torch.device("cuda")) == torch.float32

@@ -3,8 +3,9 @@ import torch
 from torch import Tensor
 
 from spikeport.search import lif
+from spikeport.search.arrays import takes_loops
 from spikeport.search.cell import lif_neurons
-from spikeport.search.lif import takes_loops, window_lif
+from spikeport.search.lif import window_lif
 
 
 def answers(neurons: torch.nn.Module, current: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:

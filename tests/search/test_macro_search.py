@@ -23,7 +23,9 @@ CELL = random_genotype(np.random.default_rng(8), "darts")
 
 @pytest.fixture(scope="module")
 def both(tiny: SearchSettings) -> SearchSettings:
-    return replace(tiny, level="both", cells=4, search_epochs=3, train_epochs=1, sop_weight=0.1)
+    return replace(
+        tiny, level="both", cells=4, search_epochs=3, train_epochs=1, sop_weight=0.1, alpha_learning_rate=0.05
+    )
 
 
 @pytest.fixture(scope="module")

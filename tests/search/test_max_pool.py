@@ -10,7 +10,7 @@ from spikeport.search.max_pool import max_pool, weighted_sum
 @pytest.fixture(params=[True, False], ids=["loops", "torch"], autouse=True)
 def form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every test runs on the compiled loops and on what other devices take."""
-    monkeypatch.setattr(module, "takes_loops", lambda tensor: request.param)
+    monkeypatch.setattr(module, "takes_loops", lambda *given: request.param)
 
 
 def to_maps(images: Tensor) -> Tensor:
@@ -42,7 +42,8 @@ def test_of_equals_the_first_gets_the_gradient() -> None:
 
 def test_weighted_sum_and_its_gradients() -> None:
     torch.manual_seed(0)
-    current, first, second = (torch.randn(2, 3, 4, 5).requires_grad_() for _ in range(3))
+    current = torch.randn(2, 3, 4, 5).requires_grad_()
+    first, second = ((torch.rand(2, 3, 4, 5) < 0.4).float().requires_grad_() for _ in range(2))
     scales = torch.randn(2, 5).requires_grad_()
     gradient = torch.randn(2, 3, 4, 5)
     leaves = (current, scales, first, second)
@@ -53,3 +54,23 @@ def test_weighted_sum_and_its_gradients() -> None:
         torch.autograd.grad(found, leaves, gradient), torch.autograd.grad(expected, leaves, gradient), strict=True
     ):
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)
+
+
+def test_bfloat16_maps_give_the_same() -> None:
+    """Gradients are rounded to bfloat16, by torch's own operations each time that something is added."""
+    torch.manual_seed(0)
+    maps = (torch.rand(6, 5, 3, 4) < 0.3).float().requires_grad_()
+    coarse = maps.detach().bfloat16().requires_grad_()
+    gradient = torch.randn(6, 5, 3, 4).bfloat16()
+    fine, found = max_pool(maps, 1), max_pool(coarse, 1)
+    assert found.dtype == torch.bfloat16 and torch.equal(found.float(), fine)
+    (to_coarse,) = torch.autograd.grad(found, coarse, gradient)
+    (to_fine,) = torch.autograd.grad(fine, maps, gradient.float())
+    torch.testing.assert_close(to_coarse.float(), to_fine, rtol=2**-6, atol=2**-6)
+
+    scales = torch.randn(1, 4)
+    total = weighted_sum(gradient, scales, [coarse])
+    assert total.dtype == torch.float32
+    torch.testing.assert_close(total, gradient.float() + scales * maps, rtol=1e-6, atol=1e-6)
+    (to_coarse,) = torch.autograd.grad(total, coarse, gradient.float())
+    assert torch.equal(to_coarse, (scales * gradient.float()).bfloat16())

@@ -53,6 +53,9 @@ def test_survives_json() -> None:
         ({"label_smoothing": 1.0}, "`label_smoothing < 1` must hold"),
         ({"schedule": "step"}, "Unknown schedule 'step'; choose from cosine, linear, constant"),
         ({"precision": "int8"}, "Unknown precision 'int8'; choose from float32, bfloat16, float16"),
+        ({"search_precision": "half"}, "Unknown precision 'half' of a search; choose from auto, float32, bfloat16"),
+        ({"search_precision": "bfloat16", "second_order": True}, "which would drown in bfloat16; use float32 or auto"),
+        ({"search_precision": "bfloat16", "supernet": "plain"}, "use auto with the plain one"),
     ],
 )
 def test_refused(change: dict[str, Any], message: str) -> None:

@@ -47,9 +47,9 @@ def all_spikes(network: SpikingBackbone, images: Tensor) -> dict[str, Tensor]:
     def keep(name: str, axes: tuple[int, ...]) -> object:
         return lambda module, inputs, spikes: found.__setitem__(name, spikes.detach().permute(axes))
 
-    handles = [network.stem.register_forward_hook(keep("stem", (0, 1, 2, 3, 4)))]
+    axes = (2, 3, 4, 0, 1) if network.stem.place_axes == (0, 1) else (0, 1, 2, 3, 4)
+    handles = [network.stem.register_forward_hook(keep("stem", axes))]
     for i, cell in enumerate(network.cells):
-        axes = (2, 3, 4, 0, 1) if cell.place_axes == (0, 1) else (0, 1, 2, 3, 4)
         for name in STATES:
             handles.append(cell.get_submodule(name).register_forward_hook(keep(f"cells.{i}.{name}", axes)))
     with torch.no_grad():

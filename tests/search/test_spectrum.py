@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from spikeport.search import spectrum as spectrum_module
 from spikeport.search.spectrum import grid, phases, product
 
 SIZES = [(12, 12), (8, 8), (4, 4), (2, 2), (6, 10), (10, 6)]
@@ -66,3 +67,23 @@ def test_products_are_added() -> None:
         torch.autograd.grad(found, leaves, gradient), torch.autograd.grad(expected, leaves, gradient), strict=True
     ):
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [(12, 12), (8, 8)])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_bfloat16_is_close(size: tuple[int, int], stride: int) -> None:
+    torch.manual_seed(0)
+    images, taps = (torch.rand(3, 4, *size) < 0.3).float(), torch.randn(50, 4, 6) / 5
+    exact = direct(images, taps, (1, 2), stride)
+    points = grid(size[0] // stride, size[1] // stride, (1, 2), torch.bfloat16)
+    spectrum = points.spectrum(phases(images.permute(2, 3, 0, 1).contiguous(), stride))
+    found = points.maps(product(spectrum, points.kernel(taps, (1, 2), stride))).permute(2, 3, 0, 1)
+    assert found.dtype == spectrum.dtype == torch.bfloat16
+    assert 1e-4 < (found.float() - exact).std() / exact.std() < 0.02
+
+
+@pytest.mark.parametrize("limit", [0, 1 << 30], ids=["four products", "one product of blocks"])
+def test_both_forms_of_a_product(limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spectrum_module, "ONE_BLOCK", limit)
+    test_products_are_added()
+    test_convolution_and_its_gradients((8, 8), (1, 2), 2)
