@@ -27,10 +27,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from spikeport.search.auxiliary import WithAuxiliary
 from spikeport.search.batches import Batch
-from spikeport.search.darts import alpha_step, supernet_of
+from spikeport.search.darts import alpha_step, dtype_of, supernet_of
 from spikeport.search.datasets import dataset_kind, load_dataset
 from spikeport.search.device import Arithmetic, find_device
 from spikeport.search.genotype import random_genotype
+from spikeport.search.kernel_supernet import calculate_in
 from spikeport.search.network import NetworkSettings, SpikingNetwork
 from spikeport.search.recompute import recomputed
 from spikeport.search.settings import SearchSettings
@@ -105,6 +106,7 @@ def of_search(settings: SearchSettings, wanted: NetworkSettings, images: int, ba
     """Half of the images are for the weights and half for the alphas: a step takes a batch of each."""
     device = batch[0].device
     supernet = supernet_of(settings, wanted).to(device)
+    calculate_in(supernet, dtype_of(settings, device))
     weights = torch.optim.SGD(supernet.weights(), lr=0.0)
     alphas = torch.optim.Adam(supernet.architecture(), lr=0.0)
 

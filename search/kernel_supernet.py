@@ -164,7 +164,7 @@ class KernelCell(nn.Module):
         rows, columns, *window, channels = pooled[0].shape
 
         strides = tuple(self._stride if source < INPUTS else 1 for source in FROM)
-        hits = {dilation: edge_hits(rows, columns, strides, dilation) for dilation in dilations}
+        hits = {dilation: edge_hits(rows, columns, strides, dilation).to(weights.device) for dilation in dilations}
         spikes, max_pooled, avg_pooled = self.variances[:, FROM] + SMALLEST_VARIANCE
         variances = Variances(spikes, max_pooled, avg_pooled, hits)
         kernels = self.kernels(weights, variances)

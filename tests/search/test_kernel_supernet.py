@@ -10,6 +10,7 @@ from torch.nn import functional
 from spikeport.search.attention import ATTENTION, Attention
 from spikeport.search.genotype import CellKind
 from spikeport.search.kernel_supernet import FROM, GROUPS, ORDER, KernelCell, KernelSupernet, calculate_in
+from spikeport.search.macro_supernet import MacroSupernet
 from spikeport.search.network import NetworkSettings
 from spikeport.search.primitives import NONE, PRIMITIVES, FactorizedReduce, PrimitiveSet
 from spikeport.search.supernet import EDGES
@@ -257,3 +258,17 @@ def test_bfloat16_is_the_same_network() -> None:
     exact, found = heard["cells.0.n1"]
     assert 0 < (exact != found).float().mean() < 0.02
     assert 0.05 < exact.mean() < 0.8
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("supernet", [KernelSupernet, MacroSupernet])
+def test_everything_moves_to_another_device(supernet: Callable[..., nn.Module], dtype: torch.dtype) -> None:
+    """The device `meta` has shapes and no numbers, and refuses tensors of the CPU as a GPU does."""
+    settings = NetworkSettings(channels=4, cells=3, time_steps=2, classes=10, input_shape=(1, 32, 32))
+    network = supernet("darts", settings).train().to("meta")
+    calculate_in(network, dtype)
+    logits = network(torch.rand(4, 1, 32, 32, device="meta"))
+    logits.sum().backward()
+    assert logits.shape == (4, 10)
+    with pytest.raises(RuntimeError, match="device"):
+        network(torch.rand(4, 1, 32, 32))
