@@ -1,4 +1,4 @@
-"""The element-wise loops of the kernel-space supernet, compiled: each reads and writes its arrays once.
+"""The loops of the kernel-space supernet's neurons, compiled: each reads and writes its arrays once.
 
 Arrays are contiguous, and float32 unless it is said otherwise. Spikes are 0 or `one`, the bits of 1.0 in any type. A
 loop does `start` to `stop` of its first array's first axis, so that threads can share it (threads.py); results do not
@@ -19,8 +19,6 @@ DECAY = np.float32(0.5)  # of a membrane
 ZERO = np.float32(0)
 ONE = np.float32(1)
 PI = np.float32(math.pi)
-FIRED = np.uint8(16)  # in a key of the max-pool
-TAP = np.uint8(15)
 
 
 def compiled(loop: Loop) -> Loop:
@@ -88,19 +86,22 @@ def lif_forward(current: Any, decay: Any, charges: Any, one: Any, spikes: Any, s
 
 
 @compiled
+def _lif_step_backward(charge: Any, arrived: Any, decay: Any, after: Any, answer: Any) -> None:
+    """[M]: dL/dI[t] = dL/ds[t] / (1 + (pi * (h[t] - 1))^2) + decay * (1 - s[t]) * dL/dI[t + 1], of one step."""
+    for i in range(len(charge)):
+        x = PI * (charge[i] - ONE)
+        answer[i] = ONE / (ONE + x * x) * arrived[i] + (ZERO if charge[i] >= ONE else decay) * after[i]
+
+
+@compiled
 def lif_backward(charges: Any, gradient: Any, decay: Any, result: Any, start: int, stop: int) -> None:
-    """[P, T, M]: dL/dI[t] = dL/ds[t] / (1 + (pi * (h[t] - 1))^2) + decay * (1 - s[t]) * dL/dI[t + 1]."""
+    """[P, T, M]: fills result, dL/dI."""
     _, steps, neurons = charges.shape
+    last = np.zeros(neurons, np.float32)
     for p in range(start, stop):
         for t in range(steps - 1, -1, -1):
-            charge, arrived, answer = charges[p, t], gradient[p, t], result[p, t]
-            for i in range(neurons):
-                x = PI * (charge[i] - ONE)
-                answer[i] = ONE / (ONE + x * x) * arrived[i]
-            if t + 1 < steps:
-                after = result[p, t + 1]
-                for i in range(neurons):
-                    answer[i] += (ZERO if charge[i] >= ONE else decay) * after[i]
+            after = result[p, t + 1] if t + 1 < steps else last
+            _lif_step_backward(charges[p, t], gradient[p, t], decay, after, result[p, t])
 
 
 @compiled
@@ -195,6 +196,7 @@ def norm_lif_backward(
     parts = len(sums)
     pixels, steps, neurons = current.shape
     charges, room = np.empty((steps, neurons), np.float32), np.empty(neurons, np.float32)
+    last = np.zeros(neurons, np.float32)
     for part in range(start, stop):
         sums[part] = ZERO
         total, product = sums[part, 0], sums[part, 1]
@@ -210,15 +212,9 @@ def norm_lif_backward(
                         kept = ZERO if before[i] >= ONE else before[i] * decay
                         charge[i] = kept + ((now[i] - mean[i]) * scale[i] + bias[i])
             for t in range(steps - 1, -1, -1):
-                charge, answer, now = charges[t], result[p, t], current[p, t]
-                arrived = widened(gradient[p, t], room)
-                for i in range(neurons):
-                    x = PI * (charge[i] - ONE)
-                    answer[i] = ONE / (ONE + x * x) * arrived[i]
-                if t + 1 < steps:
-                    after = result[p, t + 1]
-                    for i in range(neurons):
-                        answer[i] += (ZERO if charge[i] >= ONE else decay) * after[i]
+                answer, now = result[p, t], current[p, t]
+                after = result[p, t + 1] if t + 1 < steps else last
+                _lif_step_backward(charges[t], widened(gradient[p, t], room), decay, after, answer)
                 for i in range(neurons):
                     total[i] += answer[i]
                     product[i] += answer[i] * (now[i] - mean[i])
@@ -255,141 +251,3 @@ def norm_backward(
         answer, now = result[p], current[p]
         for i in range(neurons):
             answer[i] = scale[i] * (answer[i] - offset[i] - slope[i] * (now[i] - mean[i]))
-
-
-@compiled
-def count_spikes(spikes: Any, images: Any, total: Any) -> None:
-    """[H, W, B, C]: adds the spikes of these images to total [C]."""
-    rows, columns, _, channels = spikes.shape
-    for y in range(rows):
-        for x in range(columns):
-            for image in images:
-                for c in range(channels):
-                    total[c] += spikes[y, x, image, c] != 0
-
-
-@compiled
-def count_averages(spikes: Any, images: Any, total: Any, squares: Any) -> None:
-    """[H, W, B, C]: adds the 3x3 avg-pool of these images, the padding counts, to total [C], its square to squares."""
-    rows, columns, _, channels = spikes.shape
-    share = ONE / np.float32(9)
-    of_rows = np.zeros((columns + 2, channels), np.float32)
-    for image in images:
-        for y in range(rows):
-            for x in range(columns):
-                for c in range(channels):
-                    spiking = ZERO
-                    for row in range(max(y - 1, 0), min(y + 2, rows)):
-                        spiking += ONE if spikes[row, x, image, c] else ZERO
-                    of_rows[x + 1, c] = spiking
-            for x in range(columns):
-                for c in range(channels):
-                    mean = share * (of_rows[x, c] + of_rows[x + 1, c] + of_rows[x + 2, c])
-                    total[c] += mean
-                    squares[c] += mean * mean
-
-
-@compiled
-def pool_forward(keys: Any, spikes: Any, stride: int, one: Any, largest: Any, start: int, stop: int) -> None:
-    """[H, W, M]: the 3x3 max-pool of spikes, `largest`, and its keys, uint8: 16 * (it is a spike) + 8 - tap.
-
-    The tap 0..8 is the first, row by row, that has the largest: the larger key wins, and of equals the earlier tap, as
-    in torch's max-pool.
-    """
-    rows, columns, neurons = spikes.shape
-    of_rows = np.empty((3, columns, neurons), np.uint8)  # 16 * largest + 2 - column; row y lies at y % 3
-    done = max(0, start * stride - 1)
-    for y in range(start, stop):
-        row = y * stride
-        while done < min(row + 2, rows):
-            _pool_row(spikes[done], of_rows[done % 3])
-            done += 1
-        for x in range(keys.shape[1]):
-            key, spike = keys[y, x], largest[y, x]
-            middle = of_rows[row % 3, x * stride]
-            for i in range(neurons):
-                key[i] = middle[i] + 3
-            if row > 0:
-                _raise(key, of_rows[(row - 1) % 3, x * stride], 6)
-            if row + 1 < rows:
-                _raise(key, of_rows[(row + 1) % 3, x * stride], 0)
-            for i in range(neurons):
-                spike[i] = one if key[i] >= FIRED else 0
-
-
-@compiled
-def _pool_row(row: Any, keys: Any) -> None:
-    """[W, M]: 16 * the largest of three columns + 2 - its column."""
-    columns, neurons = row.shape
-    fired = np.empty((columns, neurons), np.uint8)
-    for x in range(columns):
-        for i in range(neurons):
-            fired[x, i] = FIRED if row[x, i] else 0
-    for x in range(columns):
-        for i in range(neurons):
-            keys[x, i] = fired[x, i] + 1
-        if x > 0:
-            _raise(keys[x], fired[x - 1], 2)
-        if x + 1 < columns:
-            _raise(keys[x], fired[x + 1], 0)
-
-
-@compiled
-def _raise(best: Any, keys: Any, shift: int) -> None:
-    """best = the larger of best and keys + shift, which is below 256."""
-    for i in range(len(best)):
-        key = np.uint8(keys[i] + shift)
-        best[i] = key if key > best[i] else best[i]
-
-
-@compiled
-def pool_backward(result: Any, keys: Any, gradient: Any, stride: int, start: int, stop: int) -> None:
-    """[H, W, M]: each pixel gets the sum of the gradients of the pools in which it was the largest."""
-    _, columns, neurons = result.shape
-    pools_y, pools_x = keys.shape[:2]
-    answer = np.empty(neurons, np.float32)
-    for y in range(start, stop):
-        for x in range(columns):
-            answer[:] = ZERO
-            for pool_y in range((y - 1 + stride - 1) // stride, min((y + 1) // stride, pools_y - 1) + 1):
-                for pool_x in range((x - 1 + stride - 1) // stride, min((x + 1) // stride, pools_x - 1) + 1):
-                    if pool_y >= 0 and pool_x >= 0:
-                        mine = np.uint8(8 - 3 * (y - pool_y * stride + 1) - (x - pool_x * stride + 1))
-                        key, arrived = keys[pool_y, pool_x], gradient[pool_y, pool_x]
-                        for i in range(neurons):
-                            answer[i] += arrived[i] if key[i] & TAP == mine else ZERO
-            narrowed(answer, result[y, x])
-
-
-@compiled
-def weighted_sum_forward(total: Any, current: Any, scales: Any, maps: Any, start: int, stop: int) -> None:
-    """[P, M], scales [K, M] and K maps of spikes: total = current + sum over k of scales[k] * maps[k]."""
-    neurons = total.shape[1]
-    room = np.empty(neurons, np.float32)
-    for p in range(start, stop):
-        to = total[p]
-        to[:] = widened(current[p], room)
-        for k in range(len(maps)):
-            spike, scale = maps[k][p], scales[k]
-            for i in range(neurons):
-                to[i] += scale[i] if spike[i] else ZERO
-
-
-@compiled
-def weighted_sum_backward(
-    to_scales: Any, gradient: Any, scales: Any, maps: Any, to_maps: Any, start: int, stop: int
-) -> None:
-    """Fills to_maps, K of [P, M], and to_scales [blocks, K, M], the sums over equal parts of the pixels."""
-    blocks, _, neurons = to_scales.shape
-    pixels = len(gradient)
-    to = np.empty(neurons, np.float32)
-    for block in range(start, stop):
-        to_scales[block] = ZERO
-        for p in range(pixels * block // blocks, pixels * (block + 1) // blocks):
-            arrived = gradient[p]
-            for k in range(len(maps)):
-                spike, scale, to_scale = maps[k][p], scales[k], to_scales[block, k]
-                for i in range(neurons):
-                    to[i] = scale[i] * arrived[i]
-                    to_scale[i] += arrived[i] if spike[i] else ZERO
-                narrowed(to, to_maps[k][p])

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from .arrays import SPIKES, bits, one, takes_loops
-from .loops import pool_backward, pool_forward, weighted_sum_backward, weighted_sum_forward
+from .pool_loops import pool_backward, pool_forward, weighted_sum_backward, weighted_sum_forward
 from .threads import in_threads
 
 BLOCKS = 16  # partial sums of a gradient, however many threads there are

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from . import processes
 from .arrays import SPIKES, bits, takes_loops
-from .loops import count_averages, count_spikes
+from .pool_loops import count_averages, count_spikes
 
 SAMPLED = 2048  # positions, images and steps
 
