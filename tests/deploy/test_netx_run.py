@@ -207,13 +207,22 @@ def test_arrays_that_cannot_be_read(tmp_path: Path) -> None:
     text.write_text("1 2 3")
     with pytest.raises(InputError, match="saved with numpy"):
         read_values(text)
-    np.save(text, np.array([{"a": 1}], dtype=object), allow_pickle=True)
-    with pytest.raises(InputError, match="saved with numpy"):
-        read_values(text)
     np.save(text, np.zeros((4, 4)))
     text.write_bytes(text.read_bytes()[:-8])
     with pytest.raises(InputError, match="saved with numpy"):
         read_values(text)
+
+
+def test_nothing_is_unpickled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unpickle(*given: object, **options: object) -> None:
+        raise AssertionError("it was going to unpickle")
+
+    monkeypatch.setattr("pickle.load", unpickle)
+    objects = tmp_path / "objects.npy"
+    with objects.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "|O", "fortran_order": False, "shape": (1,)})
+    with pytest.raises(InputError, match="saved with numpy"):
+        read_values(objects)
 
 
 def test_what_is_written_is_read_without_pickle(tmp_path: Path) -> None:
