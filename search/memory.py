@@ -5,6 +5,7 @@ cleared. Elsewhere nothing is changed.
 """
 
 import ctypes
+import os
 
 # Of mallopt(3): parameters and their values in bytes.
 TRIM_THRESHOLD, TOP_PAD, MMAP_THRESHOLD = -1, -2, -3
@@ -13,6 +14,6 @@ KEPT = {TRIM_THRESHOLD: 2**31 - 1, TOP_PAD: 2**28, MMAP_THRESHOLD: 2**25}
 
 def keep_freed_memory() -> None:
     """For the rest of this process."""
-    library = ctypes.CDLL(None)
-    for parameter, value in KEPT.items() if hasattr(library, "mallopt") else ():
-        library.mallopt(parameter, value)
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
+    for parameter, value in KEPT.items() if mallopt else ():
+        mallopt(parameter, value)

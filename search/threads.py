@@ -26,11 +26,18 @@ def in_threads(loop: Callable[..., None], first: Any, *others: Any) -> None:
         loop(first, *others, 0, size)
         return
 
+    failed: list[BaseException] = []
+
     def part(_: int | None) -> None:
-        number, team = runtime.omp_get_thread_num(), runtime.omp_get_num_threads()
-        loop(first, *others, size * number // team, size * (number + 1) // team)
+        try:
+            number, team = runtime.omp_get_thread_num(), runtime.omp_get_num_threads()
+            loop(first, *others, size * number // team, size * (number + 1) // team)
+        except BaseException as error:  # noqa: BLE001 (ctypes would print it and go on; it is raised below)
+            failed.append(error)
 
     runtime.GOMP_parallel(_Part(part), None, threads, 0)
+    if failed:
+        raise failed[0]
 
 
 @functools.cache

@@ -45,3 +45,14 @@ def test_without_the_runtime_there_is_one_thread(monkeypatch: pytest.MonkeyPatch
     parts: list[tuple[int, int]] = []
     in_threads(lambda array, start, stop: parts.append((start, stop)), np.zeros(WORTH_IT))
     assert parts == [(0, WORTH_IT)]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+@pytest.mark.parametrize("size", [1, WORTH_IT])
+def test_an_error_in_a_part_is_raised(error: type[BaseException], size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(array: Any, start: int, stop: int) -> None:
+        raise error("in a part")
+
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    with pytest.raises(error, match="in a part"):
+        in_threads(fails, np.zeros(size))
