@@ -15,5 +15,6 @@ KEPT = {TRIM_THRESHOLD: 2**31 - 1, TOP_PAD: 2**28, MMAP_THRESHOLD: 2**25}
 def keep_freed_memory() -> None:
     """For the rest of this process."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
-    for parameter, value in KEPT.items() if mallopt else ():
-        mallopt(parameter, value)
+    if mallopt is not None:
+        for parameter, value in KEPT.items():
+            mallopt(parameter, value)
