@@ -133,7 +133,10 @@ class Cell(nn.Module):
         states: list[Tensor] = [self.p0(s0), self.p1(s1)]
         for name in self.nodes:
             states.append(self.get_submodule(name)(states))
-        return cat(states[2:], dim=2)
+        return self.joined(states[2:])
+
+    def joined(self, nodes: Sequence[Tensor]) -> Tensor:
+        return cat(list(nodes), dim=2)
 
     def max_pools(self) -> Mapping[int, nn.Module]:
         """Source -> a module that gives its max-pool, where it has one."""

@@ -18,6 +18,7 @@ from torch.optim import Adam
 from ..errors import InputError
 from . import processes
 from .batches import Batch, Batches, Indices, epoch_batches
+from .channels_last import channels_last
 from .checkpoint import Row
 from .datasets import Dataset
 from .device import DTYPES, fast_dtype, find_device, repeatable
@@ -180,7 +181,7 @@ def search(
     pace = Pace(progress, "search", settings.search_epochs)
     over = partial(search_is_over, settings)
     optimizers = {"weights": weights, "alphas": alphas}
-    with repeatable(device), whole_batch_norms(supernet):
+    with repeatable(device), whole_batch_norms(supernet), channels_last(supernet):
         run_epochs("search", supernet, optimizers, settings.search_epochs, checkpoint, record, one_epoch, is_over=over)
     if not settings.trials:
         return supernet.genotype()

@@ -41,6 +41,11 @@ class _Window(torch.autograd.Function):
         return result, None, None
 
 
+def from_rest(currents: Tensor, axis: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
+    """The spikes of a window of currents, float32 in the CPU's memory, along `axis`."""
+    return cast(Tensor, _Window.apply(currents, axis, dtype))
+
+
 def _array(tensor: Tensor, shape: tuple[int, ...]) -> Any:
     return tensor.detach().view(shape).numpy()
 
@@ -59,7 +64,7 @@ class WindowLIF(neuron.LIFNode):  # type: ignore[misc]
         if norm is not None:
             return norm_lif(currents, norm, dtype)
         if takes_loops(currents) and dtype in SPIKES:
-            return cast(Tensor, _Window.apply(currents, self.axis, dtype))
+            return from_rest(currents, self.axis, dtype)
         return self.stepwise(currents).to(dtype)
 
     def stepwise(self, currents: Tensor) -> Tensor:

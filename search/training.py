@@ -17,6 +17,7 @@ from ..errors import InputError
 from . import processes
 from .auxiliary import WithAuxiliary
 from .batches import Batch, epoch_batches
+from .channels_last import channels_last
 from .checkpoint import Row, load_checkpoint, save_checkpoint
 from .datasets import Dataset, Images, Labels
 from .device import Arithmetic, find_device, repeatable
@@ -239,6 +240,7 @@ def train_network(
     with ExitStack() as stack:
         stack.enter_context(repeatable(device))
         stack.enter_context(whole_batch_norms(trained))
+        stack.enter_context(channels_last(trained))
         if settings.gradient_checkpointing:
             stack.enter_context(recomputed(network.cells))
         run_epochs(
