@@ -36,6 +36,7 @@ from spikeport.search.network import NetworkSettings, SpikingNetwork
 from spikeport.search.recompute import recomputed
 from spikeport.search.settings import SearchSettings
 from spikeport.search.settings_file import resolve_settings
+from spikeport.search.trials import rounds_of
 
 # shape of an image, classes, training images; of other data sets the files are read
 KNOWN = {
@@ -137,7 +138,8 @@ def estimate(settings: SearchSettings, few: int, timed: bool) -> dict[str, objec
     wanted, images = known(settings)
     labels = torch.zeros(2 * few, dtype=torch.int64, device=device)
     batch = torch.rand(2 * few, *wanted.input_shape, device=device), labels
-    epochs = {"trials": settings.trials * settings.trial_epochs, "training": settings.train_epochs}
+    rounds = rounds_of(settings.trials, settings)
+    epochs = {"trials": sum(cells * each for cells, each in rounds), "training": settings.train_epochs}
     sizes = {"trials": images // 2, "training": images}
     stages = {"search": of_search(settings, wanted, images, batch, timed)}
     for stage in epochs:

@@ -49,7 +49,7 @@ from .training import (
     train_epoch,
     weight_optimizer,
 )
-from .trials import best_of, contenders, likely_sops
+from .trials import best_of, limited_contenders
 from .whole_batch_norm import whole_batch_norms
 
 ALPHA_BETAS = (0.5, 0.999)  # of Adam, as in DARTS
@@ -185,12 +185,7 @@ def search(
         run_epochs("search", supernet, optimizers, settings.search_epochs, checkpoint, record, one_epoch, is_over=over)
     if not settings.trials:
         return supernet.genotype()
-    network, target = settings.network(dataset), settings.target_sops
-
-    def excess(genotype: Genotype) -> float:
-        return max(0.0, likely_sops(genotype, network) - target) if target else 0.0
-
-    found = contenders(supernet, settings.trials, generator(settings.seed, "trials"), excess)
+    found = limited_contenders(supernet, settings, settings.network(dataset), generator(settings.seed, "trials"))
     parts = halves_of(dataset, weight_half, alpha_half)
     return best_of(found, parts, settings, checkpoint.with_name("trials.json"), progress)
 

@@ -135,6 +135,10 @@ def load_network(run: Run) -> SpikingNetwork:
     return network.eval()
 
 
+def count_parameters(network: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
 def _settings(path: Path, data: object) -> NetworkSettings:
     known = {field.name for field in fields(NetworkSettings)}
     needed = {field.name for field in fields(NetworkSettings) if field.default is MISSING}

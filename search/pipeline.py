@@ -16,7 +16,7 @@ from .drawing import draw_genotype, draw_history
 from .events import event_writer
 from .genotype import Genotype, from_dict, from_json, to_dict, to_json
 from .history import read_history
-from .network import NetworkSettings, SpikingNetwork, save_network
+from .network import NetworkSettings, SpikingNetwork, count_parameters, save_network
 from .objective import Price, mean_sops
 from .progress import Progress, Stage, silent
 from .random_search import random_search
@@ -243,7 +243,7 @@ def _test(network: SpikingNetwork, dataset: Dataset, settings: SearchSettings) -
     sops = mean_sops(Price(network, settings), dataset.test_images)
     return {
         "test_accuracy": score.accuracy,
-        "parameters": sum(parameter.numel() for parameter in network.parameters()),
+        "parameters": count_parameters(network),
         "time_steps": network.settings.time_steps,
         "spikes_per_inference": score.spikes,
         "spikes_per_cell": score.spikes_per_cell,

@@ -29,6 +29,7 @@ COUNTS = {
     "train_epochs": 1,
     "candidates": 1,
     "trial_epochs": 1,
+    "trial_rounds": 1,
 }
 COUNTS_FROM_ZERO = (
     "seed",
@@ -41,6 +42,7 @@ COUNTS_FROM_ZERO = (
     "stop_when_stable",
     "trials",
     "target_sops",
+    "target_parameters",
 )
 POSITIVE = ("validation_fraction", "learning_rate", "train_learning_rate", "alpha_learning_rate", "gradient_clip")
 NOT_NEGATIVE = (
@@ -119,8 +121,10 @@ class SearchSettings:
     stop_at_skips: int = 0  # end when a cell has so many skip_connect; 0: never
     stop_when_stable: int = 0  # end when the genotype has not changed for so many epochs; 0: never
     trials: int = 0  # cells that are trained for a while at the end, to take the best (trials.py); 0: none
-    trial_epochs: int = 5
+    trial_epochs: int = 5  # of each in the first round
+    trial_rounds: int = 1  # from one to the next the best third is trained three times as long
     target_sops: int = 0  # per inference; only cells that keep below it are found. 0: any
+    target_parameters: int = 0  # of the network; only cells that keep within it are found. 0: any
     for_target: str = ""  # only what this target takes (legality.py)
 
     spike_weight: float = 0.0  # of the spikes in the loss, nats (objective.py)
@@ -161,8 +165,9 @@ class SearchSettings:
             raise InputError(
                 "--search-precision bfloat16 is for the kernel-space supernet; use auto with the plain one."
             )
-        if self.target_sops:
-            self._require("trials", self.trials > 0, "trials > 0 with target_sops")
+        for name in ("target_sops", "target_parameters"):
+            if getattr(self, name):
+                self._require("trials", self.trials > 0, f"trials > 0 with {name}")
         if self.target_spikes:
             self._require("spike_weight", self.spike_weight > 0, "spike_weight > 0 with target_spikes")
         if self.gradient_checkpointing and (self.spike_weight or self.sop_weight):

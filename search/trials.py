@@ -6,13 +6,17 @@ weight in the softmax), each is trained from scratch on the half of the train sp
 scored on the half of the alphas by cross-entropy and price (objective.py). DARTS chooses so among four searches
 (arXiv 1806.09055, section 3.1).
 
-With `target_sops` only cells are tried that are likely to take at most so many synaptic operations per inference, and
-of those that do the best is found; where none does, each percent above the target counts as 0.01 nats. What a cell is
-likely to take is what it would take if its neurons spiked in REFERENCE_RATE of the time steps, times USUAL.
+With several rounds the best third of a round is trained again, three times as long: successive halving with eta = 3
+(Jamieson and Talwalkar, AISTATS 2016), which spends the most on the cells that are hard to tell apart.
+
+With limits (`target_sops`, `target_parameters`) only cells are tried that are likely to keep within them, and of those
+that do the best is found; where none does, each percent above a limit counts as 0.01 nats. What a cell is likely to
+take is what it would take if its neurons spiked in REFERENCE_RATE of the time steps, times USUAL.
 """
 
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,10 +28,10 @@ from . import processes
 from .cell_spikes import even_spikes
 from .datasets import Dataset
 from .genotype import Genotype, from_dict, to_dict
-from .network import NetworkSettings, SpikingNetwork
+from .network import NetworkSettings, SpikingNetwork, count_parameters
 from .objective import REFERENCE_RATE, Price, mean_cost, mean_sops
 from .primitives import PRIMITIVES
-from .progress import Progress, ProgressEvent
+from .progress import Progress
 from .settings import SearchSettings
 from .sops import chosen, sops_per_cell
 from .supernet import Supernet
@@ -35,6 +39,20 @@ from .training import evaluate, seeded, train_network
 
 DRAWS = 20  # at most so many for each genotype that is wanted: a search that is sure of itself repeats itself
 USUAL = 0.75  # a rough guess of how much less trained networks take; what a trial measures decides
+FEWER = 3  # times, from one round to the next, in which a cell is trained for so many times as many epochs
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Synaptic operations per inference, and parameters, that a network may have; 0: any number."""
+
+    sops: int = 0
+    parameters: int = 0
+
+    def excess(self, sops: float, parameters: int) -> float:
+        """By which shares of the limits both are above them; 0 within."""
+        pairs = ((sops, self.sops), (parameters, self.parameters))
+        return sum(max(0.0, taken / limit - 1) for taken, limit in pairs if limit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,19 +60,20 @@ class Trial:
     """What became of a cell on validation images: cross-entropy and price in nats, accuracy 0..1, SOPs per image."""
 
     genotype: Genotype
+    epochs: int
     loss: float
     price: float
     accuracy: float
     sops: float
+    parameters: int
 
-    def rank(self, target_sops: int) -> tuple[bool, float]:
-        """The lower the better: those below the target first, if there is one; else a percent above it is 0.01 nats."""
-        above = max(0.0, self.sops / target_sops - 1) if target_sops else 0.0
+    def rank(self, limits: Limits) -> tuple[bool, float]:
+        """The lower the better: those within the limits first, if there is one; else a percent above is 0.01 nats."""
+        above = limits.excess(self.sops, self.parameters)
         return above > 0, self.loss + self.price + above
 
     def to_dict(self) -> dict[str, Any]:
-        scores = {"loss": self.loss, "price": self.price, "accuracy": self.accuracy, "sops": self.sops}
-        return {"genotype": to_dict(self.genotype)} | scores
+        return asdict(self) | {"genotype": to_dict(self.genotype)}
 
 
 def contenders(
@@ -62,7 +81,7 @@ def contenders(
 ) -> list[Genotype]:
     """The supernet's genotype and others drawn from its architecture weights, up to `count`.
 
-    `excess` is what a genotype is likely to take above a target, 0 if nothing: those with the least come first.
+    `excess` is by how much a genotype is likely to be above limits, 0 within: those with the least come first.
     """
     first = supernet.genotype()
     found = {first: excess(first)}
@@ -82,33 +101,64 @@ def likely_sops(genotype: Genotype, settings: NetworkSettings) -> float:
     return USUAL * float(sum(sops_per_cell(spikes, mixture, names, settings.classes).values()))
 
 
+def limited_contenders(
+    supernet: Supernet, settings: SearchSettings, network: NetworkSettings, rng: np.random.Generator
+) -> list[Genotype]:
+    """As many as the settings try, likely to keep within their limits in this network."""
+    limits = limits_of(settings)
+
+    def excess(genotype: Genotype) -> float:
+        if limits == Limits():
+            return 0.0
+        return limits.excess(likely_sops(genotype, network), count_parameters(SpikingNetwork(genotype, network)))
+
+    return contenders(supernet, settings.trials, rng, excess)
+
+
+def limits_of(settings: SearchSettings) -> Limits:
+    return Limits(settings.target_sops, settings.target_parameters)
+
+
+def rounds_of(cells: int, settings: SearchSettings) -> list[tuple[int, int]]:
+    """(cells, epochs of each) of every round."""
+    powers = [FEWER**number for number in range(settings.trial_rounds)]
+    return [(math.ceil(cells / power), settings.trial_epochs * power) for power in powers]
+
+
 def best_of(
     genotypes: Sequence[Genotype], dataset: Dataset, settings: SearchSettings, file: Path, progress: Progress
 ) -> Genotype:
-    """Train each on the train split of `dataset` for `trial_epochs`, score it on the test split, return the best.
+    """Train them on the train split of `dataset`, round by round, score them on the test split, return the best.
 
     `dataset` holds the halves of the search, no test images. What is finished is kept in `file`, and a trial that was
     killed goes on. Of equals the first wins.
     """
-    short = replace(settings, train_epochs=settings.trial_epochs)
-    trials = [Trial(**row | {"genotype": from_dict(row["genotype"])}) for row in _kept(file)]
+    kept = [Trial(**row | {"genotype": from_dict(row["genotype"])}) for row in _kept(file)]
     processes.wait()  # all have read it before one of them writes
-    for number, genotype in enumerate(genotypes[len(trials) :], start=len(trials)):
-
-        def tell(event: ProgressEvent, number: int = number) -> None:
-            before = number * event.epochs
-            whole = {"epoch": before + event.epoch, "epochs": len(genotypes) * event.epochs}
-            progress(replace(event, stage="trials", **whole))
-
-        checkpoint = _checkpoint(file, number)
-        trials.append(_trial(genotype, dataset, short, checkpoint, tell))
-        if processes.is_first():
-            write_json(file, {"trials": [trial.to_dict() for trial in trials]})
-        processes.wait()
+    rounds = rounds_of(len(genotypes), settings)
+    whole, before, trials = sum(cells * epochs for cells, epochs in rounds), 0, list[Trial]()
+    best = list(genotypes)
+    for cells, epochs in rounds:
+        for genotype in best[:cells]:
+            if len(trials) == len(kept):
+                checkpoint = _checkpoint(file, len(kept))
+                short = replace(settings, train_epochs=epochs)
+                kept.append(_trial(genotype, dataset, short, checkpoint, _part_of(progress, before, whole)))
+                if processes.is_first():
+                    write_json(file, {"trials": [trial.to_dict() for trial in kept]})
+                processes.wait()
+            trials.append(kept[len(trials)])
+            before += epochs
+        best = [trial.genotype for trial in sorted(trials[-cells:], key=lambda trial: trial.rank(limits_of(settings)))]
     if processes.is_first():  # not before: a run may be killed between the row of a trial and this
-        for number in range(len(trials)):
+        for number in range(len(kept)):
             _checkpoint(file, number).unlink(missing_ok=True)
-    return min(trials, key=lambda trial: trial.rank(settings.target_sops)).genotype
+    return best[0]
+
+
+def _part_of(progress: Progress, before: int, whole: int) -> Progress:
+    """Tells of a trial as of a part of all trials, by epochs."""
+    return lambda event: progress(replace(event, stage="trials", epoch=before + event.epoch, epochs=whole))
 
 
 def _checkpoint(file: Path, number: int) -> Path:
@@ -128,4 +178,5 @@ def _trial(
     score = evaluate(network, dataset.test_images, dataset.test_labels)
     price = Price(network, settings)
     sops = sum(mean_sops(price, dataset.test_images).values())
-    return Trial(genotype, score.loss, mean_cost(price, dataset.test_images), score.accuracy, sops)
+    cost, size = mean_cost(price, dataset.test_images), count_parameters(network)
+    return Trial(genotype, settings.train_epochs, score.loss, cost, score.accuracy, sops, size)

@@ -12,11 +12,20 @@ from spikeport.search import trials
 from spikeport.search.darts import SUPERNETS, halves, halves_of, search
 from spikeport.search.datasets import Dataset, load_dataset
 from spikeport.search.genotype import Edge, Genotype, random_genotype, to_dict
-from spikeport.search.network import NetworkSettings
+from spikeport.search.network import NetworkSettings, SpikingNetwork, count_parameters
 from spikeport.search.progress import ProgressEvent, silent
 from spikeport.search.settings import SearchSettings
 from spikeport.search.supernet import Supernet
-from spikeport.search.trials import USUAL, Trial, best_of, contenders, likely_sops
+from spikeport.search.trials import (
+    USUAL,
+    Limits,
+    Trial,
+    best_of,
+    contenders,
+    likely_sops,
+    limited_contenders,
+    rounds_of,
+)
 
 NETWORK = NetworkSettings(channels=2, cells=3, time_steps=2, classes=3, input_shape=(1, 4, 4))
 
@@ -97,27 +106,77 @@ def test_the_lowest_loss_and_price_wins(
     choices = cells(3)
     scores = {
         str(cell): score
-        for cell, score in zip(choices, [(0.5, 0.35, 0.5, 100), (0.7, 0.1, 0.5, 120), (0.6, 0.3, 0.5, 90)], strict=True)
+        for cell, score in zip(
+            choices,
+            [(0.5, 0.35, 0.5, 100.0, 7), (0.7, 0.1, 0.5, 120.0, 9), (0.6, 0.3, 0.5, 90.0, 8)],
+            strict=True,
+        )
     }
-    monkeypatch.setattr(trials, "_trial", lambda cell, *rest: Trial(cell, *scores[str(cell)]))
+    monkeypatch.setattr(trials, "_trial", lambda cell, *rest: Trial(cell, 5, *scores[str(cell)]))
     assert best_of(choices, parts, tiny, tmp_path / "any.json", silent) == choices[1]
     limited = replace(tiny, trials=3, target_sops=100)
     assert best_of(choices, parts, limited, tmp_path / "limited.json", silent) == choices[0]
     limited = replace(tiny, trials=3, target_sops=80)
     assert best_of(choices, parts, limited, tmp_path / "nothing.json", silent) == choices[2]
+    limited = replace(tiny, trials=3, target_parameters=8)
+    assert best_of(choices, parts, limited, tmp_path / "few.json", silent) == choices[0]
 
 
 def test_a_percent_above_the_target_is_worth_a_hundredth_nat() -> None:
     (cell,) = cells(1)
-    close, better, far = (
-        Trial(cell, 2.0, 0.1, 0.2, 331_000),
-        Trial(cell, 1.9, 0.1, 0.3, 336_000),
-        Trial(cell, 1.9, 0.1, 0.3, 450_000),
-    )
-    below = Trial(cell, 2.2, 0.1, 0.1, 329_000)
-    assert min(close, better, far, key=lambda trial: trial.rank(330_000)) is better
-    assert min(close, far, key=lambda trial: trial.rank(330_000)) is close
-    assert min(close, better, far, below, key=lambda trial: trial.rank(330_000)) is below
+
+    def trial(loss: float, sops: float) -> Trial:
+        return Trial(cell, 5, loss, 0.1, 0.2, sops, 1000)
+
+    def best(*trials: Trial) -> Trial:
+        return min(trials, key=lambda trial: trial.rank(Limits(sops=330_000)))
+
+    close, better, far, below = trial(2.0, 331e3), trial(1.9, 336e3), trial(1.9, 450e3), trial(2.2, 329e3)
+    assert best(close, better, far) is better
+    assert best(close, far) is close
+    assert best(close, better, far, below) is below
+
+
+def test_what_is_above_several_limits_is_above_by_the_sum() -> None:
+    assert Limits(sops=100, parameters=10).excess(150.0, 12) == pytest.approx(0.7)
+    assert Limits(sops=100, parameters=10).excess(90.0, 12) == pytest.approx(0.2)
+    assert Limits(sops=100, parameters=10).excess(100.0, 10) == Limits().excess(1e9, 10**9) == 0
+
+
+def test_contenders_keep_within_the_limit_of_parameters(tiny: SearchSettings) -> None:
+    def sizes(settings: SearchSettings) -> list[int]:
+        found = limited_contenders(supernet(0.0), settings, NETWORK, np.random.default_rng(0))
+        return [count_parameters(SpikingNetwork(cell, NETWORK)) for cell in found]
+
+    free = sizes(replace(tiny, trials=6))
+    limit = sorted(free)[1]
+    assert max(free) > limit >= max(sizes(replace(tiny, trials=6, target_parameters=limit)))
+
+
+def test_the_best_third_of_a_round_is_trained_three_times_as_long(
+    parts: Dataset, tiny: SearchSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The best of the first round of 4 is not that of the second, and what is kept is not tried again."""
+    choices, tried = cells(4), list[tuple[int, int]]()
+    losses = {5: [0.5, 0.9, 0.4, 0.8], 15: [0.1, 0.0, 0.2, 0.0]}
+
+    def one(cell: Genotype, dataset: Dataset, settings: SearchSettings, *rest: object) -> Trial:
+        number, epochs = choices.index(cell), settings.train_epochs
+        tried.append((number, epochs))
+        return Trial(cell, epochs, losses[epochs][number], 0.0, 0.5, 1.0, 1)
+
+    monkeypatch.setattr(trials, "_trial", one)
+    settings, file = replace(tiny, trials=4, trial_rounds=2), tmp_path / "trials.json"
+    whole = [(0, 5), (1, 5), (2, 5), (3, 5), (2, 15), (0, 15)]
+    assert best_of(choices, parts, settings, file, silent) == choices[0]
+    assert tried == whole
+    assert rounds_of(4, settings) == [(4, 5), (2, 15)]
+    rows = read_json(file)["trials"]
+    for done in range(7):
+        tried.clear()
+        write_json(file, {"trials": rows[:done]})
+        assert best_of(choices, parts, settings, file, silent) == choices[0]
+        assert tried == whole[done:]
 
 
 def test_what_is_finished_is_not_done_again(parts: Dataset, tiny: SearchSettings, tmp_path: Path) -> None:
