@@ -113,9 +113,11 @@ def mean_sops(price: Price, images: Images) -> dict[str, float]:
     return _mean(price, images, price.sops)
 
 
-def mean_cost(price: Price, images: Images) -> float:
-    """The price of a pass, nats, in eval mode."""
-    return _mean(price, images, lambda spikes: {"cost": price(spikes)})["cost"]
+def mean_sops_and_cost(price: Price, images: Images) -> tuple[float, float]:
+    """Synaptic operations per image of the whole network, and the price of a pass in nats, in eval mode."""
+    means = _mean(price, images, lambda spikes: price.sops(spikes) | {"cost": price(spikes)})
+    cost = means.pop("cost")
+    return sum(means.values()), cost
 
 
 @torch.no_grad()

@@ -29,7 +29,7 @@ from .cell_spikes import even_spikes
 from .datasets import Dataset
 from .genotype import Genotype, from_dict, to_dict
 from .network import NetworkSettings, SpikingNetwork, count_parameters
-from .objective import REFERENCE_RATE, Price, mean_cost, mean_sops
+from .objective import REFERENCE_RATE, Price, mean_sops_and_cost
 from .primitives import PRIMITIVES
 from .progress import Progress
 from .settings import SearchSettings
@@ -177,6 +177,5 @@ def _trial(
     train_network(network, dataset, settings, checkpoint, lambda rows: None, progress)
     score = evaluate(network, dataset.test_images, dataset.test_labels)
     price = Price(network, settings)
-    sops = sum(mean_sops(price, dataset.test_images).values())
-    cost, size = mean_cost(price, dataset.test_images), count_parameters(network)
-    return Trial(genotype, settings.train_epochs, score.loss, cost, score.accuracy, sops, size)
+    sops, cost = mean_sops_and_cost(price, dataset.test_images)
+    return Trial(genotype, settings.train_epochs, score.loss, cost, score.accuracy, sops, count_parameters(network))
