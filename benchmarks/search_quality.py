@@ -15,7 +15,8 @@ price; only the seed differs. Groups of cells:
     attention   the first that was found, trained with attention; one that was searched with it (not by default)
 
 A search does not see the test images. Every search and training is a job in a process of one thread, kept in the work
-folder when it is done; started again, the benchmark goes on where it was, also inside a job.
+folder when it is done; started again, the benchmark goes on where it was, also inside a job. The default groups take
+about an hour and a half on 2 cores.
 
 Prints a table and the verdicts, and draws front.svg into the work folder. With --json one object on stdout: per group
 a list of {accuracy, parameters, spikes, sops, seed, name}, and `verdicts`. Ends with exit code 1 if found cells are not
