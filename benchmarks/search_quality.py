@@ -13,6 +13,7 @@ price; only the seed differs. Groups of cells:
     front       of the kernel-space supernet alone at prices of synaptic operations, which draw a Pareto front
     options     of the kernel-space supernet alone with one option of the search changed (not among the default groups)
     attention   the first that was found, trained with attention; one that was searched with it (not by default)
+    chance      by the same trials from a supernet whose alphas have not learned: what trials find alone (not by default)
 
 A search does not see the test images. Every search and training is a job in a process of one thread, kept in the work
 folder when it is done; started again, the benchmark goes on where it was, also inside a job. The default groups take
@@ -89,7 +90,9 @@ OPTIONS: Mapping[str, dict[str, Any]] = {  # without trials, which would hide wh
     "sigmoid": {"relaxation": "sigmoid"},
     "second-order": {"second_order": True},
     "stop-at-2-skips": {"stop_at_skips": 2},
+    "float32": {"search_precision": "float32"},
 }
+CHANCE: dict[str, Any] = {"search_epochs": 1, "alpha_warmup_epochs": 1}  # all primitives are drawn alike
 ATTENTION = ("eca", "cbam", "tcs")
 IN_SEARCH = ALONE | {"attention": "cbam", "attention_in": "search"}
 
@@ -131,11 +134,12 @@ def jobs(groups: Sequence[str], cells: int) -> list[Job]:
             ),
             Job(name="cbam-in-search", group="attention", seed=FIRST, search=IN_SEARCH),
         ],
+        "chance": [Job(name=f"chance-{seed}", group="chance", seed=seed, search=CHANCE) for seed in SEEDS],
     }
     return [job for group in GROUPS if group in groups for job in every[group]]
 
 
-GROUPS = ("random", "found", "kernel", "plain", "front", "options", "attention")
+GROUPS = ("random", "found", "kernel", "plain", "front", "options", "attention", "chance")
 USUAL = GROUPS[:5]
 
 
