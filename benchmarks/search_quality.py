@@ -13,7 +13,7 @@ price; only the seed differs. Groups of cells:
     front       of the kernel-space supernet alone at prices of synaptic operations, which draw a Pareto front
     options     of the kernel-space supernet alone with one option of the search changed (not among the default groups)
     attention   the first that was found, trained with attention; one that was searched with it (not by default)
-    chance      by the same trials from a supernet whose alphas have not learned: what trials find alone (not by default)
+    chance      drawn from a supernet whose alphas have not learned, then the same trials (not by default)
 
 A search does not see the test images. Every search and training is a job in a process of one thread, kept in the work
 folder when it is done; started again, the benchmark goes on where it was, also inside a job. The default groups take
