@@ -20,9 +20,10 @@ from .lif import from_rest
 
 @contextmanager
 def channels_last(network: nn.Module) -> Iterator[None]:
-    """Inside the block neurons and cells of the network give their spikes in that layout; no number is another.
+    """Inside the block neurons and cells of the network give their spikes in that layout.
 
-    Neurons must be at rest before every pass, as `reset_net` leaves them, and keep no membrane after it.
+    Shapes and arithmetic stay; torch takes the sums of convolutions and norms in another order, so results round
+    otherwise. Neurons must be at rest before every pass, as `reset_net` leaves them, and keep no membrane after it.
     """
     with ExitStack() as stack:
         for module in network.modules():
