@@ -11,7 +11,8 @@ price; only the seed differs. Groups of cells:
     kernel      of the kernel-space supernet alone, without trials and limit, one per seed
     plain       of the plain supernet alone, one per seed
     front       of the kernel-space supernet alone at prices of synaptic operations, which draw a Pareto front
-    options     of the kernel-space supernet alone with one option of the search changed (not among the default groups)
+    options     of the kernel-space supernet alone with one option changed, one per seed (not among the default groups;
+                every option is a group of its own in what is printed)
     attention   the first that was found, trained with attention; one that was searched with it (not by default)
     chance      drawn from a supernet whose alphas have not learned, then the same trials (not by default)
 
@@ -20,8 +21,9 @@ folder when it is done; started again, the benchmark goes on where it was, also 
 about an hour and a half on 2 cores.
 
 Prints a table and the verdicts, and draws front.svg into the work folder. With --json one object on stdout: per group
-a list of {accuracy, parameters, spikes, sops, seed, name}, and `verdicts`. Ends with exit code 1 if found cells are not
-better than random ones, or those of the plain supernet are better than those of the kernel-space one.
+a list of {accuracy, parameters, spikes, sops, skips, seed, name} (skips: of the 16 edges of both cells), and
+`verdicts`. Ends with exit code 1 if found cells are not better than random ones, or those of the plain supernet are
+better than those of the kernel-space one.
 """
 
 import argparse
@@ -44,8 +46,9 @@ from spikeport.files import read_json, read_text, replacing, write_text
 from spikeport.search.checkpoint import Row
 from spikeport.search.darts import search
 from spikeport.search.datasets import load_dataset
-from spikeport.search.genotype import Genotype, from_json, random_genotype, to_json
+from spikeport.search.genotype import CELL_KINDS, Genotype, from_json, random_genotype, to_json
 from spikeport.search.pipeline import run_search
+from spikeport.search.primitives import SKIP
 from spikeport.search.progress import ProgressEvent
 from spikeport.search.runs import Run
 from spikeport.search.settings import SearchSettings
@@ -91,6 +94,8 @@ OPTIONS: Mapping[str, dict[str, Any]] = {  # without trials, which would hide wh
     "second-order": {"second_order": True},
     "stop-at-2-skips": {"stop_at_skips": 2},
     "float32": {"search_precision": "float32"},
+    "long": {"search_epochs": 48},
+    "long-no-warmup": {"search_epochs": 48, "alpha_warmup_epochs": 0},
 }
 CHANCE: dict[str, Any] = {"search_epochs": 1, "alpha_warmup_epochs": 1}  # all primitives are drawn alike
 ATTENTION = ("eca", "cbam", "tcs")
@@ -111,16 +116,16 @@ class Job:
 
 def jobs(groups: Sequence[str], cells: int) -> list[Job]:
     """In the order in which they are done."""
-    plain = ALONE | {"supernet": "plain"}
+    per_seed = {"found": {}, "kernel": ALONE, "plain": ALONE | {"supernet": "plain"}, "chance": CHANCE} | {
+        name: ALONE | changes for name, changes in OPTIONS.items()
+    }
     every = {
         "random": [Job(name=f"random-{seed:02d}", group="random", seed=seed) for seed in range(cells)],
-        "found": [Job(name=f"found-{seed}", group="found", seed=seed, search={}) for seed in SEEDS],
-        "kernel": [Job(name=f"kernel-{seed}", group="kernel", seed=seed, search=ALONE) for seed in SEEDS],
-        "plain": [Job(name=f"plain-{seed}", group="plain", seed=seed, search=plain) for seed in SEEDS],
+        **{
+            group: [Job(name=f"{group}-{seed}", group=group, seed=seed, search=changes) for seed in SEEDS]
+            for group, changes in per_seed.items()
+        },
         "front": [Job(name=f"front-{p:g}", group="front", seed=FIRST, search=ALONE | {"sop_weight": p}) for p in FRONT],
-        "options": [
-            Job(name=name, group="options", seed=FIRST, search=ALONE | changes) for name, changes in OPTIONS.items()
-        ],
         "attention": [
             *(
                 Job(
@@ -134,13 +139,17 @@ def jobs(groups: Sequence[str], cells: int) -> list[Job]:
             ),
             Job(name="cbam-in-search", group="attention", seed=FIRST, search=IN_SEARCH),
         ],
-        "chance": [Job(name=f"chance-{seed}", group="chance", seed=seed, search=CHANCE) for seed in SEEDS],
     }
-    return [job for group in GROUPS if group in groups for job in every[group]]
+    return [job for group in groups for job in every[group]]
 
 
-GROUPS = ("random", "found", "kernel", "plain", "front", "options", "attention", "chance")
-USUAL = GROUPS[:5]
+USUAL = ("random", "found", "kernel", "plain", "front")
+GROUPS = (*USUAL, "options", "attention", "chance")
+
+
+def expanded(groups: Sequence[str]) -> list[str]:
+    """With the options in place of the word."""
+    return [name for group in groups for name in (OPTIONS if group == "options" else (group,))]
 
 
 def split(train: Path, test: Path, work: Path) -> None:
@@ -201,6 +210,7 @@ def start(job: Job, work: Path) -> None:
 
 def result(job: Job, work: Path) -> dict[str, Any]:
     metrics = read_json(Run(work / job.name).metrics)
+    genotype = from_json(read_text(work / f"{job.name}.json"))
     return {
         "name": job.name,
         "seed": job.seed,
@@ -208,6 +218,7 @@ def result(job: Job, work: Path) -> dict[str, Any]:
         "parameters": metrics["parameters"],
         "spikes": metrics["spikes_per_inference"],
         "sops": metrics["sops_per_inference"],
+        "skips": sum(edge.primitive == SKIP for kind in CELL_KINDS for edge in genotype.cell(kind)),
     }
 
 
@@ -249,8 +260,11 @@ def verdicts(groups: Mapping[str, Cells]) -> dict[str, dict[str, Any]]:
     return found
 
 
+KEYS = ("accuracy", "parameters", "spikes", "sops", "skips")
+
+
 def _over(cells: Cells, statistic: Callable[[list[float]], float]) -> dict[str, float]:
-    return {key: statistic([cell[key] for cell in cells]) for key in ("accuracy", "parameters", "spikes", "sops")}
+    return {key: statistic([cell[key] for cell in cells]) for key in KEYS}
 
 
 def pareto(cells: Cells) -> Cells:
@@ -282,7 +296,7 @@ def draw(groups: Mapping[str, Cells], file: Path) -> None:
 
 def tell(groups: Mapping[str, Cells], found: Mapping[str, dict[str, Any]]) -> None:
     ranked = sorted((cell["accuracy"] for cell in groups.get("random", [])), reverse=True)
-    print(f"{'cell':>20} {'accuracy':>9} {'rank':>5} {'parameters':>11} {'spikes':>8} {'SOPs':>9}")
+    print(f"{'cell':>20} {'accuracy':>9} {'rank':>5} {'parameters':>11} {'spikes':>8} {'SOPs':>9} {'skips':>6}")
     for name, cells in groups.items():
         for cell in sorted(cells, key=lambda cell: -cell["accuracy"]):
             rank = 1 + sum(accuracy > cell["accuracy"] for accuracy in ranked)
@@ -300,7 +314,7 @@ def tell(groups: Mapping[str, Cells], found: Mapping[str, dict[str, Any]]) -> No
 def _row(name: str, cell: Mapping[str, float], rank: str = "") -> None:
     print(
         f"{name:>20} {cell['accuracy']:9.4f} {rank:>5} {cell['parameters']:11.0f} {cell['spikes']:8.0f} "
-        f"{cell['sops']:9.0f}"
+        f"{cell['sops']:9.0f} {cell['skips']:6.1f}"
     )
 
 
@@ -325,19 +339,20 @@ def main() -> None:
     work = options.work
     work.mkdir(parents=True, exist_ok=True)
     if options.job:
-        do(next(job for job in jobs(GROUPS, options.random) if job.name == options.job), work)
+        do(next(job for job in jobs(expanded(GROUPS), options.random) if job.name == options.job), work)
         return
     if not (work / "test.npz").exists() and not (options.train and options.test):
         parser.error("--train and --test name the images the first time")
     if options.train and options.test:
         split(options.train, options.test, work)
-    todo = jobs(options.groups, options.random)
+    names = expanded(options.groups)
+    todo = jobs(names, options.random)
     with ThreadPoolExecutor(options.workers) as pool:
         started = {pool.submit(start, job, work): job for job in todo}
         for number, done in enumerate(as_completed(started), start=1):
             done.result()
             print(f"{number} of {len(todo)}: {started[done].name}", file=sys.stderr, flush=True)
-    groups = {name: [result(job, work) for job in todo if job.group == name] for name in options.groups}
+    groups = {name: [result(job, work) for job in todo if job.group == name] for name in names}
     found = verdicts(groups)
     draw(groups, work / "front.svg")
     if options.json:
