@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import InputError
 from ..files import read_json, write_json
 from . import processes
 from .cell_spikes import even_spikes
@@ -131,9 +132,9 @@ def best_of(
     """Train them on the train split of `dataset`, round by round, score them on the test split, return the best.
 
     `dataset` holds the halves of the search, no test images. What is finished is kept in `file`, and a trial that was
-    killed goes on. Of equals the first wins.
+    killed goes on. Of equals the first wins. Raises InputError when another version wrote `file`.
     """
-    kept = [Trial(**row | {"genotype": from_dict(row["genotype"])}) for row in _kept(file)]
+    kept = _kept(file)
     processes.wait()  # all have read it before one of them writes
     rounds = rounds_of(len(genotypes), settings)
     whole, before, trials = sum(cells * epochs for cells, epochs in rounds), 0, list[Trial]()
@@ -165,8 +166,16 @@ def _checkpoint(file: Path, number: int) -> Path:
     return file.with_name(f"trial-{number + 1}.safetensors")
 
 
-def _kept(file: Path) -> list[dict[str, Any]]:
-    return read_json(file)["trials"] if file.exists() else []
+def _kept(file: Path) -> list[Trial]:
+    if not file.exists():
+        return []
+    try:
+        return [Trial(**row | {"genotype": from_dict(row["genotype"])}) for row in read_json(file)["trials"]]
+    except (KeyError, TypeError) as error:
+        raise InputError(
+            f"'{file}' must hold trials as this version writes them, but does not ({error}); "
+            "search anew with another --out."
+        ) from error
 
 
 def _trial(

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from spikeport.errors import InputError
 from spikeport.files import read_json, write_json
 from spikeport.search import trials
 from spikeport.search.darts import SUPERNETS, halves, halves_of, search
@@ -195,6 +196,18 @@ def test_what_is_finished_is_not_done_again(parts: Dataset, tiny: SearchSettings
     before = len(events)
     assert best_of(choices, parts, settings, file, events.append) == best
     assert len(events) == before
+
+
+@pytest.mark.parametrize("missing", ["parameters", "genotype"])
+def test_trials_of_another_version_are_told_of(
+    missing: str, parts: Dataset, tiny: SearchSettings, tmp_path: Path
+) -> None:
+    kept = tmp_path / "trials.json"
+    best_of(cells(1), parts, tiny, kept, silent)
+    row = read_json(kept)["trials"][0]
+    write_json(kept, {"trials": [{key: value for key, value in row.items() if key != missing}]})
+    with pytest.raises(InputError, match=rf"trials\.json' must hold trials .*'{missing}'.*; search anew with another"):
+        best_of(cells(1), parts, tiny, kept, silent)
 
 
 def test_a_search_ends_with_its_trials(tiny: SearchSettings, tmp_path: Path) -> None:
