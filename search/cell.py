@@ -16,7 +16,7 @@ from typing import Protocol, cast
 from spikingjelly.activation_based import layer, neuron, surrogate
 from torch import Tensor, cat, nn
 
-from .attention import ATTENTION, START_GAIN, Attention
+from .attention import ATTENTION, Attention
 from .genotype import NODES, CellKind
 from .primitives import Builder, FactorizedReduce, convolution
 
@@ -91,7 +91,6 @@ class Node(nn.Module):
         self.sources = tuple(sources)
         self.edges = nn.ModuleList(edges)
         self.norm = batch_norm(channels)
-        nn.init.constant_(cast(Tensor, self.norm.weight), START_GAIN[attention])
         self.attention = ATTENTION[attention](channels)
         self.lif = lif_neurons()
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from . import processes
 from .arrays import takes_loops
-from .attention import ATTENTION, START_GAIN, Attention
+from .attention import ATTENTION, Attention
 from .genotype import INPUTS, NODES, CellKind
 from .kernels import SMALLEST_VARIANCE, MixedKernels, Variances, edge_hits, uniform
 from .layout import STEM_MULTIPLIER
@@ -54,7 +54,6 @@ class Population(nn.Module):
     def __init__(self, channels: int, attention: Attention = "none") -> None:
         super().__init__()
         self.norm = nn.BatchNorm1d(channels)
-        nn.init.constant_(self.norm.weight, START_GAIN[attention])
         self.attention = ATTENTION[attention](channels)
         self.lif = window_lif(STEPS_AXIS)
 

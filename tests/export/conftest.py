@@ -15,6 +15,7 @@ from spikeport.export.graph import Conv, Dense, Population, Projection, SpikeInp
 from spikeport.export.passes import lower
 from spikeport.export.passes.quantize import quantize
 from spikeport.export.trace import population_name
+from spikeport.search.attention import CBAM, ECA
 from spikeport.search.genotype import EDGES_PER_NODE, NODES, Edge, Genotype
 from spikeport.search.network import NetworkSettings, SpikingNetwork
 
@@ -77,6 +78,9 @@ def lively() -> Callable[..., SpikingNetwork]:
                 module.momentum = 1.0
                 nn.init.uniform_(module.weight, 0.6, 1.4)
                 nn.init.uniform_(module.bias, -0.2, 0.6)
+            if isinstance(module, ECA | CBAM):
+                for weight in module.parameters():  # of its last layers they are 0, so that every gate would be 1
+                    nn.init.normal_(weight, std=0.5)
         with torch.no_grad():
             network(torch.rand(32, *shape))
         functional.reset_net(network)

@@ -1,19 +1,42 @@
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from spikeport.errors import InputError
 from spikeport.search.attention import ATTENTION, CBAM, ECA, TCS, attention_name
 
 
+def gate(sum_of_inputs: Tensor) -> Tensor:
+    return 2 * torch.sigmoid(sum_of_inputs)
+
+
+def learned(attention: nn.Module) -> nn.Module:
+    for parameter in attention.parameters():
+        nn.init.normal_(parameter, std=0.5)
+    return attention
+
+
 @pytest.mark.parametrize("name", ATTENTION)
-def test_shape_and_gates_between_0_and_1(name: str) -> None:
+def test_shape_and_gates_between_0_and_2(name: str) -> None:
     current = 1 + torch.rand(3, 2, 8, 4, 6)
-    gate = ATTENTION[attention_name(name)](8)(current) / current
-    assert gate.shape == current.shape
-    assert (gate == 1).all() if name == "none" else ((gate > 0) & (gate < 1)).all()
-    same = torch.allclose(gate, gate[:1].expand_as(gate), rtol=1e-6, atol=0)
+    gates = learned(ATTENTION[attention_name(name)](8))(current) / current
+    assert gates.shape == current.shape
+    product = {"none": 1, "eca": 1, "cbam": 2, "tcs": 3}[name]  # of so many gates
+    assert (gates == 1).all() if name == "none" else ((gates > 0) & (gates < 2**product) & (gates != 1)).all()
+    same = torch.allclose(gates, gates[:1].expand_as(gates), rtol=1e-6, atol=0)
     assert same == (name != "tcs")  # in every time step
+
+
+@pytest.mark.parametrize("name", ["eca", "cbam", "tcs"])
+def test_attention_changes_nothing_before_it_has_learned(name: str) -> None:
+    current = torch.randn(3, 2, 8, 4, 6)
+    attention = ATTENTION[attention_name(name)](8)
+    out = attention(current)
+    assert torch.equal(out, current)
+    out.square().sum().backward()
+    last = [parameter for parameter in attention.parameters() if not parameter.any()]
+    assert len(last) == {"eca": 1, "cbam": 2, "tcs": 3}[name]
+    assert all(parameter.grad is not None and parameter.grad.any() for parameter in last)  # and then it learns
 
 
 def test_eca_takes_the_mean_over_time_and_positions_then_neighbouring_channels() -> None:
@@ -28,8 +51,8 @@ def test_eca_takes_the_mean_over_time_and_positions_then_neighbouring_channels()
     logits[3] = 1.0 * 1 - 2.0 * 3
     logits[4] = 0.5 * 1 + 1.0 * 3
     logits[5] = 0.5 * 3
-    torch.testing.assert_close(eca.gate(current)[0, 0, :, 0, 0], torch.sigmoid(logits), rtol=1e-6, atol=0)
-    torch.testing.assert_close(eca(current)[1, 0, 4, 0], torch.sigmoid(torch.tensor(3.5)) * torch.tensor([8.0, 4.0]))
+    torch.testing.assert_close(eca.gate(current)[0, 0, :, 0, 0], gate(logits), rtol=1e-6, atol=0)
+    torch.testing.assert_close(eca(current)[1, 0, 4, 0], gate(torch.tensor(3.5)) * torch.tensor([8.0, 4.0]))
 
 
 @pytest.mark.parametrize(("channels", "size"), [(2, 1), (8, 3), (64, 3), (128, 5)])
@@ -47,8 +70,8 @@ def test_cbam_channel_gate_adds_what_mean_and_maximum_say() -> None:
         last.weight[1, 0] = 0.5  # channel 1 listens to it
     current = torch.zeros(2, 1, 2, 1, 2)
     current[1, 0, 0, 0, 1] = 6.0  # mean over 2 steps and 2 positions 1.5, maximum 6
-    gate = cbam.channel_gate(current)[0, 0, :, 0, 0]
-    torch.testing.assert_close(gate, torch.sigmoid(torch.tensor([0.0, 0.5 * 1.5 + 0.5 * 6.0])))
+    found = cbam.channel_gate(current)[0, 0, :, 0, 0]
+    torch.testing.assert_close(found, gate(torch.tensor([0.0, 0.5 * 1.5 + 0.5 * 6.0])))
 
 
 def test_cbam_position_gate_sees_mean_and_maximum_over_time_and_channels() -> None:
@@ -58,12 +81,12 @@ def test_cbam_position_gate_sees_mean_and_maximum_over_time_and_channels() -> No
         cbam.conv.weight[0, :, 3, 3] = torch.tensor([2.0, -1.0])
     current = torch.zeros(2, 1, 2, 1, 3)
     current[0, 0, 1, 0, 2] = 4.0  # mean over 2 steps and 2 channels 1, maximum 4
-    gate = cbam.position_gate(current)[0, 0, 0, 0]
-    torch.testing.assert_close(gate, torch.sigmoid(torch.tensor([0.0, 0.0, 2.0 * 1 - 4.0])))
+    found = cbam.position_gate(current)[0, 0, 0, 0]
+    torch.testing.assert_close(found, gate(torch.tensor([0.0, 0.0, 2.0 * 1 - 4.0])))
 
 
 def test_cbam_gates_positions_after_channels() -> None:
-    cbam = CBAM(4)
+    cbam = learned(CBAM(4))
     current = torch.randn(2, 3, 4, 5, 5)
     gated = current * cbam.channel_gate(current)
     torch.testing.assert_close(cbam(current), gated * cbam.position_gate(gated))
@@ -76,14 +99,14 @@ def test_tcs_step_gate_reads_mean_and_maximum_of_three_steps() -> None:
     current = torch.zeros(3, 1, 2, 1, 2)
     current[1, 0, 0, 0, 0] = 4.0  # mean 1, maximum 4
     current[2, 0, 1, 0, 1] = 8.0  # mean 2, maximum 8
-    gate = tcs.step_gate(current)
-    assert gate.shape == (3, 1, 1, 1, 1)
+    found = tcs.step_gate(current)
+    assert found.shape == (3, 1, 1, 1, 1)
     logits = torch.tensor([0.5 * 4, 2.0 * 1 + 0.5 * 8, 2.0 * 2 - 1.0 * 4])
-    torch.testing.assert_close(gate.flatten(), torch.sigmoid(logits))
+    torch.testing.assert_close(found.flatten(), gate(logits))
 
 
 def test_tcs_gates_steps_before_channels_and_positions() -> None:
-    tcs = TCS(4)
+    tcs = learned(TCS(4))
     current = torch.randn(2, 3, 4, 5, 5)
     torch.testing.assert_close(tcs(current), CBAM.forward(tcs, current * tcs.step_gate(current)))
 

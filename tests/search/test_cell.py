@@ -62,10 +62,8 @@ def test_reduction_cell_halves_only_what_leaves_its_inputs() -> None:
 
 
 @pytest.mark.parametrize("attention", ATTENTION)
-def test_attention_does_not_silence_a_node_at_the_start(attention: Attention) -> None:
-    torch.manual_seed(0)
-    rates = {}
-    for kind in ("none", attention):
-        cell = Cell("normal", incoming, (8, 8), 8, kind, halve_s0=False)
-        rates[kind] = cell(torch.rand(2, 16, 8, 8, 8).round(), torch.rand(2, 16, 8, 8, 8).round()).mean().item()
-    assert 0.47 < rates[attention] / rates["none"] < 2  # without the gain 0.44 (eca) and 0.03 (cbam)
+def test_attention_changes_no_spike_at_the_start(attention: Attention) -> None:
+    spikes = torch.rand(2, 16, 8, 8, 8).round()
+    without, cell = (Cell("normal", incoming, (8, 8), 8, kind, halve_s0=False) for kind in ("none", attention))
+    cell.load_state_dict(without.state_dict(), strict=False)
+    assert torch.equal(cell(spikes, spikes), without(spikes, spikes))
