@@ -13,7 +13,8 @@ price; only the seed differs. Groups of cells:
     front       of the kernel-space supernet alone at prices of synaptic operations, which draw a Pareto front
     options     of the kernel-space supernet alone with one option changed, one per seed (not among the default groups;
                 every option is a group of its own in what is printed)
-    attention   the first that was found, trained with attention; one that was searched with it (not by default)
+    attention   the first cell of `kernel` trained without and with attention, one per seed of the training; cells that
+                were searched with it (not by default; every kind is a group of its own in what is printed)
     chance      drawn from a supernet whose alphas have not learned, then the same trials (not by default)
 
 A search does not see the test images. Every search and training is a job in a process of one thread, kept in the work
@@ -98,8 +99,9 @@ OPTIONS: Mapping[str, dict[str, Any]] = {  # without trials, which would hide wh
     "long-no-warmup": {"search_epochs": 48, "alpha_warmup_epochs": 0},
 }
 CHANCE: dict[str, Any] = {"search_epochs": 1, "alpha_warmup_epochs": 1}  # all primitives are drawn alike
-ATTENTION = ("eca", "cbam", "tcs")
-IN_SEARCH = ALONE | {"attention": "cbam", "attention_in": "search"}
+IN_NETWORK = "-in-network"
+ATTENTION = tuple(kind + IN_NETWORK for kind in ("none", "eca", "cbam", "tcs"))
+IN_SEARCH = {"cbam-in-search": {"attention": "cbam", "attention_in": "search"}}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +119,7 @@ class Job:
 def jobs(groups: Sequence[str], cells: int) -> list[Job]:
     """In the order in which they are done."""
     per_seed = {"found": {}, "kernel": ALONE, "plain": ALONE | {"supernet": "plain"}, "chance": CHANCE} | {
-        name: ALONE | changes for name, changes in OPTIONS.items()
+        name: ALONE | changes for name, changes in (OPTIONS | IN_SEARCH).items()
     }
     every = {
         "random": [Job(name=f"random-{seed:02d}", group="random", seed=seed) for seed in range(cells)],
@@ -126,19 +128,19 @@ def jobs(groups: Sequence[str], cells: int) -> list[Job]:
             for group, changes in per_seed.items()
         },
         "front": [Job(name=f"front-{p:g}", group="front", seed=FIRST, search=ALONE | {"sop_weight": p}) for p in FRONT],
-        "attention": [
-            *(
+        **{
+            kind: [
                 Job(
-                    name=f"{kind}-in-network",
-                    group="attention",
-                    seed=FIRST,
-                    cell=f"found-{FIRST}",
-                    training={"attention": kind},
+                    name=f"{kind}-{seed}",
+                    group=kind,
+                    seed=seed,
+                    cell=f"kernel-{FIRST}",
+                    training={"attention": kind.removesuffix(IN_NETWORK)},
                 )
-                for kind in ATTENTION
-            ),
-            Job(name="cbam-in-search", group="attention", seed=FIRST, search=IN_SEARCH),
-        ],
+                for seed in SEEDS
+            ]
+            for kind in ATTENTION
+        },
     }
     return [job for group in groups for job in every[group]]
 
@@ -148,8 +150,9 @@ GROUPS = (*USUAL, "options", "attention", "chance")
 
 
 def expanded(groups: Sequence[str]) -> list[str]:
-    """With the options in place of the word."""
-    return [name for group in groups for name in (OPTIONS if group == "options" else (group,))]
+    """With every option and every kind of attention in place of the word."""
+    words = {"options": (*OPTIONS,), "attention": (*ATTENTION, *IN_SEARCH)}
+    return [name for group in groups for name in words.get(group, (group,))]
 
 
 def split(train: Path, test: Path, work: Path) -> None:
@@ -347,6 +350,10 @@ def main() -> None:
         split(options.train, options.test, work)
     names = expanded(options.groups)
     todo = jobs(names, options.random)
+    cells = {job.cell for job in todo}
+    for job in jobs(expanded(GROUPS), options.random):
+        if job.name in cells:  # others train its cell
+            start(job, work)
     with ThreadPoolExecutor(options.workers) as pool:
         started = {pool.submit(start, job, work): job for job in todo}
         for number, done in enumerate(as_completed(started), start=1):
