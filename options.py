@@ -45,7 +45,7 @@ HELP = {
     "alpha_weight_decay": "Of the architecture weights.",
     "alpha_warmup_epochs": "First epochs in which the architecture weights rest.",
     "relaxation": "From architecture weights to a mixture: softmax (primitives compete) or sigmoid (each by itself).",
-    "second_order": "Look one step of the weights ahead; five times the cost, and doubtful with surrogate gradients.",
+    "second_order": "Look one step of the weights ahead; 3 to 4 times the time, and doubtful with surrogate gradients.",
     "beta_decay": "Keep architecture weights alike: the weight of this regularizer at the end (beta-DARTS: 50).",
     "zero_one_weight": "Drive sigmoids to 0 or 1: the weight of this regularizer (FairDARTS: 10).",
     "auxiliary_skip": "A skip beside every mixture that fades out (DARTS-).",
