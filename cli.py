@@ -13,24 +13,24 @@ import click
 
 from spikeport import __version__
 from spikeport.console import Console
+from spikeport.deploy.cost.prices import Prices
 from spikeport.deploy.doctor import examine
 from spikeport.deploy.mapping.capacity import chip_names, find_chip
-from spikeport.deploy.mapping.fit import fit
-from spikeport.deploy.mapping.fit_source import PlannedNetwork, read_source
+from spikeport.deploy.mapping.fit.source import PlannedNetwork, read_source
+from spikeport.deploy.mapping.fit.verdict import fit
 from spikeport.deploy.measure import measure_netx
-from spikeport.deploy.netx_run import read_values, run_netx, write_run
 from spikeport.deploy.netx_table import inspect_netx
 from spikeport.deploy.pipeline import DeploySettings, deploy
-from spikeport.deploy.prices import Prices
-from spikeport.deploy.reports import compare_runs, write_reports
+from spikeport.deploy.report.files import compare_runs, write_reports
+from spikeport.deploy.run.netx import read_values, run_netx, write_run
 from spikeport.errors import SpikeportError
 from spikeport.export.targets import TARGETS, export
 from spikeport.files import write_json
 from spikeport.options import common_options, settings_options
 from spikeport.search.pipeline import DEMO, choose_folder, recorded_settings, run_search
 from spikeport.search.runs import Run, newest_run, open_run
-from spikeport.search.settings import SearchSettings
-from spikeport.search.settings_file import resolve_settings
+from spikeport.search.settings.file import resolve_settings
+from spikeport.search.settings.run import SearchSettings
 
 FAILED = 3
 
@@ -175,7 +175,7 @@ def run_command(console: Console, file: Path, given: Path, out: Path | None, **o
     spikeport run network.net --input spikes.npy --out result.npz     0 or 1, [S, T, C, H, W] or [S, T, N]
     spikeport run network.net --input images.npy --time-steps 16      [S, C, H, W] or [S, N]
     """
-    from spikeport.deploy.kernel_runner import compiled  # Numba: only this command waits for its import
+    from spikeport.deploy.run.kernels.runner import compiled  # Numba: only this command waits for its import
 
     found = run_netx(file, read_values(given), runner=compiled, **options)
     if out:

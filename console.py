@@ -15,19 +15,19 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
 from .deploy.doctor import Finding
-from .deploy.mapping.fit import Fit
-from .deploy.mapping.fit_source import FitSource
-from .deploy.mapping.fit_words import advice, contents, headline
-from .deploy.netx_run import NetxRun
+from .deploy.mapping.fit.source import FitSource
+from .deploy.mapping.fit.verdict import Fit
+from .deploy.mapping.fit.words import advice, contents, headline
 from .deploy.netx_table import Inspection
 from .deploy.pipeline import Deployment
 from .deploy.report.compare import Comparison
-from .export.netx_file import Remark
+from .deploy.run.netx import NetxRun
+from .export.netx.file import Remark
 from .files import read_json, read_text
-from .search.genotype import from_json, to_dict
-from .search.processes import is_first
-from .search.progress import ProgressEvent
+from .search.machine.processes import is_first
 from .search.runs import Run
+from .search.space.genotype import from_json, to_dict
+from .search.training.progress import ProgressEvent
 
 
 class Console:

@@ -11,7 +11,7 @@ import json
 import sys
 import time
 
-from spikeport.deploy.conformance import against_lava, random_case
+from spikeport.deploy.equivalence.conformance import against_lava, random_case
 from spikeport.errors import SpikeportError
 
 TIME_LIMIT_S = 1800.0  # of a batch

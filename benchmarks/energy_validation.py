@@ -19,11 +19,11 @@ from spikeport.deploy.cost.energy import Energy, estimate
 from spikeport.deploy.cost.latency import StepTimes, step_times
 from spikeport.deploy.cost.profiles import find_profile
 from spikeport.deploy.cost.traffic import TrafficCounter
-from spikeport.deploy.lava import environment
 from spikeport.deploy.mapping.capacity import find_chip
 from spikeport.deploy.mapping.core_mapping import CoreMapping, map_graph
+from spikeport.deploy.run.lava import environment
 from spikeport.export.graph import Dense, Population, Projection, SpikeInput, SpikingGraph, check
-from spikeport.export.netx_reader import read_netx
+from spikeport.export.netx.reader import read_netx
 from spikeport.export.simulate import simulate
 
 PILOTNET = "lib/python3.10/site-packages/tests/lava/lib/dl/netx/gts/pilotnet_lif"

@@ -21,12 +21,12 @@ from pathlib import Path
 import numba
 import numpy as np
 
-from spikeport.deploy import kernel_tables
-from spikeport.deploy.kernel_runner import KernelRunner
-from spikeport.deploy.kernel_tables import Span
-from spikeport.deploy.lava import environment, run_lava
+from spikeport.deploy.run.kernels import tables as kernel_tables
+from spikeport.deploy.run.kernels.runner import KernelRunner
+from spikeport.deploy.run.kernels.tables import Span
+from spikeport.deploy.run.lava import environment, run_lava
 from spikeport.export.graph import Conv, Dense, Population, Projection, SpikeInput, SpikingGraph, neurons
-from spikeport.export.netx_reader import read_netx
+from spikeport.export.netx.reader import read_netx
 
 PILOTNET = "lib/python3.10/site-packages/tests/lava/lib/dl/netx/gts/pilotnet_lif"
 TIME_STEPS = 16  # the file's simulation/tSample

@@ -25,18 +25,18 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.utils.flop_counter import FlopCounterMode
 
-from spikeport.search.auxiliary import WithAuxiliary
-from spikeport.search.batches import Batch
-from spikeport.search.darts import alpha_step, dtype_of, supernet_of
-from spikeport.search.datasets import dataset_kind, load_dataset
-from spikeport.search.device import Arithmetic, find_device
-from spikeport.search.genotype import random_genotype
-from spikeport.search.kernel_supernet import calculate_in
-from spikeport.search.network import NetworkSettings, SpikingNetwork
-from spikeport.search.recompute import recomputed
-from spikeport.search.settings import SearchSettings
-from spikeport.search.settings_file import resolve_settings
-from spikeport.search.trials import rounds_of
+from spikeport.search.data.datasets import dataset_kind, load_dataset
+from spikeport.search.evaluators.trials import rounds_of
+from spikeport.search.machine.device import Arithmetic, find_device
+from spikeport.search.machine.gradient_checkpointing import recomputed
+from spikeport.search.settings.file import resolve_settings
+from spikeport.search.settings.run import SearchSettings
+from spikeport.search.space.genotype import random_genotype
+from spikeport.search.space.network import NetworkSettings, SpikingNetwork
+from spikeport.search.strategies.darts.search import alpha_step, dtype_of, supernet_of
+from spikeport.search.supernet.kernel_space import calculate_in
+from spikeport.search.training.auxiliary import WithAuxiliary
+from spikeport.search.training.batches import Batch
 
 # shape of an image, classes, training images; of other data sets the files are read
 KNOWN = {

@@ -18,11 +18,11 @@ from spikeport.export.graph import SpikingGraph, neurons
 from spikeport.export.passes.fold import fold
 from spikeport.export.passes.relays import cheapest_levels, insert_relays, levels
 from spikeport.export.simulate import simulate
-from spikeport.export.trace import trace
-from spikeport.search.datasets import load_dataset
-from spikeport.search.genotype import random_genotype
-from spikeport.search.network import NetworkSettings, SpikingNetwork, load_network
+from spikeport.export.trace.walk import trace
+from spikeport.search.data.datasets import load_dataset
 from spikeport.search.runs import open_run
+from spikeport.search.space.genotype import random_genotype
+from spikeport.search.space.network import NetworkSettings, SpikingNetwork, load_network
 
 IMAGES = 64
 

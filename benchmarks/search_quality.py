@@ -44,15 +44,15 @@ import torch
 from matplotlib.figure import Figure
 
 from spikeport.files import read_json, read_text, replacing, write_text
-from spikeport.search.checkpoint import Row
-from spikeport.search.darts import search
-from spikeport.search.datasets import load_dataset
-from spikeport.search.genotype import CELL_KINDS, Genotype, from_json, random_genotype, to_json
+from spikeport.search.data.datasets import load_dataset
 from spikeport.search.pipeline import run_search
-from spikeport.search.primitives import SKIP
-from spikeport.search.progress import ProgressEvent
 from spikeport.search.runs import Run
-from spikeport.search.settings import SearchSettings
+from spikeport.search.settings.run import SearchSettings
+from spikeport.search.space.genotype import CELL_KINDS, Genotype, from_json, random_genotype, to_json
+from spikeport.search.space.primitives import SKIP
+from spikeport.search.strategies.darts.search import search
+from spikeport.search.training.checkpoint import Row
+from spikeport.search.training.progress import ProgressEvent
 
 # The settings below were chosen with other random cells, other seeds, and the images before 10000.
 TRAIN_IMAGES = slice(8000, 13000)

@@ -2,9 +2,9 @@
 
     python benchmarks/search_step.py [--json] [--rounds N] [--clock cpu] [--once]
 
-A step is what darts.py does with a pair of batches: forward and backward of the alphas on one, forward and backward of
-the weights on the other, both optimizers; spikes are not counted. T = 2, 6 cells, 8 channels, batches of 32 images, all
-eight primitives of `darts`. Each side is a process of its own, as a search is; they take turns, and the other sleeps. A
+A step is what the search does with a pair of batches: forward and backward of the alphas on one, forward and backward
+of the weights on the other, both optimizers; spikes are not counted. T = 2, 6 cells, 8 channels, batches of 32 images,
+all eight primitives of `darts`. Each side is a process of its own, as a search is; they take turns, and the other sleeps. A
 round's ratio is peer / kernel-space, and the median over the rounds is told. Peak memory (resident set) is that of
 these processes; their threads are bound to one core each. The machine must be idle.
 
@@ -33,15 +33,15 @@ from spikingjelly.activation_based.functional import reset_net
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from spikeport.search.cell import batch_norm, lif_neurons
-from spikeport.search.darts import alpha_step
-from spikeport.search.device import DTYPES, fast_dtype
-from spikeport.search.genotype import CELL_KINDS, NODES, CellKind
-from spikeport.search.kernel_supernet import KernelSupernet, calculate_in
-from spikeport.search.memory import keep_freed_memory
-from spikeport.search.network import NetworkSettings
-from spikeport.search.primitives import NONE, PRIMITIVES, Builder, FactorizedReduce, convolution
-from spikeport.search.supernet import EDGES
+from spikeport.search.machine.device import DTYPES, fast_dtype
+from spikeport.search.machine.freed_memory import keep_freed_memory
+from spikeport.search.space.cell import batch_norm, lif_neurons
+from spikeport.search.space.genotype import CELL_KINDS, NODES, CellKind
+from spikeport.search.space.network import NetworkSettings
+from spikeport.search.space.primitives import NONE, PRIMITIVES, Builder, FactorizedReduce, convolution
+from spikeport.search.strategies.darts.search import alpha_step
+from spikeport.search.supernet.kernel_space import KernelSupernet, calculate_in
+from spikeport.search.supernet.supernet import EDGES
 
 SIZES = (8, 32)
 ALL = "darts"

@@ -6,7 +6,7 @@ import sys
 from dataclasses import dataclass
 
 from ..errors import ToolError
-from . import lava
+from .run import lava
 
 OLDEST_PYTHON = (3, 11)
 PACKAGES = (  # (name, distribution, module)

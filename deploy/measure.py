@@ -10,18 +10,18 @@ from numpy.typing import NDArray
 
 from ..errors import InputError, UnsupportedError
 from ..export.graph import SpikingGraph, neurons
-from ..export.netx_reader import read_netx
+from ..export.netx.reader import read_netx
 from ..export.simulate import simulate
-from .activity import ActivityRecorder
+from .cost.activity import ActivityRecorder
 from .cost.counts import Activity, Counter, Counts
 from .cost.energy_json import Mapped, energy_json
 from .cost.profiles import Profile
 from .cost.traffic import TrafficCounter
 from .mapping.capacity import Chip, find_chip
 from .mapping.core_mapping import RULES, map_graph
-from .mapping.fit import fit
-from .record import Spikes
-from .runners import TwinRunner
+from .mapping.fit.verdict import fit
+from .run.forms import TwinRunner
+from .run.record import Spikes
 
 CHUNK_BYTES = 2**28  # of one batch of a NetX file
 BYTES_PER_NEURON_STEP = 32  # a spike, a mark, and membranes while they are stacked

@@ -8,11 +8,11 @@ from typing import Any, Literal
 import numpy as np
 
 from ..errors import InputError, UnsupportedError
-from ..export.chain import chain_of
 from ..export.graph import Conv, Projection, neurons
-from ..export.lint import lint
-from ..export.netx import layer_indices, read_graph
-from ..export.netx_file import Layer, NetxFile, Remark, read_layers
+from ..export.netx.chain import chain_of
+from ..export.netx.file import Layer, NetxFile, Remark, read_layers
+from ..export.netx.lint import lint
+from ..export.netx.writer import layer_indices, read_graph
 from .mapping.wiring import value_bits
 from .synapses import synapses
 

@@ -17,23 +17,23 @@ from typing import Any, cast
 import numpy as np
 
 from ..errors import InputError, UnsupportedError
-from ..export.netx import read_graph
+from ..export.netx.writer import read_graph
 from ..export.targets import TARGETS, traced
 from ..files import write_json
-from ..search.cell import Stem
-from ..search.datasets import Dataset, load_dataset
-from ..search.network import SpikingNetwork, load_network
+from ..search.data.datasets import Dataset, load_dataset
 from ..search.runs import Run
+from ..search.space.cell import Stem
+from ..search.space.network import SpikingNetwork, load_network
 from .cost.counts import Counts
 from .cost.energy_json import energy_json
+from .cost.prices import Prices
 from .cost.profiles import Profile
-from .equivalence import Check, Nudges, compare_float, compare_integers, overall, total_spikes
+from .equivalence.verdict import Check, Nudges, compare_float, compare_integers, overall, total_spikes
 from .measure import measure
-from .prices import Prices
-from .record import Record
-from .reports import write_reports
-from .runners import EncoderRunner, GraphRunner, LavaRunner, NetxRunner, OnnxRunner, TwinRunner
-from .torch_runner import BATCH, TorchRunner
+from .report.files import write_reports
+from .run.forms import EncoderRunner, GraphRunner, LavaRunner, NetxRunner, OnnxRunner, TwinRunner
+from .run.record import Record
+from .run.torch_network import BATCH, TorchRunner
 
 Tell = Callable[[str], None]
 

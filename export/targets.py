@@ -12,19 +12,19 @@ import torch
 
 from ..errors import InputError
 from ..files import write_json
-from ..search.datasets import load_dataset
-from ..search.network import SpikingNetwork, load_network
-from ..search.predict import predict
+from ..search.data.datasets import load_dataset
 from ..search.runs import Run
-from .chain import chain_of
+from ..search.space.network import SpikingNetwork, load_network
+from ..search.training.predict import predict
 from .graph import SpikingGraph, neurons
-from .netx import check_netx, layer_indices, write_netx
-from .onnx_float import write_encoder, write_model
-from .onnx_twin import write_twin
+from .netx.chain import chain_of
+from .netx.writer import check_netx, layer_indices, write_netx
+from .onnx.twin import write_twin
+from .onnx.window import write_encoder, write_model
 from .passes import lower
 from .passes.quantize import quantize
 from .passes.relays import levels
-from .trace import Traced, trace
+from .trace.walk import Traced, trace
 
 Tell = Callable[[str], None]  # progress, one sentence per stage
 

@@ -7,23 +7,23 @@ from typing import Any
 
 from ..errors import InputError
 from ..files import read_json, read_text, write_json, write_text
-from . import processes
-from .checkpoint import Row
-from .darts import search
-from .datasets import Dataset, load_dataset
-from .device import find_device
-from .drawing import draw_genotype, draw_history
-from .events import event_writer
-from .genotype import Genotype, from_dict, from_json, to_dict, to_json
-from .history import read_history
-from .network import NetworkSettings, SpikingNetwork, count_parameters, save_network
-from .objective import Price, mean_sops
-from .progress import Progress, Stage, silent
-from .random_search import random_search
+from .data.datasets import Dataset, load_dataset
+from .machine import processes
+from .machine.device import find_device
+from .objective.priced_loss import Price, mean_sops
 from .runs import Run, create_run, make_manifest, new_run_path, newest_run, open_run
-from .settings import SearchSettings, settings_from_dict
-from .training import evaluate, seeded, train_network
-from .trellis import trellis_of
+from .settings.run import SearchSettings, settings_from_dict
+from .space.drawing import draw_genotype, draw_history
+from .space.genotype import Genotype, from_dict, from_json, to_dict, to_json
+from .space.network import NetworkSettings, SpikingNetwork, count_parameters, save_network
+from .strategies.darts.search import search
+from .strategies.random_cells import random_search
+from .supernet.trellis import trellis_of
+from .training.checkpoint import Row
+from .training.history import read_history
+from .training.loop import evaluate, seeded, train_network
+from .training.progress import Progress, Stage, silent
+from .training.tensorboard import event_writer
 
 # Small enough for two CPU cores and a few minutes: digits are 8x8, and the plain primitives cost a third of `darts`.
 DEMO = SearchSettings(

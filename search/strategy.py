@@ -1,4 +1,4 @@
-"""How a cell is found: by gradients (darts.py), or as the best of random ones (random_search.py)."""
+"""How a cell is found: by gradients (search.py), or as the best of random ones (random_cells.py)."""
 
 from typing import Literal, cast, get_args
 

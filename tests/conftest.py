@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from spikeport.deploy import lava
+from spikeport.deploy.run import lava
 
 
 @pytest.fixture(scope="session")

@@ -11,10 +11,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from spikeport import cli
-from spikeport.search.genotype import random_genotype, to_json
 from spikeport.search.pipeline import run_search
 from spikeport.search.runs import Run
-from spikeport.search.settings import SearchSettings
+from spikeport.search.settings.run import SearchSettings
+from spikeport.search.space.genotype import random_genotype, to_json
 
 
 def invoke(monkeypatch: pytest.MonkeyPatch, *words: object) -> int:

@@ -9,7 +9,7 @@ import pytest
 
 from spikeport import cli
 from spikeport.deploy.mapping.capacity import CHIPS
-from spikeport.search.genotype import random_genotype, to_json
+from spikeport.search.space.genotype import random_genotype, to_json
 
 SMALL = ("--channels", 2, "--cells", 3, "--input-shape", "1x8x8")
 

@@ -96,9 +96,9 @@ def test_bad_words(
 def test_a_file_of_ours_shows_its_populations(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    from spikeport.export.chain import chain_of
     from spikeport.export.graph import Conv, Dense, Population, Projection, SpikeInput, SpikingGraph
-    from spikeport.export.netx import write_netx
+    from spikeport.export.netx.chain import chain_of
+    from spikeport.export.netx.writer import write_netx
     from spikeport.export.passes import lower
     from spikeport.export.passes.quantize import quantize
 

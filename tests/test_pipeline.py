@@ -10,24 +10,24 @@ import numpy as np
 import pytest
 
 from spikeport.deploy.cost.profiles import builtin_profiles, find_profile
-from spikeport.deploy.mapping.fit_source import read_source
+from spikeport.deploy.mapping.fit.source import read_source
 from spikeport.deploy.measure import measure_netx
 from spikeport.deploy.pipeline import DeploySettings, deploy
-from spikeport.deploy.reports import compare_runs
-from spikeport.deploy.runners import EncoderRunner
+from spikeport.deploy.report.files import compare_runs
+from spikeport.deploy.run.forms import EncoderRunner
 from spikeport.errors import InputError
-from spikeport.export.chain import chain_of
-from spikeport.export.netx import layer_indices, read_graph
+from spikeport.export.netx.chain import chain_of
+from spikeport.export.netx.writer import layer_indices, read_graph
 from spikeport.export.targets import export
-from spikeport.search.datasets import load_dataset
-from spikeport.search.genotype import Layer
-from spikeport.search.layout import default_layers
-from spikeport.search.macro_supernet import MacroSupernet
-from spikeport.search.network import load_network
+from spikeport.search.data.datasets import load_dataset
 from spikeport.search.pipeline import read_genotype, run_search
 from spikeport.search.runs import Run
-from spikeport.search.settings import SearchSettings
-from spikeport.search.trellis import WIDTHS, place
+from spikeport.search.settings.run import SearchSettings
+from spikeport.search.space.genotype import Layer
+from spikeport.search.space.layout import default_layers
+from spikeport.search.space.network import load_network
+from spikeport.search.supernet.macro import MacroSupernet
+from spikeport.search.supernet.trellis import WIDTHS, place
 
 TINY = SearchSettings(
     primitives="plain", channels=2, cells=3, time_steps=2, search_epochs=1, train_epochs=3, train_learning_rate=0.1
@@ -216,7 +216,7 @@ def test_a_weight_broken_on_a_path_fails(on_a_path: Run, tmp_path: Path) -> None
 
 @pytest.mark.lava
 def test_real_lava_agrees(run: Run, real_lava: None) -> None:
-    """Its twin, a broken weight in real Lava, is in tests/deploy/test_loihi.py."""
+    """Its twin, a broken weight in real Lava, is in tests/deploy/equivalence/test_loihi.py."""
     settings = DeploySettings(samples=8, lava_samples=32)
     check = _loihi(deploy(run, settings, silent).equivalence)
     assert (check["status"], check["verdict"], check["spikes_differing"]) == ("run", "pass", 0)

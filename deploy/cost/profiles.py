@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from ...errors import InputError
-from ..sourced import Grade, Table, not_negative, read_table
+from ..sourced_numbers import Grade, Table, not_negative, read_table
 
 JOULES = {"pJ": 1e-12, "nJ": 1e-9, "uJ": 1e-6, "J": 1.0}
 SECONDS = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0}

@@ -18,7 +18,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from ...errors import InputError
-from ..sourced import Grade, Table, read_table
+from ..sourced_numbers import Grade, Table, read_table
 
 CHIPS = Path(__file__).with_name("chips")
 

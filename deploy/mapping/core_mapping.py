@@ -2,8 +2,8 @@
 
 A core holds neurons of one level of the graph only, for a level is one layer with one set of registers. The levels are
 mapped from the last to the first, because a population's out-axons count the cores that hold its targets: it is cut
-into boxes (`cut.py`), and each box goes to the first core of its level where it fits together with what is there. Cores
-are then numbered from the first level to the last.
+into boxes (`boxes.py`), and each box goes to the first core of its level where it fits together with what is there.
+Cores are then numbered from the first level to the last.
 """
 
 from collections.abc import Callable
@@ -16,11 +16,11 @@ from ...errors import UnsupportedError
 from ...export.graph import Shape, SpikingGraph
 from ...export.passes.relays import levels
 from ..synapses import Box
+from .boxes import Axes, fewest_boxes, powers_of_two
 from .capacity import CORES_PER_TILE, Chip
+from .core_demand import QUANTITIES, Load, MemoryRule, Site, TooLargeError, allowances, boxes_of, fraction
 from .cores import Core, LevelCores, Part
-from .cut import Axes, fewest_boxes, powers_of_two
 from .memory import loihi1_memory, loihi2_memory
-from .site import QUANTITIES, Load, MemoryRule, Site, TooLargeError, allowances, boxes_of, fraction
 from .wiring import WEIGHT_BITS, Integers, wiring_of
 
 TILES_PER_COLUMN = 4

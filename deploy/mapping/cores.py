@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from ..synapses import Box
+from .core_demand import QUANTITIES, Allowed, Load, Site, fits
 from .memory import Memory
-from .site import QUANTITIES, Allowed, Load, Site, fits
 from .wiring import Bools, Integers
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ...errors import InputError
-from .floor_plan import mapping_of
+from .figures.floor_plan import mapping_of
 from .verdict import Verdict, verdict
 
 Cost = Literal["energy", "latency", "cores"]

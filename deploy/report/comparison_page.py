@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from .compare import COSTS, ComparedRun, Comparison, Cost
+from .figures.marks import Figure
+from .figures.tradeoff import Point, pareto_figure
 from .frame import rendered
 from .markdown import MARKS, plain, table
-from .marks import Figure
 from .numbers import amount, exact, percent, plural, quantity
-from .tradeoff import Point, pareto_figure
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

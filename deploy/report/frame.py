@@ -14,10 +14,10 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from .energy_figures import made_in
+from .figures.energy import made_in
 from .numbers import amount, bounds, exact, number, percent, quantity, span, times
 
-FOLDER = Path(__file__).parent
+FOLDER = Path(__file__).with_name("templates")
 
 
 def rendered(template: str, values: Mapping[str, Any]) -> str:

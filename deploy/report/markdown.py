@@ -8,9 +8,9 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from .ann_figures import duel, outcome
-from .energy_figures import made_in
-from .floor_plan import mapping_of
+from .figures.ann import duel, outcome
+from .figures.energy import made_in
+from .figures.floor_plan import mapping_of
 from .numbers import MISSING, amount, exact, number, percent, plural, quantity, span, times
 from .page import require
 from .verdict import divergence, name_of, ran, tie, twin_accuracy, verdict

@@ -10,15 +10,15 @@ from typing import Any
 from markupsafe import Markup
 
 from ...errors import InputError
-from .activity_figures import raster_figure, rates_figure
-from .ann_figures import break_even_figure, duel, duel_figure, outcome
-from .energy_figures import populations_figure, profiles_figure
-from .floor_plan import floor_plan, mapped_populations, mapping_of
+from .figures.activity import raster_figure, rates_figure
+from .figures.ann import break_even_figure, duel, duel_figure, outcome
+from .figures.energy import populations_figure, profiles_figure
+from .figures.floor_plan import floor_plan, mapped_populations, mapping_of
+from .figures.inline_svg import inline_svg
+from .figures.marks import Figure
+from .figures.tradeoff import accuracy_figure
 from .frame import rendered
-from .inline_svg import inline_svg
-from .marks import Figure
 from .numbers import MISSING, quantity
-from .tradeoff import accuracy_figure
 from .verdict import divergence, failed_at, name_of, ran, spot, tie, twin_accuracy, verdict
 from .words import GRADES, LIMITS, ROLES, term
 

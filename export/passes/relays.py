@@ -25,7 +25,7 @@ from scipy.optimize import linprog
 from scipy.sparse import coo_array
 
 from ..graph import Population, Projection, Shape, SpikingGraph, neurons
-from ..linear import identity
+from ..trace.linear import identity
 
 Levels = dict[str, int]
 

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from spikingjelly.activation_based import functional
 from torch import nn
 
-from spikeport.search.genotype import random_genotype
-from spikeport.search.network import NetworkSettings, SpikingNetwork
-from spikeport.search.primitives import PrimitiveSet
+from spikeport.search.space.genotype import random_genotype
+from spikeport.search.space.network import NetworkSettings, SpikingNetwork
+from spikeport.search.space.primitives import PrimitiveSet
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,8 @@ from typing import NoReturn
 
 import pytest
 
-from spikeport.deploy import doctor, lava
+from spikeport.deploy import doctor
+from spikeport.deploy.run import lava
 from spikeport.errors import ToolError
 
 NAMES = [

@@ -14,10 +14,10 @@ from torch import nn
 from spikeport.export.graph import Conv, Dense, Population, Projection, SpikeInput, SpikingGraph, check
 from spikeport.export.passes import lower
 from spikeport.export.passes.quantize import quantize
-from spikeport.export.trace import population_name
-from spikeport.search.attention import CBAM, ECA
-from spikeport.search.genotype import EDGES_PER_NODE, NODES, Edge, Genotype
-from spikeport.search.network import NetworkSettings, SpikingNetwork
+from spikeport.export.trace.walk import population_name
+from spikeport.search.space.attention import CBAM, ECA
+from spikeport.search.space.genotype import EDGES_PER_NODE, NODES, Edge, Genotype
+from spikeport.search.space.network import NetworkSettings, SpikingNetwork
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -128,7 +128,7 @@ def cases() -> dict[str, tuple[Layers, Any]]:
 
 
 def main() -> None:
-    from spikeport.deploy.lava import run_lava_on
+    from spikeport.deploy.run.lava import run_lava_on
 
     with tempfile.TemporaryDirectory() as folder:
         made = cases()

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spikeport.search.datasets import Dataset
-from spikeport.search.settings import SearchSettings
+from spikeport.search.data.datasets import Dataset
+from spikeport.search.settings.run import SearchSettings
 
 
 @pytest.fixture(scope="session")

@@ -11,16 +11,16 @@ import pytest
 
 from spikeport.errors import InputError
 from spikeport.files import read_json
-from spikeport.search.datasets import load_dataset
-from spikeport.search.genotype import from_json, random_genotype, to_json
-from spikeport.search.history import read_history
-from spikeport.search.network import load_network
-from spikeport.search.objective import Price, mean_sops
+from spikeport.search.data.datasets import load_dataset
+from spikeport.search.objective.priced_loss import Price, mean_sops
 from spikeport.search.pipeline import DEMO, recorded_settings, run_search
-from spikeport.search.progress import ProgressEvent, Stage
 from spikeport.search.runs import Run
-from spikeport.search.settings import SearchSettings
-from spikeport.search.training import evaluate
+from spikeport.search.settings.run import SearchSettings
+from spikeport.search.space.genotype import from_json, random_genotype, to_json
+from spikeport.search.space.network import load_network
+from spikeport.search.training.history import read_history
+from spikeport.search.training.loop import evaluate
+from spikeport.search.training.progress import ProgressEvent, Stage
 
 KILLED = """
 import json, os, signal, sys

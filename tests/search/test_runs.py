@@ -7,15 +7,7 @@ import torch
 
 from spikeport.errors import InputError
 from spikeport.files import read_json
-from spikeport.search.runs import (
-    Run,
-    create_run,
-    load_tensors,
-    make_manifest,
-    newest_run,
-    open_run,
-    save_tensors,
-)
+from spikeport.search.runs import Run, create_run, load_tensors, make_manifest, newest_run, open_run, save_tensors
 
 
 def test_create_then_open(tmp_path: Path) -> None:

@@ -10,14 +10,7 @@ from numpy.typing import NDArray
 
 from spikeport.deploy.cost.ann import BREAK_EVEN, ann_baseline, encoder
 from spikeport.errors import InputError
-from spikeport.export.graph import (
-    Dense,
-    Kernel,
-    Projection,
-    SpikeInput,
-    SpikingGraph,
-    check,
-)
+from spikeport.export.graph import Dense, Kernel, Projection, SpikeInput, SpikingGraph, check
 from spikeport.tests.deploy.mapping.small import population
 
 PJ = 1e-12

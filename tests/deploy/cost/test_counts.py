@@ -9,16 +9,7 @@ from numpy.typing import NDArray
 
 from spikeport.deploy.cost.counts import COUNTED, Activity, Counter, Counts, Tally, spread
 from spikeport.errors import InputError
-from spikeport.export.graph import (
-    Conv,
-    Dense,
-    Kernel,
-    Projection,
-    Shape,
-    SpikeInput,
-    SpikingGraph,
-    check,
-)
+from spikeport.export.graph import Conv, Dense, Kernel, Projection, Shape, SpikeInput, SpikingGraph, check
 from spikeport.tests.deploy.mapping.small import population
 
 STEPS, SAMPLES = 3, 2

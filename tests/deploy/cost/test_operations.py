@@ -9,15 +9,7 @@ from numpy.typing import NDArray
 
 from spikeport.deploy.cost.operations import Operations, operations_of
 from spikeport.errors import InputError
-from spikeport.export.graph import (
-    Conv,
-    Dense,
-    Kernel,
-    Projection,
-    SpikeInput,
-    SpikingGraph,
-    check,
-)
+from spikeport.export.graph import Conv, Dense, Kernel, Projection, SpikeInput, SpikingGraph, check
 from spikeport.export.passes.relays import insert_relays
 from spikeport.export.simulate import apply, simulate
 from spikeport.tests.deploy.mapping.small import population

@@ -5,14 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from spikeport.deploy.cost.profiles import (
-    BOUNDS,
-    Barrier,
-    builtin_profiles,
-    find_profile,
-    load_profile,
-    source_row,
-)
+from spikeport.deploy.cost.profiles import BOUNDS, Barrier, builtin_profiles, find_profile, load_profile, source_row
 from spikeport.errors import InputError
 
 close = partial(pytest.approx, rel=1e-12, abs=0.0)  # the default of abs is a whole picojoule

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from spikeport.deploy.conformance import SAMPLES, random_case
 from spikeport.deploy.cost.counts import Activity, Counter
 from spikeport.deploy.cost.energy import estimate
 from spikeport.deploy.cost.latency import step_times
 from spikeport.deploy.cost.profiles import find_profile
 from spikeport.deploy.cost.traffic import TrafficCounter
+from spikeport.deploy.equivalence.conformance import SAMPLES, random_case
 from spikeport.deploy.mapping.capacity import Chip, find_chip
 from spikeport.deploy.mapping.core_mapping import CoreMapping, map_graph
 from spikeport.deploy.synapses import SynapseKind, kind_of

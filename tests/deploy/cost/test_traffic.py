@@ -18,17 +18,7 @@ from spikeport.deploy.cost.traffic import Traffic, TrafficCounter
 from spikeport.deploy.mapping.capacity import find_chip
 from spikeport.deploy.mapping.core_mapping import CoreMapping, Piece
 from spikeport.deploy.synapses import Box
-from spikeport.export.graph import (
-    Conv,
-    Dense,
-    Kernel,
-    Population,
-    Projection,
-    Shape,
-    SpikeInput,
-    SpikingGraph,
-    check,
-)
+from spikeport.export.graph import Conv, Dense, Kernel, Population, Projection, Shape, SpikeInput, SpikingGraph, check
 from spikeport.tests.deploy.mapping.small import population
 
 PJ, NS = 1e-12, 1e-9

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeport.deploy.mapping.capacity import Chip, find_chip
+from spikeport.deploy.mapping.core_demand import Site
 from spikeport.deploy.mapping.memory import loihi1_memory, loihi2_memory
-from spikeport.deploy.mapping.site import Site
 from spikeport.deploy.mapping.wiring import wiring_of
 from spikeport.export.graph import (
     Conv,

@@ -10,23 +10,13 @@ from numpy.typing import NDArray
 from spikeport.deploy.mapping.capacity import find_chip
 from spikeport.deploy.mapping.core_mapping import CoreMapping, Piece, map_graph
 from spikeport.errors import UnsupportedError
-from spikeport.export.graph import (
-    Conv,
-    Dense,
-    Kernel,
-    Projection,
-    Shape,
-    SpikeInput,
-    SpikingGraph,
-    check,
-    neurons,
-)
+from spikeport.export.graph import Conv, Dense, Kernel, Projection, Shape, SpikeInput, SpikingGraph, check, neurons
 from spikeport.export.passes import lower
 from spikeport.export.passes.quantize import quantize
 from spikeport.export.passes.relays import levels
 from spikeport.export.simulate import apply
 from spikeport.export.targets import traced
-from spikeport.search.network import SpikingNetwork
+from spikeport.search.space.network import SpikingNetwork
 from spikeport.tests.deploy.mapping.small import chip_with, population
 
 

@@ -3,9 +3,9 @@
 import numpy as np
 
 from spikeport.deploy.mapping.capacity import find_chip
+from spikeport.deploy.mapping.core_demand import Allowed, Site
 from spikeport.deploy.mapping.cores import Core, LevelCores, Part
 from spikeport.deploy.mapping.memory import loihi1_memory
-from spikeport.deploy.mapping.site import Allowed, Site
 from spikeport.deploy.mapping.wiring import wiring_of
 from spikeport.export.graph import Dense, Population, Projection, SpikeInput, SpikingGraph
 

@@ -8,7 +8,7 @@ import pytest
 from spikeport.deploy.report import frame
 from spikeport.deploy.report.words import TERMS
 
-STYLE = (Path(frame.__file__).parent / "style.html.j2").read_text(encoding="utf-8")
+STYLE = (Path(frame.__file__).parent / "templates" / "style.html.j2").read_text(encoding="utf-8")
 LIGHT = STYLE.split("@media")[0]
 DARK = LIGHT + STYLE.split("(prefers-color-scheme: dark) {")[1].split("}\n}")[0]
 

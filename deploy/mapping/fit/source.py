@@ -1,0 +1,114 @@
+"""The network that is to be fitted: a run, a NetX file of anyone's, or a genotype that nobody has trained yet."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ....errors import InputError
+from ....export.graph import SpikingGraph
+from ....export.netx.file import read_layers
+from ....export.netx.reader import network_of
+from ....export.netx.writer import read_graph
+from ....export.passes import lower
+from ....export.targets import traced
+from ....files import read_text
+from ....search.runs import open_run
+from ....search.space.genotype import from_json
+from ....search.space.network import NetworkSettings, SpikingNetwork, load_network
+from ....search.training.loop import seeded
+
+SEED = 0  # of weights that nobody has trained; only where they are zero matters, and none is
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedNetwork:
+    """What a genotype does not say of its network; one with a path says how many cells there are."""
+
+    channels: int = 16
+    cells: int = 8
+    time_steps: int = 2
+    classes: int = 10
+    input_shape: str = "3x32x32"
+    stem_stride: int = 1
+
+    def settings(self) -> NetworkSettings:
+        """Raises InputError when a value is out of range or the input shape is none."""
+        sizes = self.input_shape.split("x")
+        if len(sizes) != 3 or not all(size.isdecimal() for size in sizes):
+            raise InputError(
+                f"`input shape` must be channels x rows x columns as in 3x32x32, but is '{self.input_shape}'."
+            )
+        channels, rows, columns = map(int, sizes)
+        return NetworkSettings(
+            channels=self.channels,
+            cells=self.cells,
+            time_steps=self.time_steps,
+            classes=self.classes,
+            input_shape=(channels, rows, columns),
+            stem_stride=self.stem_stride,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FitSource:
+    """channels: of the network's settings, None where they are not known. on_chip_inputs: as `map_graph` takes them."""
+
+    path: Path
+    graph: SpikingGraph
+    channels: int | None
+    on_chip_inputs: frozenset[str] = frozenset()
+
+
+def read_source(path: Path, planned: Mapping[str, int | str]) -> FitSource:
+    """The network in a run folder, a .net file or a genotype's .json.
+
+    planned: fields of PlannedNetwork that are given; a genotype alone takes them. Raises InputError for a path that is
+    none of the three, damaged or given with settings of its own, UnsupportedError for a network with attention.
+    """
+    if not path.exists():
+        raise InputError(f"There is no '{path}'; give a run folder, a NetX file or a genotype.")
+    read = _run if path.is_dir() else SUFFIXES.get(path.suffix)
+    if read is None:
+        raise InputError(
+            f"'{path}' must be a run folder or end in {', '.join(SUFFIXES)}; give a run, a NetX file or a genotype."
+        )
+    if planned and read is not _genotype:
+        raise InputError(
+            f"'{path}' says itself how large its network is, so --{'/--'.join(planned).replace('_', '-')} cannot be "
+            "given; they are for a genotype's .json file."
+        )
+    return read(path, planned)
+
+
+def _run(path: Path, planned: Mapping[str, int | str]) -> FitSource:
+    """The exported network, or else the trained one."""
+    run = open_run(path)
+    network = load_network(run)
+    exported = run.export_folder("loihi") / "network.net"
+    graph = read_graph(exported) if exported.is_file() else lower(traced(network).graph)
+    return FitSource(path=path, graph=graph, channels=network.settings.channels)
+
+
+def _netx(path: Path, planned: Mapping[str, int | str]) -> FitSource:
+    file = read_layers(path)
+    if file.carries_graph:
+        return FitSource(path=path, graph=read_graph(path), channels=None)
+    network = network_of(file, time_steps=file.window or 1)
+    inputs = frozenset(node.name for node in network.graph.inputs) if network.encoder else frozenset()
+    return FitSource(path=path, graph=network.graph, channels=None, on_chip_inputs=inputs)
+
+
+def _genotype(path: Path, planned: Mapping[str, int | str]) -> FitSource:
+    """The network built from it, with random weights. A path has its own number of cells; no other may be given."""
+    try:
+        genotype = from_json(read_text(path))
+    except InputError as error:
+        raise InputError(f"'{path}': {error}") from error
+    own = {} if genotype.layers is None else {"cells": len(genotype.layers)}
+    settings = PlannedNetwork(**own | dict(planned)).settings()  # type: ignore[arg-type]
+    with seeded(SEED, "train weights"):  # the weights with which a training would begin
+        network = SpikingNetwork(genotype, settings)
+    return FitSource(path=path, graph=lower(traced(network.eval()).graph), channels=settings.channels)
+
+
+SUFFIXES: dict[str, Callable[[Path, Mapping[str, int | str]], FitSource]] = {".net": _netx, ".json": _genotype}

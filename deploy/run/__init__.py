@@ -1,0 +1,1 @@
+"""Every form of a network as a function: input -> Record."""

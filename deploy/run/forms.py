@@ -1,0 +1,207 @@
+"""The exported forms as functions: input -> Record. The torch network itself is in `torch_network.py`."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from numpy.typing import NDArray
+from onnxruntime.capi import onnxruntime_pybind11_state as onnxruntime_errors
+
+from ...errors import InputError
+from ...export.graph import SpikingGraph
+from ...export.netx.chain import chain_of, unpacked
+from ...export.netx.writer import layer_indices
+from ...export.onnx.twin import with_spikes
+from ...export.simulate import MANTISSA_SHIFT, simulate
+from ..cost.counts import Activity
+from .lava import Progress, run_lava, run_lava_on
+from .netx import run_netx, simulated
+from .record import Record, Spikes
+
+BATCH = 64  # samples that are in memory at the same time
+RUNTIME_ERRORS = (  # they have no base of their own
+    onnxruntime_errors.Fail,
+    onnxruntime_errors.InvalidArgument,
+    onnxruntime_errors.InvalidGraph,
+    onnxruntime_errors.InvalidProtobuf,
+    onnxruntime_errors.NotImplemented,
+    onnxruntime_errors.RuntimeException,
+)
+
+Images = NDArray[np.float32]
+
+
+class OnnxRunner:
+    """model.onnx in ONNX Runtime: images -> logits and the spikes of every spiking layer."""
+
+    def __init__(self, path: Path) -> None:
+        self.session = _Session(path, _load(path), "images", ["logits"])
+
+    def __call__(self, images: Images) -> Record:
+        results = self.session.run(images)
+        spikes = {n.removesuffix("/spikes"): r.astype(np.uint8) for n, r in results.items() if n.endswith("/spikes")}
+        return Record(spikes=spikes, readout=results["logits"], margins={})
+
+
+class EncoderRunner:
+    """encoder.onnx: images -> spikes [T, N, C, H, W]."""
+
+    def __init__(self, path: Path) -> None:
+        self.session = _Session(path, _load(path), "images", ["spikes"])
+
+    def __call__(self, images: Images) -> Spikes:
+        batches = [images[i : i + BATCH] for i in range(0, len(images), BATCH)]
+        spikes = [self.session.run(batch)["spikes"].astype(np.uint8) for batch in batches]
+        return np.concatenate(spikes, axis=1)
+
+
+class GraphRunner:
+    """The SpikingGraph, float or quantized, as `export/simulate.py` defines it: spikes -> Record."""
+
+    def __init__(self, graph: SpikingGraph) -> None:
+        self.graph = graph
+
+    def __call__(self, spikes: Spikes) -> Record:
+        trace = simulate(self.graph, {self.graph.inputs[0].name: spikes})
+        unit = 1 << MANTISSA_SHIFT if self.graph.arithmetic == "loihi" else 1
+        thresholds = {p.name: p.threshold * unit for p in self.graph.populations if p.role != "readout"}
+        margins = {name: trace.membranes[name] - value for name, value in thresholds.items()}
+        return Record(spikes=trace.spikes, readout=trace.readout[-1], readout_steps=trace.readout, margins=margins)
+
+
+class TwinRunner:
+    """twin.onnx, the quantized graph's integers: spikes -> Record of every population, relays included."""
+
+    def __init__(self, path: Path, graph: SpikingGraph) -> None:
+        self.graph = graph
+        populations = [f"{p.name}/is_active" for p in graph.populations]
+        self.session = _Session(path, with_spikes(_load(path), graph), graph.inputs[0].name, populations)
+
+    def __call__(self, spikes: Spikes) -> Record:
+        return self.run(spikes)[0]
+
+    def run(self, spikes: Spikes) -> tuple[Record, dict[str, Activity]]:
+        """The record, and what every input and population did."""
+        (entry,) = self.graph.inputs
+        results = self.session.run(spikes)
+        fired = {entry.name: spikes}
+        margins: dict[str, NDArray[np.generic]] = {}
+        for p in self.graph.populations:
+            if p.role != "readout":
+                fired[p.name] = results[f"{p.name}/spikes"].astype(np.uint8)
+                margins[p.name] = results[f"{p.name}/v_before"] - (int(p.threshold) << MANTISSA_SHIFT)
+        steps = results[f"{self.graph.readout.name}/membrane"]
+        did = {entry.name: Activity(spikes=spikes)} | {
+            p.name: Activity(spikes=fired.get(p.name), active=results[f"{p.name}/is_active"])
+            for p in self.graph.populations
+        }
+        return Record(spikes=fired, readout=steps[-1], readout_steps=steps, margins=margins), did
+
+    def batches(self, spikes: Spikes) -> Iterator[tuple[Record, dict[str, Activity]]]:
+        """Run any number of samples, `BATCH` at a time."""
+        for start in range(0, spikes.shape[1], BATCH):
+            yield self.run(spikes[:, start : start + BATCH])
+
+
+class LavaRunner:
+    """network.net in unmodified Lava: spikes -> Record of every population, taken out of the layers' channels."""
+
+    def __init__(self, path: Path, graph: SpikingGraph, time_limit_s: float, tell: Progress) -> None:
+        self.path, self.graph, self.time_limit_s, self.tell = path, graph, time_limit_s, tell
+
+    def __call__(self, spikes: Spikes) -> Record:
+        result = run_lava(self.path, _by_sample(spikes), time_limit_s=self.time_limit_s, progress=self.tell)
+        return _layers_record(self.path, self.graph, spikes, result.spikes, result.membrane)
+
+
+class NetxRunner:
+    """network.net as lava-dl loads it, read and run without Lava: spikes -> Record like LavaRunner's."""
+
+    def __init__(self, path: Path, graph: SpikingGraph) -> None:
+        self.path, self.graph = path, graph
+
+    def __call__(self, spikes: Spikes) -> Record:
+        run = run_netx(self.path, _by_sample(spikes), runner=simulated)  # few samples: compiling would take longer
+        return _layers_record(self.path, self.graph, spikes, run.spikes, run.membrane)
+
+
+LavaJob = tuple[Path, SpikingGraph, Spikes]  # the file, the graph it was written from, spikes [T, N, *shape]
+
+
+def lava_records(jobs: Sequence[LavaJob], time_limit_s: float, tell: Progress) -> list[Record]:
+    """What LavaRunner gives for each of several files, with one start of Lava for all."""
+    files = [(path, _by_sample(spikes)) for path, _, spikes in jobs]
+    results = run_lava_on(files, time_limit_s=time_limit_s, progress=tell)
+    return [_layers_record(*job, found.spikes, found.membrane) for job, found in zip(jobs, results, strict=True)]
+
+
+def _by_sample(spikes: Spikes) -> Spikes:
+    """[T, N, *shape] -> [N, T, *shape]."""
+    return np.ascontiguousarray(np.swapaxes(spikes, 0, 1))
+
+
+def _layers_record(
+    path: Path, graph: SpikingGraph, spikes: Spikes, by_layer: dict[int, Spikes], membrane: NDArray[np.int64]
+) -> Record:
+    """by_layer: `layer/<i>` -> [N, T, *shape], membrane [N, T, classes] -> the populations' record."""
+    chain = chain_of(graph)
+    indices = layer_indices(chain)
+    wanted = {indices[p.name]: p.shape for p in chain.graph.populations}
+    found = {i: layer.shape[2:] for i, layer in by_layer.items()}
+    if found != wanted:
+        raise InputError(f"'{path}' must have the layers {wanted}, but has {found}; export it again.")
+    layers = [np.swapaxes(by_layer[i], 0, 1) for i in wanted]
+    fired = {graph.inputs[0].name: spikes}
+    for p in graph.populations:
+        if p.role != "readout":
+            place = chain.places[p.name]
+            fired[p.name] = unpacked(layers[place.layer], place)
+    steps = np.swapaxes(membrane, 0, 1)
+    return Record(spikes=fired, readout=steps[-1], readout_steps=steps, margins={})
+
+
+class _Session:
+    """A checked model in ONNX Runtime. Raises InputError, in one line with the file's name, for whatever is wrong."""
+
+    def __init__(self, path: Path, model: onnx.ModelProto, reads: str, gives: list[str]) -> None:
+        self.path, self.reads = path, reads
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 4  # fatal only: errors are raised, and warnings are about constants it folds
+        options.enable_mem_reuse = False  # planning it takes 10 times as long as all else for a twin's 3000 nodes
+        try:
+            serialized = model.SerializeToString()
+            self.session = onnxruntime.InferenceSession(serialized, options, providers=["CPUExecutionProvider"])
+        except RUNTIME_ERRORS as error:
+            raise InputError(f"'{path}' cannot be run by ONNX Runtime ({_line(error)}); export it again.") from error
+        inputs = [node.name for node in self.session.get_inputs()]
+        self.outputs = [node.name for node in self.session.get_outputs()]
+        missing = [name for name in gives if name not in self.outputs]
+        if inputs != [reads] or missing:
+            raise InputError(
+                f"'{path}' must read '{reads}' and give {', '.join(gives)}, but reads {', '.join(inputs)} and lacks "
+                f"{', '.join(missing) or 'nothing'}; export it again."
+            )
+
+    def run(self, values: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        try:
+            results = self.session.run(None, {self.reads: values})
+        except RUNTIME_ERRORS as error:
+            raise InputError(f"'{self.path}' refused its input ({_line(error)}); export the run again.") from error
+        return dict(zip(self.outputs, results, strict=True))
+
+
+def _load(path: Path) -> onnx.ModelProto:
+    if not path.is_file():
+        raise InputError(f"There is no file '{path}'; write it with `spikeport export`.")
+    try:
+        return onnx.load(str(path))
+    except (DecodeError, OSError) as error:
+        raise InputError(f"'{path}' is no readable ONNX file ({_line(error)}); export it again.") from error
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:300]

@@ -1,0 +1,90 @@
+"""What a run of any form of the network left behind, and where two of them part."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...errors import InputError
+
+Spikes = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """spikes: population -> [T, N, *shape], in the order of execution. readout [N, classes].
+
+    margins: population -> membrane minus threshold before the reset, [T, N, *shape], in the form's own unit; a form
+    that shows no membrane leaves it empty. readout_steps [T, N, classes]: the readout's membrane after each step, if
+    shown.
+    """
+
+    spikes: Mapping[str, Spikes]
+    readout: NDArray[np.generic]
+    margins: Mapping[str, NDArray[np.generic]]
+    readout_steps: NDArray[np.generic] | None = None
+
+    @property
+    def predictions(self) -> NDArray[np.int64]:
+        """[N] the class of each sample."""
+        return np.asarray(self.readout.argmax(1), np.int64)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """One spike that is in one record and not in the other. neuron: its index in the population's shape."""
+
+    population: str
+    sample: int
+    step: int
+    neuron: tuple[int, ...]
+    margin: float | None  # of the reference
+
+
+def compared(reference: Record, candidate: Record) -> tuple[str, ...]:
+    """The populations to compare: the reference's. Raises InputError where the candidate lacks one."""
+    for name, spikes in reference.spikes.items():
+        if name not in candidate.spikes:
+            raise InputError(f"The exported file has no population '{name}'; export the run again.")
+        if candidate.spikes[name].shape != spikes.shape:
+            raise InputError(
+                f"Population '{name}' must have the spikes {spikes.shape}, but the exported file gives "
+                f"{candidate.spikes[name].shape}; export the run again."
+            )
+    return tuple(reference.spikes)
+
+
+def differing(reference: Record, candidate: Record) -> int:
+    """How many spikes differ, over all populations, steps, samples and neurons."""
+    names = compared(reference, candidate)
+    return sum(int((reference.spikes[name] != candidate.spikes[name]).sum()) for name in names)
+
+
+def first_differences(reference: Record, candidate: Record) -> list[Difference]:
+    """Of each sample that differs: the differences in its first population and there in its first step.
+
+    Nothing before them differs, so the cause lies in that population itself: in its weights, bias, threshold or decay.
+    """
+    found: list[Difference] = []
+    settled: set[int] = set()
+    for name in compared(reference, candidate):
+        unequal = reference.spikes[name] != candidate.spikes[name]
+        for sample in np.flatnonzero(unequal.any(axis=tuple(i for i in range(unequal.ndim) if i != 1))).tolist():
+            if sample in settled:
+                continue
+            settled.add(sample)
+            of_sample = unequal[:, sample]
+            step = int(np.flatnonzero(of_sample.reshape(len(of_sample), -1).any(1))[0])
+            for index in np.argwhere(of_sample[step]).tolist():
+                margin = reference.margins[name][(step, sample, *index)] if name in reference.margins else None
+                found.append(
+                    Difference(
+                        population=name,
+                        sample=sample,
+                        step=step,
+                        neuron=tuple(index),
+                        margin=None if margin is None else float(margin),
+                    )
+                )
+    return found

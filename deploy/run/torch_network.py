@@ -1,0 +1,88 @@
+"""The trained torch network as the reference: images -> Record, with every membrane and, if asked, forced ties."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from spikingjelly.activation_based import functional
+from torch import nn
+
+from ...errors import UnsupportedError
+from ...export.onnx.window import with_spikes
+from ...export.trace.walk import leak, population_name, spiking_layers
+from .record import Record
+
+BATCH = 64  # images that are in memory at the same time, with every membrane
+
+Hook = Callable[[nn.Module, tuple[torch.Tensor, ...]], tuple[torch.Tensor, ...]]
+Nudges = Mapping[str, NDArray[np.float32]]  # population -> [T, N, *shape], added to its membrane as it charges
+
+
+class TorchRunner:
+    """Runs the network that was trained, in eval mode.
+
+    A nudge decides a tie: where a membrane meets its threshold within float32's rounding, two correct implementations
+    may differ, and the reference is run again with the other answer.
+
+    Raises UnsupportedError for a neuron whose membrane has no formula here.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        self.module = with_spikes(network)
+        self.names = list(spiking_layers(self.module))
+        modules = dict(self.module.named_modules())
+        self.layers = {
+            population_name(str(n.target)): modules[str(n.target)] for n in spiking_layers(self.module).values()
+        }
+        with torch.no_grad():  # a leak that is learnt is a parameter
+            self.leaks = {name: leak(layer) for name, layer in self.layers.items()}
+        for name, layer in self.layers.items():
+            if layer.v_reset:
+                raise UnsupportedError(f"Layer '{name}': `v_reset` must be 0 or None, but is {layer.v_reset}.")
+
+    def __call__(self, images: NDArray[np.float32], nudges: Nudges | None = None) -> Record:
+        currents: dict[str, torch.Tensor] = {}
+        handles = [
+            layer.register_forward_pre_hook(_listener(name, currents, self.leaks[name][1], (nudges or {}).get(name)))
+            for name, layer in self.layers.items()
+        ]
+        functional.reset_net(self.module)
+        try:
+            with torch.no_grad():
+                logits, *fired = self.module(torch.from_numpy(images))
+        finally:
+            functional.reset_net(self.module)
+            for handle in handles:
+                handle.remove()
+        spikes = {name: value.numpy().astype(np.uint8) for name, value in zip(self.names, fired, strict=True)}
+        margins = {
+            name: _margin(self.layers[name], self.leaks[name], currents[name], spikes[name]) for name in self.names
+        }
+        return Record(spikes=spikes, readout=logits.numpy(), margins=margins)
+
+
+def _listener(name: str, currents: dict[str, torch.Tensor], scale: float, nudge: NDArray[np.float32] | None) -> Hook:
+    def listen(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        current = inputs[0] if nudge is None else inputs[0] + torch.from_numpy(nudge / np.float32(scale))
+        currents[name] = current
+        return (current,)
+
+    return listen
+
+
+def _margin(
+    layer: Any, leaks: tuple[float, float], current: torch.Tensor, spikes: NDArray[np.uint8]
+) -> NDArray[np.generic]:
+    """Membrane minus threshold before each reset, from the input current and the spikes that followed."""
+    decay, scale = leaks
+    threshold = float(layer.v_threshold)
+    v = torch.zeros_like(current[0])
+    margins = []
+    for t in range(len(current)):
+        v = decay * v + scale * current[t]
+        margins.append(v - threshold)
+        fired = torch.from_numpy(spikes[t]).bool()
+        v = torch.where(fired, torch.zeros_like(v) if layer.v_reset is not None else v - threshold, v)
+    return torch.stack(margins).numpy()

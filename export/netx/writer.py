@@ -1,0 +1,183 @@
+"""NetX HDF5: a chain of quantized populations -> the file that unmodified lava-dl 0.6.0 loads.
+
+    layer/<i>/type     b"conv" | b"flatten" | b"dense" | b"dense_rec"
+    layer/<i>/shape    [C, H, W] or [N];  weight [O, I, kh, kw] or [O, I], integers;  bias [C] or [N], integers
+    layer/<i>/         stride, padding, dilation (row, column), groups (one number): conv only
+    layer/<i>/         delay [O, I] steps, if there are any: dense only;  weight_rec [O, O]: dense_rec only
+    layer/<i>/neuron   type b"CUBA", iDecay, vDecay, vThMant, refDelay, wgtExp
+
+A flatten stands between a conv and a dense layer; the dense layer's columns then count [C, H, W] in C-order. iDecay
+counts what a step forgets, in 1/4096, and 4096 forgets all (the register holds one less and the chip adds it); vDecay
+likewise. refDelay and wgtExp are there for other readers: Lava reads neither. Source: lava-dl 0.6.0
+lava/lib/dl/netx/hdf5.py.
+
+The quantized graph itself travels in the same file under /spikeport, which Lava ignores.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from ...errors import InputError, UnsupportedError
+from ...files import replacing
+from ..graph import Conv, Dense, Population, Projection, SpikeInput, SpikingGraph, check
+from ..simulate import DECAY_UNITY
+from .chain import Chain
+
+FORMAT = 1  # of the group /spikeport
+
+
+def layer_indices(chain: Chain) -> dict[str, int]:
+    """Population of the chain -> i of its `layer/<i>`. A flatten takes an index of its own before a dense layer."""
+    indices: dict[str, int] = {}
+    index, before = 0, chain.graph.inputs[0].shape
+    for population in chain.graph.populations:
+        index += len(before) == 3 and len(population.shape) == 1
+        indices[population.name] = index
+        index, before = index + 1, population.shape
+    return indices
+
+
+def check_netx(chain: Chain) -> None:
+    """Raises UnsupportedError for a matrix that lava-dl would load with other weights.
+
+    Its `optimize_weight_bits` (lava/lib/dl/netx/utils.py) divides by the largest weight and stores a matrix without
+    positive weights unsigned: -64 is read as -63, and all zeros cannot be loaded.
+    """
+    for projection in chain.graph.projections:
+        if isinstance(projection.kernel, Dense) and not (projection.kernel.weight > 0).any():
+            raise UnsupportedError(
+                f"Population '{projection.target}': lava-dl needs a positive weight in a full matrix, but there is "
+                "none; train the network further."
+            )
+
+
+def write_netx(path: Path, chain: Chain, graph: SpikingGraph) -> None:
+    """Write the chain as NetX layers and, beside them, the graph it came from."""
+    if graph.arithmetic != "loihi":
+        raise ValueError("write_netx takes a quantized graph")
+    check_netx(chain)
+    indices = layer_indices(chain)
+    with replacing(path) as temporary, h5py.File(temporary, "w") as file:
+        for population in chain.graph.populations:
+            index = indices[population.name]
+            if index - 1 not in (-1, *indices.values()):
+                file.create_group(f"layer/{index - 1}")["type"] = b"flatten"
+            layer = file.create_group(f"layer/{index}")
+            _write_layer(layer, population, *chain.graph.incoming(population.name))
+        _write_graph(file.create_group("spikeport"), graph)
+
+
+def read_graph(path: Path) -> SpikingGraph:
+    """The quantized graph of a file that `write_netx` wrote.
+
+    Raises InputError for a file that is missing, no HDF5, truncated, damaged, or without that graph.
+    """
+    try:
+        with h5py.File(path, "r") as file:
+            if "spikeport" not in file:
+                raise KeyError("there is none; `spikeport export` did not write this file")
+            graph = _read_graph(file["spikeport"])
+        return check(graph)
+    except FileNotFoundError as error:
+        raise InputError(f"{path} does not exist; write it with `spikeport export --target loihi`.") from error
+    except OSError as error:
+        raise InputError(f"{path} is no readable HDF5 file ({error}); export it again.") from error
+    except (InputError, KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
+        raise InputError(f"{path} is damaged in its group /spikeport ({error}); export it again.") from error
+
+
+def _write_layer(
+    layer: h5py.Group, population: Population, forward: Projection, recurrent: Projection | None = None
+) -> None:
+    kernel = forward.kernel
+    layer["type"] = b"conv" if isinstance(kernel, Conv) else b"dense_rec" if recurrent else b"dense"
+    layer["shape"] = np.array(population.shape, np.int64)
+    layer.create_dataset("weight", data=kernel.weight.astype(np.int16), compression="gzip")
+    layer["bias"] = population.bias.astype(np.int32)
+    if recurrent:
+        layer.create_dataset("weight_rec", data=recurrent.kernel.weight.astype(np.int16), compression="gzip")
+    if forward.delay is not None:
+        layer["delay"] = forward.delay
+    if isinstance(kernel, Conv):
+        layer["stride"] = np.array(kernel.stride, np.int64)
+        layer["padding"] = np.array(kernel.padding, np.int64)
+        layer["dilation"] = np.array(kernel.dilation, np.int64)
+        layer["groups"] = kernel.groups
+    neuron = layer.create_group("neuron")
+    neuron["type"] = b"CUBA"
+    neuron["iDecay"] = DECAY_UNITY - round(population.current_decay * DECAY_UNITY)
+    neuron["vDecay"] = DECAY_UNITY - round(population.decay * DECAY_UNITY)
+    neuron["vThMant"] = int(population.threshold)
+    neuron["refDelay"] = 1
+    neuron["wgtExp"] = 0
+
+
+# One JSON attribute for what is small, one data set per array.
+
+
+def _write_graph(group: h5py.Group, graph: SpikingGraph) -> None:
+    nodes = [
+        {
+            "name": p.name,
+            "shape": p.shape,
+            "decay": p.decay,
+            "current_decay": p.current_decay,
+            "threshold": p.threshold,
+            "reset": p.reset,
+            "role": p.role,
+        }
+        for p in graph.populations
+    ]
+    joins: list[dict[str, Any]] = []
+    for i, projection in enumerate(graph.projections):
+        kernel = projection.kernel
+        join: dict[str, Any] = {"source": projection.source, "target": projection.target}
+        if isinstance(kernel, Conv):
+            join |= {
+                "stride": kernel.stride,
+                "padding": kernel.padding,
+                "dilation": kernel.dilation,
+                "groups": kernel.groups,
+            }
+        joins.append(join)
+        group.create_dataset(f"weight/{i}", data=kernel.weight.astype(np.int16), compression="gzip")
+        if projection.delay is not None:
+            group[f"delay/{i}"] = projection.delay
+    for i, population in enumerate(graph.populations):
+        group[f"bias/{i}"] = population.bias.astype(np.int32)
+    head = {
+        "format": FORMAT,
+        "time_steps": graph.time_steps,
+        "inputs": [{"name": node.name, "shape": node.shape} for node in graph.inputs],
+        "populations": nodes,
+        "projections": joins,
+    }
+    group["graph"] = json.dumps(head)
+
+
+def _read_graph(group: h5py.Group) -> SpikingGraph:
+    head = json.loads(group["graph"][()])
+    if head["format"] != FORMAT:
+        raise ValueError(f"format {head['format']} instead of {FORMAT}")
+    populations = [
+        Population(**{**node, "shape": tuple(node["shape"])}, bias=group[f"bias/{i}"][()].astype(np.float64))
+        for i, node in enumerate(head["populations"])
+    ]
+    projections = []
+    for i, join in enumerate(head["projections"]):
+        weight = group[f"weight/{i}"][()].astype(np.float64)
+        geometry = {key: tuple(join[key]) for key in ("stride", "padding", "dilation") if key in join}
+        kernel = Conv(weight=weight, groups=join["groups"], **geometry) if geometry else Dense(weight=weight)
+        delay = group[f"delay/{i}"][()].astype(np.int64) if f"delay/{i}" in group else None
+        projections.append(Projection(source=join["source"], target=join["target"], kernel=kernel, delay=delay))
+    return SpikingGraph(
+        inputs=tuple(SpikeInput(name=node["name"], shape=tuple(node["shape"])) for node in head["inputs"]),
+        populations=tuple(populations),
+        projections=tuple(projections),
+        time_steps=head["time_steps"],
+        arithmetic="loihi",
+    )

@@ -1,0 +1,73 @@
+"""ONNX of the torch network: the whole time window (`model.onnx`) and the encoder alone (`encoder.onnx`), float32.
+
+model.onnx     images float32 [batch, C, H, W] -> logits [batch, classes]; <population>/spikes [T, batch, C, H, W] of
+               every spiking layer, so that equality is checked on spikes and not on the argmax alone
+encoder.onnx   images float32 [batch, C, H, W] -> spikes [T, batch, C, H, W]
+"""
+
+import logging
+import warnings
+from pathlib import Path
+
+import onnx
+import torch
+from spikingjelly.activation_based import functional
+from torch import fx, nn
+
+from ...files import replacing
+from ..trace.walk import spiking_layers, symbolic
+
+OPSET = 18
+
+
+def write_model(path: Path, network: nn.Module, example: torch.Tensor, metadata: dict[str, str]) -> None:
+    """Write the network in eval mode. example: images [2 or more, C, H, W]; metadata: text to keep in the file."""
+    module = with_spikes(network)
+    names = ["logits", *(f"{name}/spikes" for name in spiking_layers(module))]
+    _write(path, module, example, names, metadata)
+
+
+def write_encoder(path: Path, encoder: nn.Module, example: torch.Tensor, metadata: dict[str, str]) -> None:
+    _write(path, encoder, example, ["spikes"], metadata)
+
+
+def with_spikes(network: nn.Module) -> fx.GraphModule:
+    """The same network, sharing its parameters, that returns (logits, *spikes of `spiking_layers`)."""
+    module = symbolic(network)
+    output = next(node for node in module.graph.nodes if node.op == "output")
+    output.args = ((output.args[0], *spiking_layers(module).values()),)
+    module.recompile()
+    return module.eval()
+
+
+def _write(path: Path, module: nn.Module, example: torch.Tensor, outputs: list[str], metadata: dict[str, str]) -> None:
+    functional.reset_net(module)
+    exporter = logging.getLogger("torch.onnx")
+    level = exporter.level
+    exporter.setLevel(logging.ERROR)  # its remarks on opsets and optional packages concern no user of this file
+    try:
+        with warnings.catch_warnings():
+            # The window starts from membranes at rest; what torch.export forgets is the state after its last step.
+            warnings.filterwarnings("ignore", message=r"The tensor attributes? .* assigned during export")
+            # torch's own code uses its deprecated names.
+            warnings.filterwarnings("ignore", category=FutureWarning, module="torch|copyreg|onnxscript")
+            warnings.filterwarnings("ignore", category=DeprecationWarning, module="torch|copyreg|onnxscript|onnx_ir")
+            program = torch.onnx.export(
+                module,
+                (example,),
+                dynamo=True,
+                input_names=["images"],
+                output_names=outputs,
+                dynamic_shapes=({0: torch.export.Dim("batch")},),
+                opset_version=OPSET,
+                verbose=False,
+            )
+    finally:
+        exporter.setLevel(level)
+        functional.reset_net(module)
+    assert program is not None  # dynamo=True returns the program
+    model = program.model_proto
+    onnx.helper.set_model_props(model, metadata)
+    onnx.checker.check_model(model, full_check=True)
+    with replacing(path) as temporary:
+        onnx.save(model, str(temporary))

@@ -1,0 +1,178 @@
+"""Linear expressions of spikes, the values that tracing computes with.
+
+Between two spiking layers a network may only do what one synapse can: a sum of kernels applied to spikes, plus a
+constant per channel. Everything linear (convolution, batch norm, average pool, sum, concatenation) folds into such an
+expression exactly, or is refused by UnsupportedError.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ...errors import UnsupportedError
+from ..graph import Array, Conv, Dense, Kernel, Shape, neurons
+from ..simulate import apply
+from ..taps import ungrouped
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Term:
+    """`kernel` applied to the spikes of `source`, whose shape is `source_shape`."""
+
+    source: str
+    source_shape: Shape
+    kernel: Kernel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expression:
+    """sum of terms + constant: the current that would arrive at neurons of this shape.
+
+    binary: every value is 0 or 1, because it is a concatenation of spikes. averaged: the mean over time was taken.
+    """
+
+    shape: Shape  # (C, H, W) or (N,)
+    terms: tuple[Term, ...]
+    constant: Array  # [C] or [N]
+    binary: bool = False
+    averaged: bool = False
+
+
+def identity(shape: Shape) -> Kernel:
+    """The kernel that carries every spike over as it is."""
+    return Conv(weight=np.eye(shape[0])[:, :, None, None]) if len(shape) == 3 else Dense(weight=np.eye(shape[0]))
+
+
+def spikes_of(name: str, shape: Shape) -> Expression:
+    """The spikes of a population or input, as they are."""
+    term = Term(source=name, source_shape=shape, kernel=identity(shape))
+    return Expression(shape=shape, terms=(term,), constant=np.zeros(shape[0]), binary=True)
+
+
+def convolved(x: Expression, kernel: Conv) -> Expression:
+    """x followed by a convolution.
+
+    Exact where one of two kernels in a row is 1x1: W = W2 @ W1 over the channels between them. A padded kernel after a
+    larger one is refused: the outer one would have to see the zeros that its padding puts around the inner one's
+    output.
+    """
+    _once_in_time(x)
+    kernel = ungrouped(kernel)
+    if x.constant.any() and kernel.padding != (0, 0):
+        raise UnsupportedError("a padded convolution after a bias cannot fold; put the batch norm or bias behind it")
+    terms = tuple(replace(term, kernel=_composed(term.kernel, kernel)) for term in x.terms)
+    constant = kernel.weight.sum((2, 3)) @ x.constant
+    return Expression(shape=kernel.output_shape(x.shape), terms=terms, constant=constant)
+
+
+def multiplied(x: Expression, weight: Array) -> Expression:
+    """Flat x [N] followed by a full matrix [O, N]."""
+    terms = tuple(replace(term, kernel=Dense(weight=weight @ _matrix(term).weight)) for term in x.terms)
+    return replace(x, shape=weight.shape[:1], terms=terms, constant=weight @ x.constant, binary=False)
+
+
+def scaled(x: Expression, scale: Array | float, shift: Array | float = 0.0) -> Expression:
+    """scale * x + shift, both per channel [C] or one number."""
+    factor = np.broadcast_to(scale, x.constant.shape)
+    terms = tuple(replace(t, kernel=_with_weight(t.kernel, (t.kernel.weight.T * factor).T)) for t in x.terms)
+    return replace(x, terms=terms, constant=x.constant * factor + shift, binary=False)
+
+
+def added(a: Expression, b: Expression) -> Expression:
+    if a.shape != b.shape or a.averaged != b.averaged:
+        raise UnsupportedError(f"only currents of the same shape can be added, but these are {a.shape} and {b.shape}")
+    return Expression(shape=a.shape, terms=a.terms + b.terms, constant=a.constant + b.constant, averaged=a.averaged)
+
+
+def concatenated(parts: list[Expression]) -> Expression:
+    """Side by side on the channel axis: each term's kernel gets zero rows where the other parts' channels are."""
+    for part in parts:
+        _once_in_time(part)
+    if len({part.shape[1:] for part in parts}) != 1:
+        raise UnsupportedError(f"only equal sizes concatenate, but these are {', '.join(str(p.shape) for p in parts)}")
+    channels = sum(part.shape[0] for part in parts)
+    terms, start = [], 0
+    for part in parts:
+        for term in part.terms:
+            weight = term.kernel.weight
+            placed = np.zeros((channels, *weight.shape[1:]))
+            placed[start : start + len(weight)] = weight
+            terms.append(replace(term, kernel=_with_weight(term.kernel, placed)))
+        start += part.shape[0]
+    return Expression(
+        shape=(channels, *parts[0].shape[1:]),
+        terms=tuple(terms),
+        constant=np.concatenate([part.constant for part in parts]),
+        binary=all(part.binary for part in parts),
+    )
+
+
+def flattened(x: Expression) -> Expression:
+    """[C, H, W] -> [C * H * W] in C-order."""
+    _once_in_time(x)
+    if len(x.shape) == 1:
+        return x
+    terms = tuple(replace(term, kernel=_matrix(term)) for term in x.terms)
+    constant = np.repeat(x.constant, neurons(x.shape[1:]))
+    return replace(x, shape=(neurons(x.shape),), terms=terms, constant=constant)
+
+
+def averaged(x: Expression) -> Expression:
+    """The mean over time. From here on only a matrix, a scale and a shift have a rule, because time is gone."""
+    _once_in_time(x)
+    return replace(x, binary=False, averaged=True)
+
+
+def _once_in_time(x: Expression) -> None:
+    if x.averaged:
+        raise UnsupportedError("after the mean over time only linear layers have a rule; take the mean last")
+
+
+def merged(terms: tuple[Term, ...]) -> tuple[Term, ...]:
+    """Add the kernels of terms with the same source and geometry; of kernels that are all zero keep one at most."""
+    kept: dict[object, Term] = {}
+    for term in terms:
+        if not term.kernel.weight.any():
+            continue
+        key = (term.source, term.kernel.weight.shape, _geometry(term.kernel))
+        if key in kept:
+            term = replace(term, kernel=_with_weight(term.kernel, kept[key].kernel.weight + term.kernel.weight))
+        kept[key] = term
+    return tuple(kept.values()) or terms[:1]
+
+
+def _geometry(kernel: Kernel) -> tuple[object, ...]:
+    return () if isinstance(kernel, Dense) else (kernel.stride, kernel.padding, kernel.dilation)
+
+
+def _with_weight(kernel: Kernel, weight: Array) -> Kernel:
+    return replace(kernel, weight=weight)
+
+
+def _composed(inner: Kernel, outer: Conv) -> Conv:
+    """outer after inner, as one kernel; both ungrouped."""
+    if isinstance(inner, Dense):
+        raise UnsupportedError("a convolution cannot follow a flattened value")
+    if inner.weight.shape[2:] == (1, 1) and inner.stride == (1, 1) and inner.padding == (0, 0):
+        weight = np.einsum("omhw,mi->oihw", outer.weight, inner.weight[:, :, 0, 0], optimize=True)
+        return replace(outer, weight=weight)
+    if outer.weight.shape[2:] == (1, 1) and outer.padding == (0, 0):
+        weight = np.einsum("om,mihw->oihw", outer.weight[:, :, 0, 0], inner.weight, optimize=True)
+        stride = (inner.stride[0] * outer.stride[0], inner.stride[1] * outer.stride[1])
+        return replace(inner, weight=weight, stride=stride)
+    raise UnsupportedError(
+        f"a {outer.weight.shape[2]}x{outer.weight.shape[3]} kernel directly after a "
+        f"{inner.weight.shape[2]}x{inner.weight.shape[3]} one cannot fold into one; put a spiking layer between them"
+    )
+
+
+def _matrix(term: Term) -> Dense:
+    """The term's kernel as a full matrix [O * H' * W', I * H * W]."""
+    kernel = term.kernel
+    if isinstance(kernel, Dense):
+        return kernel
+    if kernel.weight.shape[2:] == term.source_shape[1:] and kernel.padding == (0, 0):  # one output position
+        return Dense(weight=kernel.weight.reshape(len(kernel.weight), -1))
+    size = neurons(term.source_shape)
+    columns = apply(kernel, np.eye(size).reshape(size, *term.source_shape))  # [I * H * W, O, H', W']
+    return Dense(weight=np.ascontiguousarray(columns.reshape(size, -1).T))

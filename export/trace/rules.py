@@ -1,0 +1,167 @@
+"""The linear rules of tracing: a torch module or function -> what it does to a linear expression of spikes.
+
+Two tables, MODULES and FUNCTIONS. Types are looked up exactly: a subclass may compute something else (SpikingJelly's
+WSConv2d standardises its weights), so it has no rule until it is given one. A rule's parameters are named as torch
+names them; an option that it lacks is refused.
+"""
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from spikingjelly.activation_based import layer
+from torch import nn
+
+from ...errors import UnsupportedError
+from ...search.space.attention import ATTENTION
+from ...search.space.primitives import FactorizedReduce
+from ..graph import Array, Conv
+from . import linear
+from .linear import Expression
+
+
+def _conv(x: Expression, module: Any) -> Expression:
+    if module.padding_mode != "zeros" or isinstance(module.padding, str):
+        raise UnsupportedError("only zero padding given in numbers has a rule")
+    kernel = Conv(
+        weight=_array(module.weight),
+        stride=pair(module.stride),
+        padding=pair(module.padding),
+        dilation=pair(module.dilation),
+        groups=module.groups,
+    )
+    return _biased(linear.convolved(x, kernel), module.bias)
+
+
+def _linear(x: Expression, module: Any) -> Expression:
+    if len(x.shape) != 1:
+        raise UnsupportedError("a linear layer needs a flattened value; put a flatten before it")
+    return _biased(linear.multiplied(x, _array(module.weight)), module.bias)
+
+
+def _batch_norm(x: Expression, module: Any) -> Expression:
+    if module.running_var is None:
+        raise UnsupportedError("batch norm without running statistics is not linear; set track_running_stats=True")
+    scale = 1.0 / np.sqrt(_array(module.running_var) + module.eps)
+    shift = np.zeros_like(scale)
+    if module.affine:
+        scale, shift = scale * _array(module.weight), _array(module.bias)
+    return linear.scaled(x, scale, shift - scale * _array(module.running_mean))
+
+
+def _average_pool(x: Expression, module: Any) -> Expression:
+    size, padding = pair(module.kernel_size), pair(module.padding)
+    if not module.count_include_pad and padding != (0, 0):
+        raise UnsupportedError("average pool must count its padding, count_include_pad=True")
+    if module.ceil_mode or module.divisor_override:
+        raise UnsupportedError("average pool with ceil_mode or divisor_override has no rule")
+    return linear.convolved(x, _mean_window(x.shape[0], size, pair(module.stride), padding))
+
+
+def _global_average(x: Expression, module: Any) -> Expression:
+    if module.output_size not in (1, (1, 1)):
+        raise UnsupportedError("adaptive average pool has a rule for output size 1 only")
+    height, width = x.shape[1:]
+    return linear.convolved(x, _mean_window(x.shape[0], (height, width), (1, 1), (0, 0)))
+
+
+def _mean_window(channels: int, size: tuple[int, int], stride: tuple[int, int], padding: tuple[int, int]) -> Conv:
+    weight = np.full((channels, 1, *size), 1.0 / (size[0] * size[1]))
+    return Conv(weight=weight, stride=stride, padding=padding, groups=channels)
+
+
+def _reduce(x: Expression, module: FactorizedReduce) -> Expression:
+    return linear.convolved(x, Conv(weight=_array(module.effective_weight), stride=(2, 2)))
+
+
+def _flatten_layer(x: Expression, module: Any) -> Expression:
+    """SpikingJelly's module sees one step, [N, C, H, W]; torch's sees them all, [T, N, C, H, W]."""
+    unseen = 1 if isinstance(module, layer.Flatten) else 0
+    end = module.end_dim if module.end_dim < 0 else module.end_dim + unseen
+    return _flatten(x, module.start_dim + unseen, end)
+
+
+def _same(x: Expression, module: nn.Module) -> Expression:
+    return x
+
+
+def _attention(x: Expression, module: nn.Module) -> Expression:
+    raise UnsupportedError(
+        f"the gates of {type(module).__name__} depend on the input and cannot be synapses; search with "
+        "--attention none, or export to onnx"
+    )
+
+
+def _biased(x: Expression, bias: torch.Tensor | None) -> Expression:
+    return x if bias is None else linear.scaled(x, 1.0, _array(bias))
+
+
+def _array(tensor: torch.Tensor) -> Array:
+    return tensor.detach().cpu().numpy().astype(np.float64)
+
+
+def pair(value: Any) -> tuple[int, int]:
+    """torch's "one number or two" as two."""
+    return (int(value), int(value)) if isinstance(value, int) else (int(value[0]), int(value[1]))
+
+
+MODULES: dict[type, Callable[[Expression, Any], Expression]] = {
+    FactorizedReduce: _reduce,
+    **dict.fromkeys((nn.Conv2d, layer.Conv2d), _conv),
+    **dict.fromkeys((nn.Linear, layer.Linear), _linear),
+    **dict.fromkeys((nn.BatchNorm2d, layer.BatchNorm2d), _batch_norm),
+    **dict.fromkeys((nn.AvgPool2d, layer.AvgPool2d), _average_pool),
+    **dict.fromkeys((nn.AdaptiveAvgPool2d, layer.AdaptiveAvgPool2d), _global_average),
+    **dict.fromkeys((nn.Flatten, layer.Flatten), _flatten_layer),
+    **dict.fromkeys((nn.Identity, nn.Dropout, nn.Dropout2d, layer.Dropout, layer.Dropout2d), _same),  # in eval mode
+    **dict.fromkeys((kind for kind in ATTENTION.values() if isinstance(kind, type)), _attention),
+}
+
+
+def _add(input: Any, other: Any, /) -> Expression:
+    a, b = (input, other) if isinstance(input, Expression) else (other, input)
+    if isinstance(b, Expression):
+        return linear.added(a, b)
+    return a if b == 0 else linear.scaled(a, 1.0, float(b))
+
+
+def _multiply(input: Any, other: Any, /) -> Expression:
+    a, b = (input, other) if isinstance(input, Expression) else (other, input)
+    if isinstance(b, Expression):
+        raise UnsupportedError("a product of spikes is no linear map; add them instead, or export to onnx")
+    return linear.scaled(a, float(b))
+
+
+def _concatenate(tensors: Any, dim: int = 0) -> Expression:
+    if not all(isinstance(part, Expression) for part in tensors):
+        raise UnsupportedError("only spikes and their currents concatenate")
+    if dim not in (2, -len(tensors[0].shape)):
+        raise UnsupportedError(f"only concatenation of channels (dim 2) has a rule, but dim={dim}")
+    return linear.concatenated(list(tensors))
+
+
+def _flatten(input: Expression, start_dim: int = 0, end_dim: int = -1) -> Expression:
+    last = 1 + len(input.shape)
+    if start_dim not in (2, 1 - last) or end_dim not in (-1, last):
+        raise UnsupportedError(
+            f"only flattening of [T, N, C, H, W] from dim 2 to the last has a rule, but start_dim={start_dim}, "
+            f"end_dim={end_dim}"
+        )
+    return linear.flattened(input)
+
+
+def _mean(input: Expression, dim: Any = None, keepdim: bool = False) -> Expression:
+    if dim not in (0, (0,), [0]) or keepdim:
+        raise UnsupportedError(f"only the mean over time (dim 0, keepdim=False) has a rule, but dim={dim}")
+    return linear.averaged(input)
+
+
+FUNCTIONS: dict[Any, Callable[..., Expression]] = {
+    **dict.fromkeys((operator.add, operator.iadd, torch.add, "add"), _add),
+    **dict.fromkeys((operator.mul, torch.mul, "mul"), _multiply),
+    torch.cat: _concatenate,
+    **dict.fromkeys((torch.flatten, "flatten"), _flatten),
+    **dict.fromkeys((torch.mean, "mean"), _mean),
+}

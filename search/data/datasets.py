@@ -1,0 +1,275 @@
+"""Name -> images and labels, split into train and test the same way every time.
+
+Pixels are read as uint8 arrays once and become float32 here and nowhere else (`normalised`), so that the training, the
+export and the check of the exported forms see the same numbers. What else is done to images is in `Dataset.notes`.
+"""
+
+import hashlib
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+from zipfile import BadZipFile, is_zipfile
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...errors import InputError
+
+Images = NDArray[np.float32]  # [N, C, H, W]
+Pixels = NDArray[np.uint8]  # [N, H, W, C]
+Labels = NDArray[np.int64]  # [N], 0..classes - 1
+
+DIGITS_TEST = 360
+DIGITS_SPLIT_SEED = 0  # of the split alone: the test images stay the same whatever the seed of a run
+DATA_FOLDER = "data"  # where torchvision keeps its files
+MNIST_SIZE = 32  # 28 pixels cannot be halved more than twice
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Normalisation:
+    """(pixel / 255 - mean) / std, per channel."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    @property
+    def black(self) -> NDArray[np.float32]:
+        """What a black pixel becomes, [C]."""
+        return np.array([-mean / std for mean, std in zip(self.mean, self.std, strict=True)], np.float32)
+
+
+# Of the train split; every other data set stays in 0..1.
+NORMALISATIONS: Mapping[str, Normalisation] = {
+    # quark0/darts, cnn/utils.py, _data_transforms_cifar10
+    "cifar10": Normalisation(mean=(0.49139968, 0.48215827, 0.44653124), std=(0.24703233, 0.24348505, 0.26158768)),
+    # pytorch-cifar100, conf/global_settings.py
+    "cifar100": Normalisation(
+        mean=(0.5070751592371323, 0.48654887331495095, 0.4409178433670343),
+        std=(0.2673342858792401, 0.2564384629170883, 0.27615047132568404),
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Dataset:
+    """Images float32 [N, C, H, W], in 0..1 or normalised, and labels int64 [N]; `sha256` covers all four arrays."""
+
+    name: str
+    train_images: Images
+    train_labels: Labels
+    test_images: Images
+    test_labels: Labels
+    classes: int
+    normalisation: Normalisation | None = None  # None: pixels in 0..1
+    notes: tuple[str, ...] = ()  # what was done to the images, a sentence each
+
+    def record(self) -> dict[str, Any]:
+        """What a run writes down about its images."""
+        normalisation = None if self.normalisation is None else asdict(self.normalisation)
+        return {
+            "name": self.name,
+            "sha256": self.sha256,
+            "normalisation": normalisation,
+            "notes": list(self.notes),
+        }
+
+    @property
+    def black(self) -> NDArray[np.float32]:
+        """What fills the place of pixels that are moved or cut out of sight, [C]."""
+        return np.zeros(self.input_shape[0], np.float32) if self.normalisation is None else self.normalisation.black
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """(channels, rows, columns) of an image."""
+        channels, rows, columns = self.train_images.shape[1:]
+        return channels, rows, columns
+
+    @property
+    def sha256(self) -> str:
+        digest = hashlib.sha256()
+        for array in (self.train_images, self.train_labels, self.test_images, self.test_labels):
+            digest.update(f"{array.dtype.str}{array.shape}".encode())
+            digest.update(np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()
+
+
+def normalised(pixels: Pixels, normalisation: Normalisation | None) -> Images:
+    """uint8 [N, H, W, C] -> float32 [N, C, H, W]."""
+    images = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)).astype(np.float32)
+    images /= np.float32(255)
+    if normalisation is not None:
+        images -= np.array(normalisation.mean, np.float32)[:, None, None]
+        images /= np.array(normalisation.std, np.float32)[:, None, None]
+    return images
+
+
+def _digits(argument: str, folder: Path, download: bool) -> Dataset:
+    """scikit-learn's 1797 handwritten digits, 8x8 pixels of 0..16; they come with the package."""
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
+    pixels, labels = load_digits(return_X_y=True)
+    images = (pixels.reshape(-1, 1, 8, 8) / 16).astype(np.float32)
+    split = train_test_split(
+        images, labels.astype(np.int64), test_size=DIGITS_TEST, stratify=labels, random_state=DIGITS_SPLIT_SEED
+    )
+    train_images, test_images, train_labels, test_labels = split
+    return Dataset("digits", train_images, train_labels, test_images, test_labels, classes=10)
+
+
+def _npz(argument: str, folder: Path, download: bool) -> Dataset:
+    """Two files written by numpy.savez with `images` uint8 [N, H, W, C] and `labels` integers [N]."""
+    files = argument.split(",")
+    if len(files) != 2 or not all(files):
+        raise InputError(f"The dataset 'npz:' needs two files, npz:TRAIN.npz,TEST.npz, but got 'npz:{argument}'.")
+    train_images, train_labels = _read_npz(Path(files[0]))
+    test_images, test_labels = _read_npz(Path(files[1]))
+    if train_images.shape[1:] != test_images.shape[1:]:
+        raise InputError(
+            f"Train and test images must have the same shape (C, H, W), but '{files[0]}' has "
+            f"{train_images.shape[1:]} and '{files[1]}' has {test_images.shape[1:]}."
+        )
+    classes = int(train_labels.max()) + 1
+    missing = sorted(set(test_labels.tolist()) - set(train_labels.tolist()))
+    if missing or classes < 2:
+        raise InputError(
+            f"'{files[0]}' must hold at least two classes and every class of '{files[1]}', "
+            f"but holds {classes} and lacks {missing}."
+        )
+    return Dataset(f"npz:{argument}", train_images, train_labels, test_images, test_labels, classes)
+
+
+def _read_npz(path: Path) -> tuple[Images, Labels]:
+    try:
+        with path.open("rb") as handle:
+            if not is_zipfile(handle):  # np.load would take it for something else
+                raise BadZipFile("it is no zip archive, or is cut short")
+            with np.load(handle, allow_pickle=False) as file:
+                found: dict[str, NDArray[Any]] = {name: file[name] for name in file.files}
+    except FileNotFoundError as error:
+        raise InputError(f"There is no file '{path}'; name an .npz file with `images` and `labels`.") from error
+    except (BadZipFile, OSError, ValueError, zlib.error) as error:
+        raise InputError(f"'{path}' must be an .npz file of plain arrays, but cannot be read ({error}).") from error
+    if not {"images", "labels"} <= found.keys():
+        raise InputError(
+            f"'{path}' must hold the arrays `images` and `labels`, but holds {', '.join(found) or 'none'}."
+        )
+    images, labels = found["images"], found["labels"]
+    if images.dtype != np.uint8 or images.ndim != 4 or images.size == 0:
+        raise InputError(
+            f"'{path}': `images` must be uint8 [N, H, W, C] and not empty, but is {images.dtype} {images.shape}."
+        )
+    if labels.dtype.kind not in "iu" or labels.shape != images.shape[:1] or labels.min() < 0:
+        raise InputError(
+            f"'{path}': `labels` must be {len(images)} integers from 0, but is {labels.dtype} {labels.shape}."
+        )
+    return normalised(images, None), labels.astype(np.int64)
+
+
+def _mnist(argument: str, folder: Path, download: bool) -> Dataset:
+    """60000 and 10000 handwritten digits of 28x28 grey pixels, padded to 32x32."""
+    (train, train_labels), (test, test_labels) = _torchvision("mnist", "MNIST", folder, download)
+    before = (MNIST_SIZE - train.shape[1]) // 2
+    after = MNIST_SIZE - train.shape[1] - before
+    margin = ((0, 0), (before, after), (before, after), (0, 0))
+    note = (
+        f"images of mnist are padded with black from 28x28 to {MNIST_SIZE}x{MNIST_SIZE}, to be halved more than twice"
+    )
+    images = (normalised(np.pad(pixels, margin), None) for pixels in (train, test))
+    return Dataset(
+        f"mnist:{folder.as_posix()}", next(images), train_labels, next(images), test_labels, 10, None, (note,)
+    )
+
+
+def _cifar(name: str, source: str, classes: int, folder: Path, download: bool) -> Dataset:
+    """50000 and 10000 photographs of 32x32 pixels in colour, normalised."""
+    (train, train_labels), (test, test_labels) = _torchvision(name, source, folder, download)
+    normalisation = NORMALISATIONS[name]
+    return Dataset(
+        f"{name}:{folder.as_posix()}",
+        normalised(train, normalisation),
+        train_labels,
+        normalised(test, normalisation),
+        test_labels,
+        classes,
+        normalisation,
+    )
+
+
+def _cifar10(argument: str, folder: Path, download: bool) -> Dataset:
+    return _cifar("cifar10", "CIFAR10", 10, folder, download)
+
+
+def _cifar100(argument: str, folder: Path, download: bool) -> Dataset:
+    return _cifar("cifar100", "CIFAR100", 100, folder, download)
+
+
+def _torchvision(name: str, source: str, folder: Path, download: bool) -> list[tuple[Pixels, Labels]]:
+    """Train and test split of a torchvision data set, its own checks of the files included.
+
+    Raises InputError when the files are missing, damaged or cannot be downloaded.
+    """
+    from torchvision import datasets
+
+    try:
+        splits = [getattr(datasets, source)(folder, train=train, download=download) for train in (True, False)]
+    except (RuntimeError, OSError, EOFError, ValueError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        if download:
+            raise InputError(
+                f"'{name}' could not be downloaded to '{folder}' ({reason}); "
+                f"go online, or copy torchvision's files of {source} there."
+            ) from error
+        alone = f"from spikeport.search.datasets import load_dataset; load_dataset('{name}:{folder}', download=True)"
+        raise InputError(
+            f"There are no complete files of {name} in '{folder}' ({reason}); add --download, name their folder with "
+            f'--data-folder, or fetch them now: python -c "{alone}".'
+        ) from error
+    return [_arrays(split) for split in splits]
+
+
+def _arrays(split: Any) -> tuple[Pixels, Labels]:
+    """The data of a torchvision data set -> uint8 [N, H, W, C], int64 [N]."""
+    pixels = np.asarray(split.data)
+    pixels = pixels if pixels.ndim == 4 else pixels[..., None]  # grey: [N, H, W]
+    return pixels, np.asarray(split.targets, dtype=np.int64)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Where a data set comes from: `load(what follows the colon, folder, download)`, and how its name is written."""
+
+    load: Callable[[str, Path, bool], Dataset]
+    spelling: str
+    colon: Literal["never", "possible", "needed"]
+
+
+SOURCES: Mapping[str, Source] = {
+    "digits": Source(load=_digits, spelling="digits", colon="never"),
+    "mnist": Source(load=_mnist, spelling="mnist[:FOLDER]", colon="possible"),
+    "cifar10": Source(load=_cifar10, spelling="cifar10[:FOLDER]", colon="possible"),
+    "cifar100": Source(load=_cifar100, spelling="cifar100[:FOLDER]", colon="possible"),
+    "npz": Source(load=_npz, spelling="npz:TRAIN.npz,TEST.npz", colon="needed"),
+}
+
+
+def dataset_kind(name: str) -> str:
+    """What stands before the colon. Raises InputError when the name is of no known data set."""
+    kind, colon, argument = name.partition(":")
+    if kind not in SOURCES or SOURCES[kind].colon == ("never" if colon else "needed") or bool(colon) != bool(argument):
+        known = ", ".join(source.spelling for source in SOURCES.values())
+        raise InputError(f"Unknown dataset '{name}'; choose from {known}.")
+    return kind
+
+
+def load_dataset(name: str, folder: str | Path = DATA_FOLDER, *, download: bool = False) -> Dataset:
+    """The dataset of that name; `Dataset.name` is the whole name, with which it is found again.
+
+    `folder` is where torchvision keeps its files, unless the name says another; `download` lets it fetch them. Raises
+    InputError when the name is unknown or its files are not what they have to be.
+    """
+    kind = dataset_kind(name)
+    argument = name.partition(":")[2]
+    return SOURCES[kind].load(argument, Path(argument or folder), download)

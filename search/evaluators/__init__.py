@@ -1,0 +1,1 @@
+"""Genotype -> how good its network is: trained from scratch, or for a few epochs."""

@@ -1,0 +1,1 @@
+"""What a network is trained on: device, number format, memory, and the processes of torchrun."""

@@ -1,0 +1,107 @@
+"""Where a network is trained and in which numbers."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import Literal, cast, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from ...errors import InputError
+from .processes import local_rank
+
+Precision = Literal["float32", "bfloat16", "float16"]
+SearchPrecision = Literal["auto", "float32", "bfloat16"]
+
+DTYPES: Mapping[Precision, torch.dtype] = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,  # small gradients would become 0, so the loss is scaled
+}
+
+
+def precision_name(name: str) -> Precision:
+    """The name as a known precision, or InputError that lists them."""
+    if name not in get_args(Precision):
+        raise InputError(f"Unknown precision '{name}'; choose from {', '.join(get_args(Precision))}.")
+    return cast(Precision, name)
+
+
+def search_precision(name: str) -> SearchPrecision:
+    """The name as a known precision of a search, or InputError that lists them."""
+    if name not in get_args(SearchPrecision):
+        raise InputError(f"Unknown precision '{name}' of a search; choose from {', '.join(get_args(SearchPrecision))}.")
+    return cast(SearchPrecision, name)
+
+
+def fast_dtype(device: torch.device) -> torch.dtype:
+    """bfloat16 on a CPU that has instructions to multiply it (AVX-512 BF16, AMX), else float32."""
+    has = torch.cpu.get_capabilities() if device.type == "cpu" else {}
+    return torch.bfloat16 if has.get("avx512_bf16") or has.get("amx_bf16") else torch.float32
+
+
+def _auto() -> torch.device:
+    return torch.device("cuda", local_rank()) if torch.cuda.is_available() else torch.device("cpu")
+
+
+DEVICES: Mapping[str, Callable[[], torch.device]] = {
+    "auto": _auto,
+    "cpu": lambda: torch.device("cpu"),
+    "cuda": lambda: torch.device("cuda", local_rank()),
+}
+
+
+def find_device(name: str) -> torch.device:
+    """auto (a GPU if there is one), cpu, cuda or cuda:N. Raises InputError when it is unknown or not there."""
+    kind, colon, number = name.partition(":")
+    if kind not in DEVICES or (colon and (kind != "cuda" or not number.isdecimal())):
+        raise InputError(f"Unknown device '{name}'; choose from auto, cpu, cuda, cuda:N.")
+    device = torch.device("cuda", int(number)) if colon else DEVICES[kind]()
+    if device.type == "cuda" and device.index >= torch.cuda.device_count():
+        raise InputError(
+            f"The device '{name}' must be there, but torch sees {torch.cuda.device_count()} GPUs (this process wants "
+            f"number {device.index}); use --device auto."
+        )
+    return device
+
+
+@contextmanager
+def repeatable(device: torch.device) -> Iterator[None]:
+    """On a GPU, cuDNN chooses among repeatable algorithms inside the block; a CPU does so anyway."""
+    if device.type != "cuda":
+        yield
+        return
+    before = torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark
+    torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = before
+
+
+class Arithmetic:
+    """The numbers of the forward pass, and the step that belongs to them; weights are float32 always.
+
+    Networks are evaluated in float32, because that is what is exported.
+    """
+
+    def __init__(self, precision: Precision, device: torch.device) -> None:
+        self.device, self.dtype = device, DTYPES[precision]
+        self.scaler = torch.amp.GradScaler(device.type, enabled=self.dtype is torch.float16)
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """Convolutions and products in the smaller numbers inside the block."""
+        return torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not torch.float32)
+
+    def step(
+        self, loss: Tensor, optimizer: Optimizer, parameters: Sequence[nn.Parameter], gradient_clip: float | None = None
+    ) -> None:
+        """Backward pass for these parameters alone, clipping to a largest norm, and the optimizer's step."""
+        optimizer.zero_grad()
+        self.scaler.scale(loss).backward(inputs=list(parameters))  # type: ignore[no-untyped-call]
+        self.scaler.unscale_(optimizer)
+        if gradient_clip is not None:
+            nn.utils.clip_grad_norm_(parameters, gradient_clip)
+        self.scaler.step(optimizer)
+        self.scaler.update()

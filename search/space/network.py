@@ -1,0 +1,150 @@
+"""Genotype -> spiking network: stem, cells, global mean, linear readout averaged over time."""
+
+from collections.abc import Sequence
+from dataclasses import MISSING, asdict, dataclass, fields
+from functools import partial
+from pathlib import Path
+from typing import cast
+
+from spikingjelly.activation_based import layer
+from torch import Tensor, nn
+
+from ...errors import InputError
+from ...files import read_json, write_json
+from ..runs import Run, check_tensors, load_tensors, save_tensors
+from .attention import Attention, attention_name
+from .cell import Cell, CellBuilder, Stem
+from .genotype import NODES, CellKind, Genotype, Layer
+from .genotype import from_dict as genotype_from_dict
+from .genotype import to_dict as genotype_to_dict
+from .layout import STEM_MULTIPLIER, CellPlan, check_even, default_layers, plan_cells
+from .primitives import PRIMITIVES, Builder
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkSettings:
+    """Everything of a network but its cells and their path. Raises InputError when a value is out of range."""
+
+    channels: int  # of a node in the first cell; doubled at each reduction
+    cells: int
+    time_steps: int
+    classes: int
+    input_shape: tuple[int, int, int]  # of an image: channels, rows, columns
+    stem_stride: int = 1  # 2: the stem halves the image
+    attention: Attention = "none"
+    dataset: str = ""  # the images it is trained on, for the record
+
+    def __post_init__(self) -> None:
+        attention_name(self.attention)
+        for name, least in (("channels", 1), ("cells", 1), ("time_steps", 1), ("classes", 2), ("stem_stride", 1)):
+            if getattr(self, name) < least:
+                raise InputError(f"`{name} >= {least}` must hold, but got {name}={getattr(self, name)}.")
+        if len(self.input_shape) != 3 or min(self.input_shape) < 1:
+            raise InputError(f"Images must have a shape (channels, rows, columns), but got {self.input_shape}.")
+
+    @property
+    def stem_size(self) -> tuple[int, int]:
+        """Rows and columns of what the cells get."""
+        rows, columns = self.input_shape[1:]
+        return rows // self.stem_stride, columns // self.stem_stride
+
+    def plan(self, layers: tuple[Layer, ...] | None = None) -> tuple[CellPlan, ...]:
+        """Of every cell, on this path or, without one, in the usual layout.
+
+        Raises InputError when the path has another number of cells, or when a size is odd before a reduction.
+        """
+        if layers is not None and len(layers) != self.cells:
+            raise InputError(
+                f"A path must have a layer for each of the cells, but it has {len(layers)} layers and there are "
+                f"{self.cells} cells; say --cells {len(layers)}."
+            )
+        plan = plan_cells(layers or default_layers(self.cells), self.channels)
+        check_even(self.input_shape[1:], self.stem_stride, plan[-1].halvings)
+        return plan
+
+
+class SpikingBackbone(nn.Module):
+    """Images [N, C, H, W] -> logits [N, classes], with cells that `build` makes as they are planned.
+
+    The neurons keep their membranes: call `spikingjelly.activation_based.functional.reset_net` before each batch.
+    """
+
+    def __init__(self, build: CellBuilder, settings: NetworkSettings, plan: Sequence[CellPlan]) -> None:
+        super().__init__()
+        self.settings = settings
+        self.plan = tuple(plan)
+        stem_channels = STEM_MULTIPLIER * settings.channels
+        self.stem: nn.Module = Stem(settings.input_shape[0], stem_channels, settings.time_steps, settings.stem_stride)
+        self.cells = nn.ModuleList(
+            build(
+                kind=cell.kind,
+                in_channels=cell.in_channels,
+                channels=cell.channels,
+                attention=settings.attention,
+                halve_s0=cell.halve_s0,
+            )
+            for cell in self.plan
+        )
+        self.pool = layer.AdaptiveAvgPool2d((1, 1), step_mode="m")
+        self.readout = layer.Linear(NODES * self.plan[-1].channels, settings.classes, step_mode="m")
+
+    def planned_cells(self) -> list[nn.Module]:
+        """In the order of the plan."""
+        return list(self.cells)
+
+    def forward(self, images: Tensor) -> Tensor:
+        s0 = s1 = self.stem(images)
+        for cell in self.cells:
+            s0, s1 = s1, cell(s0, s1)
+        features = self.pool(s1).flatten(2)  # [T, N, C]
+        return cast(Tensor, self.readout(features).mean(0))
+
+
+class SpikingNetwork(SpikingBackbone):
+    """The network built from a genotype; its neurons are `stem.lif` and `cells.<i>.<p0 | p1 | n1 .. n4>.lif`."""
+
+    def __init__(self, genotype: Genotype, settings: NetworkSettings) -> None:
+        def incoming(kind: CellKind, node: int) -> Sequence[tuple[int, Builder]]:
+            table = PRIMITIVES[genotype.primitives]
+            return [(edge.source, table[edge.primitive]) for edge in genotype.incoming(kind, node)]
+
+        super().__init__(partial(Cell, incoming=incoming), settings, settings.plan(genotype.layers))
+        self.genotype = genotype
+
+
+def save_network(run: Run, network: SpikingNetwork) -> None:
+    """Write model.safetensors and config.json."""
+    save_tensors(run.weights, network.state_dict())
+    write_json(run.config, {"genotype": genotype_to_dict(network.genotype), "network": asdict(network.settings)})
+
+
+def load_network(run: Run) -> SpikingNetwork:
+    """The trained network of a run, in eval mode.
+
+    Raises InputError when the run has no model, or when the weights are damaged, not finite or of another network.
+    """
+    if not (run.config.is_file() and run.weights.is_file()):
+        raise InputError(f"The run '{run.path}' has no trained network; finish it with `spikeport search --resume`.")
+    config = read_json(run.config)
+    if config.keys() != {"genotype", "network"}:
+        raise InputError(f"'{run.config}' must have the keys genotype and network, but has {', '.join(config)}.")
+    network = SpikingNetwork(genotype_from_dict(config["genotype"]), _settings(run.config, config["network"]))
+    tensors, _ = load_tensors(run.weights)
+    check_tensors(run.weights, tensors, network.state_dict())
+    network.load_state_dict(tensors)
+    return network.eval()
+
+
+def count_parameters(network: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def _settings(path: Path, data: object) -> NetworkSettings:
+    known = {field.name for field in fields(NetworkSettings)}
+    needed = {field.name for field in fields(NetworkSettings) if field.default is MISSING}
+    if not isinstance(data, dict) or not needed <= data.keys() <= known:
+        raise InputError(
+            f"'{path}': `network` must have the keys {', '.join(sorted(needed))}, "
+            f"and no others than {', '.join(sorted(known - needed))}."
+        )
+    return NetworkSettings(**data | {"input_shape": tuple(data["input_shape"])})

@@ -1,0 +1,1 @@
+"""The ways to search: one file or folder each, one table."""

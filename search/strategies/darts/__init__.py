@@ -1,0 +1,1 @@
+"""Search by gradients: architecture weights and weights learn in turns (DARTS)."""

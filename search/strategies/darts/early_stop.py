@@ -1,0 +1,27 @@
+"""When a search ends before its last epoch (after DARTS+, arXiv 1909.06035); both rules rest at 0.
+
+    stop_at_skips      as soon as the normal or the reduction cell has so many skip_connect
+    stop_when_stable   when the genotype has been the same for so many epochs, those of the alphas' warm-up apart
+
+A resumed search decides as it would have: the genotype of every epoch stands in the history.
+"""
+
+from collections.abc import Sequence
+
+from ...settings.run import SearchSettings
+from ...space.genotype import CELL_KINDS
+from ...space.primitives import SKIP
+from ...training.checkpoint import Row
+
+
+def search_is_over(settings: SearchSettings, rows: Sequence[Row]) -> bool:
+    """Of the rows of all epochs so far."""
+    moved = [row["validation"]["genotype"] for row in rows[settings.alpha_warmup_epochs :]]
+    if not moved:
+        return False
+    skips = max(sum(edge["primitive"] == SKIP for edge in moved[-1][kind]) for kind in CELL_KINDS)
+    if settings.stop_at_skips and skips >= settings.stop_at_skips:
+        return True
+    epochs = settings.stop_when_stable
+    last = moved[-epochs - 1 :]
+    return bool(epochs) and len(last) > epochs and last.count(last[0]) == len(last)

@@ -1,0 +1,209 @@
+"""Bilevel search (DARTS, arXiv 1806.09055, section 2.3), of first order unless told, in the spiking cell of MA-DARTS.
+
+Weights learn on one half of the train split, alphas on the other; the test split is not looked at. In a macro search
+the weights of paths and widths learn as the alphas do, and a layer's spikes are those of all its cells in the trellis.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from spikingjelly.activation_based.functional import reset_net
+from torch.optim import Adam
+
+from ....errors import InputError
+from ...data.datasets import Dataset
+from ...evaluators.trials import best_of, limited_contenders
+from ...machine import processes
+from ...machine.channels_last import channels_last
+from ...machine.device import DTYPES, fast_dtype, find_device, repeatable
+from ...machine.freed_memory import keep_freed_memory
+from ...machine.whole_batch_norm import whole_batch_norms
+from ...objective.priced_loss import EVALUATION_BATCH, Objective, Price, cross_entropy_of, mean_sops, priced
+from ...settings.run import SearchSettings
+from ...space.genotype import Genotype, to_dict
+from ...space.legality import legality_of
+from ...space.network import NetworkSettings
+from ...space.primitives import PrimitiveSet
+from ...supernet.kernel_space import KernelSupernet, calculate_in
+from ...supernet.macro import MacroSupernet
+from ...supernet.plain import PlainSupernet
+from ...supernet.relaxation import fading
+from ...supernet.supernet import Supernet, SupernetForm
+from ...training.batches import Batch, Batches, Indices, epoch_batches
+from ...training.checkpoint import Row
+from ...training.loop import (
+    Score,
+    evaluate,
+    generator,
+    run_epochs,
+    seeded,
+    set_learning_rate,
+    train_epoch,
+    weight_optimizer,
+)
+from ...training.progress import Pace, Progress, silent
+from ...training.schedules import SCHEDULES
+from .early_stop import search_is_over
+from .regularizers import regularized, weights_of
+from .second_order import second_order_step
+
+ALPHA_BETAS = (0.5, 0.999)  # of Adam, as in DARTS
+
+SUPERNETS: Mapping[SupernetForm, Callable[[PrimitiveSet, NetworkSettings], Supernet]] = {
+    "kernel": KernelSupernet,
+    "plain": PlainSupernet,
+}
+
+
+def supernet_of(settings: SearchSettings, network: NetworkSettings, given: Genotype | None = None) -> Supernet:
+    """What the level of the settings searches; the cell that is `given` is that of a macro search."""
+    if settings.level == "micro":
+        return SUPERNETS[settings.supernet](settings.primitives, network)
+    return MacroSupernet(settings.primitives if given is None else given.primitives, network, given)
+
+
+def halves(samples: int, seed: int) -> tuple[Indices, Indices]:
+    """Indices of the train split for the weights and for the alphas: disjoint, together all, in ascending order."""
+    order = generator(seed, "halves").permutation(samples)
+    middle = samples // 2
+    return np.sort(order[:middle]), np.sort(order[middle:])
+
+
+@dataclass(frozen=True, slots=True)
+class SearchScore(Score):
+    """And the synaptic operations per cell that are to be expected of the mixture, per image; the cells so far."""
+
+    sops_per_cell: dict[str, float]
+    genotype: Genotype
+
+    def row(self) -> Row:
+        genotype = {key: value for key, value in to_dict(self.genotype).items() if key != "primitives"}
+        return Score.row(self) | {"sops_per_cell": self.sops_per_cell, "genotype": genotype}
+
+
+def alpha_step(supernet: Supernet, optimizer: Adam, batch: Batch, objective: Objective | None = None) -> None:
+    """One step of the alphas against the loss of a batch (cross-entropy, if none is given), the weights held fixed."""
+    images, labels = (tensor.to(supernet.architecture()[0].device) for tensor in batch)
+    supernet.train()
+    reset_net(supernet)
+    optimizer.zero_grad()
+    loss, _ = (objective or cross_entropy_of(supernet))(images, labels)
+    (loss * processes.share_weight(len(labels))).backward(inputs=supernet.architecture())  # type: ignore[no-untyped-call]
+    optimizer.step()
+
+
+def search(
+    dataset: Dataset,
+    settings: SearchSettings,
+    checkpoint: Path,
+    record: Callable[[list[Row]], None] = lambda rows: None,
+    progress: Progress = silent,
+    given: Genotype | None = None,
+) -> Genotype:
+    """Search with the train split, go on from the checkpoint if there is one, return the genotype of the last epoch.
+
+    At the level `macro` the path is searched of the cell that is `given`.
+
+    `record` is told the rows of the history after every epoch: scores on the weights' half (train) and, with the
+    supernet in eval mode, on the alphas' half (validation), there with the expected synaptic operations per cell.
+    """
+    with seeded(settings.seed, "search weights"):
+        supernet = supernet_of(settings, settings.search_network(dataset), given)
+    device = find_device(settings.device)
+    supernet.to(device)
+    keep_freed_memory()
+    calculate_in(supernet, dtype_of(settings, device))
+    supernet.relaxation = settings.relaxation
+    supernet.allowed = legality_of(settings.for_target).primitives
+    if settings.second_order and processes.world() > 1:
+        raise InputError("--second-order takes one process; start without torchrun or leave it out.")
+    weight_half, alpha_half = halves(len(dataset.train_images), settings.seed)
+    images, labels, augmentation = dataset.train_images, dataset.train_labels, settings.augmentation(dataset)
+    weights = weight_optimizer(supernet.weights(), settings)
+    alphas = Adam(
+        supernet.architecture(),
+        lr=settings.alpha_learning_rate,
+        betas=ALPHA_BETAS,
+        weight_decay=settings.alpha_weight_decay,
+    )
+    price = Price(supernet, settings)
+    weight_loss = priced(cross_entropy_of(processes.averaged(supernet, supernet.weights())), price)
+    alpha_loss = priced(cross_entropy_of(processes.averaged(supernet, supernet.architecture())), price)
+    watched = images[alpha_half[:EVALUATION_BATCH]]
+
+    def one_epoch(epoch: int) -> tuple[Score, Score]:
+        schedule = SCHEDULES[settings.schedule]
+        rate = schedule(settings.learning_rate, settings.minimum_learning_rate, epoch, settings.search_epochs)
+        set_learning_rate(weights, rate)
+
+        def batches(half: Indices, stream: str) -> Batches:
+            rng = generator(settings.seed, stream, epoch)
+            return epoch_batches(images, labels, settings.batch_size, rng, rows=half, augmentation=augmentation)
+
+        weight_batches = batches(weight_half, "search weights")
+        alpha_batches = iter(batches(alpha_half, "search alphas"))
+
+        supernet.skip_beside = fading(epoch, settings.search_epochs) if settings.auxiliary_skip else 0.0
+        loss = regularized(alpha_loss, supernet.choices, weights_of(settings, epoch))
+
+        def step_alphas(step: int) -> None:
+            if epoch < settings.alpha_warmup_epochs:
+                return
+            batch = next(alpha_batches)
+            if settings.second_order:
+                ahead: Any = {"weights": weights, "weight_batch": weight_batches[step], "weight_objective": weight_loss}
+                second_order_step(supernet, alphas, batch, loss, **ahead)
+            else:
+                alpha_step(supernet, alphas, batch, objective=loss)
+
+        def tell(step: int, score: Score) -> None:
+            pace.tell(epoch, step, len(weight_batches), score.loss, score.accuracy, score.spikes)
+
+        clip = settings.gradient_clip
+        score = train_epoch(
+            supernet,
+            weights,
+            weight_batches,
+            gradient_clip=clip,
+            before_batch=step_alphas,
+            after_batch=tell,
+            objective=weight_loss,
+        )
+        found = evaluate(supernet, images[alpha_half], labels[alpha_half])
+        sops = mean_sops(price, watched)
+        return score, SearchScore(found.loss, found.accuracy, found.spikes_per_cell, sops, supernet.genotype())
+
+    pace = Pace(progress, "search", settings.search_epochs)
+    over = partial(search_is_over, settings)
+    optimizers = {"weights": weights, "alphas": alphas}
+    with repeatable(device), whole_batch_norms(supernet), channels_last(supernet):
+        run_epochs("search", supernet, optimizers, settings.search_epochs, checkpoint, record, one_epoch, is_over=over)
+    if not settings.trials:
+        return supernet.genotype()
+    found = limited_contenders(supernet, settings, settings.network(dataset), generator(settings.seed, "trials"))
+    parts = halves_of(dataset, weight_half, alpha_half)
+    return best_of(found, parts, settings, checkpoint.with_name("trials.json"), progress)
+
+
+def dtype_of(settings: SearchSettings, device: torch.device) -> torch.dtype:
+    """Of the spikes and spectra of a kernel-space supernet."""
+    if settings.search_precision == "auto":
+        return torch.float32 if settings.second_order else fast_dtype(device)  # second_order.py takes small differences
+    return DTYPES[settings.search_precision]
+
+
+def halves_of(dataset: Dataset, weight_half: Indices, alpha_half: Indices) -> Dataset:
+    """The train split alone: to train on what the weights learn on, to be tested on what the alphas learn on."""
+    images, labels = dataset.train_images, dataset.train_labels
+    return replace(
+        dataset,
+        train_images=images[weight_half],
+        train_labels=labels[weight_half],
+        test_images=images[alpha_half],
+        test_labels=labels[alpha_half],
+    )

@@ -1,0 +1,57 @@
+"""The supernet of the paper: one module per candidate, their currents mixed."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from ..space.cell import Cell, batch_norm
+from ..space.genotype import INPUTS, CellKind
+from ..space.network import NetworkSettings
+from ..space.primitives import NONE, PRIMITIVES, Builder, PrimitiveSet
+from .supernet import EDGES, Supernet
+
+
+class MixedEdge(nn.Module):
+    """sum over primitives of weight * BN(primitive(spikes)), with weights [primitives] that belong to somebody else.
+
+    The batch norms have no affine parameters, so that the weights compare like with like. `none` has a weight and no
+    current.
+    """
+
+    def __init__(self, weights: Callable[[], Tensor], primitives: PrimitiveSet, channels: int, stride: int) -> None:
+        super().__init__()
+        self._weights = weights
+        self.candidates = nn.ModuleDict(
+            {
+                name: nn.Sequential(build(channels, stride), batch_norm(channels, affine=False))
+                for name, build in PRIMITIVES[primitives].items()
+                if name != NONE
+            }
+        )
+        self._rows = [row for row, name in enumerate(PRIMITIVES[primitives]) if name != NONE]
+
+    def forward(self, spikes: Tensor) -> Tensor:
+        weights = self._weights()
+        candidates = self.candidates.values()
+        currents = [weights[row] * candidate(spikes) for row, candidate in zip(self._rows, candidates, strict=True)]
+        return torch.stack(currents).sum(0)
+
+
+class PlainSupernet(Supernet):
+    """Cells as the derived network has them, with a mixed edge from every state to every node behind it."""
+
+    def __init__(self, primitives: PrimitiveSet, settings: NetworkSettings) -> None:
+        def mixed(kind: CellKind, edge: int) -> Builder:
+            return lambda channels, stride: MixedEdge(
+                partial(self._edge_weights, kind, edge), primitives, channels, stride
+            )
+
+        def incoming(kind: CellKind, node: int) -> Sequence[tuple[int, Builder]]:
+            return [(source, mixed(kind, EDGES.index((node, source)))) for source in range(node + INPUTS)]
+
+        super().__init__(primitives, settings, partial(Cell, incoming=incoming))
+
+    def _edge_weights(self, kind: CellKind, edge: int) -> Tensor:
+        return self.edge_weights(kind)[edge]

@@ -1,0 +1,1 @@
+"""The one loop that trains and tests: batches, schedules, checkpoints, history, progress."""

@@ -1,0 +1,36 @@
+"""How a learning rate falls from its start to its end; one value per epoch."""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Literal, cast, get_args
+
+from ...errors import InputError
+
+Schedule = Literal["cosine", "linear", "constant"]
+
+
+def cosine(start: float, end: float, epoch: int, epochs: int) -> float:
+    """The learning rate of an epoch 0..epochs - 1: from start, along half a cosine, towards end."""
+    return end + (start - end) * (1 + math.cos(math.pi * epoch / epochs)) / 2
+
+
+def linear(start: float, end: float, epoch: int, epochs: int) -> float:
+    return start + (end - start) * epoch / epochs
+
+
+def constant(start: float, end: float, epoch: int, epochs: int) -> float:
+    return start
+
+
+SCHEDULES: Mapping[Schedule, Callable[[float, float, int, int], float]] = {
+    "cosine": cosine,
+    "linear": linear,
+    "constant": constant,
+}
+
+
+def schedule_name(name: str) -> Schedule:
+    """The name as a known schedule, or InputError that lists them."""
+    if name not in get_args(Schedule):
+        raise InputError(f"Unknown schedule '{name}'; choose from {', '.join(get_args(Schedule))}.")
+    return cast(Schedule, name)

@@ -1,0 +1,180 @@
+"""What cannot be traced is refused: the layer that is named, and the next step."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from spikingjelly.activation_based import layer, neuron
+from torch import nn
+
+from spikeport.errors import InputError, UnsupportedError
+from spikeport.export.trace.walk import trace
+from spikeport.tests.export.trace.small_network import IMAGES, Small, convolution, lif
+
+
+class Doing(Small):
+    def __init__(self, do: Callable[[Any, torch.Tensor], torch.Tensor], **parts: nn.Module) -> None:
+        super().__init__(**parts)
+        self.do = do
+
+    def body(self, x: torch.Tensor) -> torch.Tensor:
+        return self.do(self, x)
+
+
+class Ending(Small):
+    def __init__(self, do: Callable[[Any, torch.Tensor], torch.Tensor], **parts: nn.Module) -> None:
+        super().__init__(**parts)
+        self.do = do
+
+    def head(self, x: torch.Tensor) -> torch.Tensor:
+        return self.do(self, x)
+
+
+class WSConv(layer.Conv2d):
+    """A subclass that computes something else than its parent."""
+
+
+REFUSED = {
+    "max-pool on currents": (
+        lambda: Doing(lambda s, x: s.pool(s.middle(x)), pool=layer.MaxPool2d(3, 1, 1, step_mode="m")),
+        r"Layer 'pool': max-pool is exact on spikes only; put it directly behind a spiking layer",
+    ),
+    "max-pool with dilation": (
+        lambda: Doing(lambda s, x: s.pool(x), pool=layer.MaxPool2d(2, 1, 1, dilation=2, step_mode="m")),
+        r"Layer 'pool': max-pool with dilation",
+    ),
+    "padded after padded": (
+        lambda: Doing(lambda s, x: s.more(s.middle(x)), more=convolution()),
+        r"Layer 'more': a 3x3 kernel directly after a 3x3 one cannot fold into one; put a spiking layer between",
+    ),
+    "padded after a bias": (
+        lambda: Doing(lambda s, x: s.middle(x + 0.5)),
+        r"Layer 'middle': a padded convolution after a bias cannot fold; put the batch norm or bias behind it",
+    ),
+    "v_reset": (lambda: Small(lif(v_reset=-0.5)), r"Layer 'lif': `v_reset` must be 0 or None, but is -0.5; train"),
+    "single step": (lambda: Small(lif(step_mode="s")), r"Layer 'lif': .* multi-step mode, step_mode='m'"),
+    "unknown neuron": (
+        lambda: Small(neuron.QIFNode(step_mode="m")),
+        r"Layer 'lif': a QIFNode has no rule; use LIFNode, ParametricLIFNode or IFNode",
+    ),
+    "a neuron's subclass": (
+        lambda: Small(neuron.LIAFNode(act=torch.relu, threshold_related=True, step_mode="m")),
+        r"Layer 'lif': a LIAFNode has no rule",
+    ),
+    "a layer's subclass": (
+        lambda: Doing(lambda s, x: s.ws(x), ws=WSConv(3, 3, 3, padding=1, step_mode="m")),
+        r"Layer 'ws': a WSConv cannot be a synapse or a neuron on the chip; replace it, or export to onnx",
+    ),
+    "unknown module": (
+        lambda: Doing(lambda s, x: s.act(x), act=nn.Sigmoid()),
+        r"Layer 'act': a Sigmoid cannot be a synapse",
+    ),
+    "unknown function": (lambda: Doing(lambda s, x: torch.relu(x)), r"Layer 'call_function relu': 'relu' has no rule"),
+    "unknown method": (lambda: Doing(lambda s, x: x.clamp(0, 1)), r"Layer 'call_method clamp': 'clamp' has no rule"),
+    "an option without rule": (
+        lambda: Doing(lambda s, x: torch.add(x, x, alpha=2)),
+        r"Layer 'call_function add.*': 'add' has no rule with these arguments",
+    ),
+    "spikes times spikes": (lambda: Doing(lambda s, x: x * x), r"Layer 'call_function mul.*': a product of spikes"),
+    "spikes and the image": (
+        lambda: Doing(lambda s, x: x + s.stem.bias.view(1, 1, 3, 1, 1)),
+        r"Layer 'call_function add.*': it mixes spikes with values that are not spikes; let one",
+    ),
+    "concatenation in time": (
+        lambda: Ending(lambda s, x: s.readout(torch.cat([x.flatten(2), x.flatten(2)], dim=-3)).mean(0)),
+        r"Layer 'call_function cat': only concatenation of channels \(dim 2\) has a rule, but dim=-3",
+    ),
+    "average that ignores padding": (
+        lambda: Doing(lambda s, x: s.pool(x), pool=layer.AvgPool2d(3, 1, 1, count_include_pad=False, step_mode="m")),
+        r"Layer 'pool': average pool must count its padding",
+    ),
+    "reflecting padding": (
+        lambda: Doing(lambda s, x: s.c(x), c=convolution(padding_mode="reflect")),
+        r"Layer 'c': only zero padding",
+    ),
+    "batch statistics": (
+        lambda: Doing(lambda s, x: s.bn(x), bn=layer.BatchNorm2d(3, track_running_stats=False, step_mode="m")),
+        r"Layer 'bn': batch norm without running statistics",
+    ),
+    "partial global pool": (
+        lambda: Doing(lambda s, x: s.pool(x), pool=layer.AdaptiveAvgPool2d((8, 8), step_mode="m")),
+        r"Layer 'pool': adaptive average pool has a rule for output size 1 only",
+    ),
+    "no mean": (lambda: Ending(lambda s, x: s.readout(x.flatten(2))), r"must end in a linear layer averaged over time"),
+    "the last step only": (lambda: Ending(lambda s, x: s.readout(x.flatten(2))[-1]), r"'getitem' has no rule"),
+    "mean over the batch": (
+        lambda: Ending(lambda s, x: s.readout(x.flatten(2)).mean(1)),
+        r"Layer 'call_method mean': only the mean over time \(dim 0, keepdim=False\) has a rule, but dim=1",
+    ),
+    "a mean that keeps time": (
+        lambda: Ending(lambda s, x: s.readout(x.flatten(2)).mean(0, keepdim=True)),
+        r"Layer 'call_method mean': only the mean over time",
+    ),
+    "a mean twice": (
+        lambda: Ending(lambda s, x: s.readout(x.flatten(2)).mean(0).mean(0)),
+        r"Layer 'call_method mean_1': after the mean over time",
+    ),
+    "neurons after the mean": (
+        lambda: Ending(lambda s, x: s.last(s.readout(x.flatten(2)).mean(0)), last=lif()),
+        r"Layer 'last': a spiking layer after the mean over time has no rule; take the mean last",
+    ),
+    "flattening the batch": (
+        lambda: Ending(lambda s, x: s.readout(s.flat(x)).mean(0), flat=nn.Flatten()),
+        r"Layer 'flat': only flattening of \[T, N, C, H, W\] from dim 2 to the last",
+    ),
+    "linear on images": (
+        lambda: Doing(lambda s, x: s.line(x), line=layer.Linear(8, 8, step_mode="m")),
+        r"Layer 'line': a linear layer needs a flattened value; put a flatten before it",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_refusals_name_the_layer_and_the_next_step(case: str) -> None:
+    build, message = REFUSED[case]
+    with pytest.raises(UnsupportedError, match=message):
+        trace(build().eval(), IMAGES[:1], 3)
+
+
+@pytest.mark.parametrize("attention", ["eca", "cbam", "tcs"])
+def test_attention_is_refused_by_name(attention: Any, lively: Any, uniform: Any) -> None:
+    network = lively(uniform("plain", "conv_3x3"), attention=attention)
+    message = r"Layer 'cells.0.n1.attention': the gates of (ECA|CBAM|TCS) .*--attention none, or export to onnx"
+    with pytest.raises(UnsupportedError, match=message):
+        trace(network, IMAGES[:1], 3)
+
+
+def test_training_mode_is_refused() -> None:
+    with pytest.raises(UnsupportedError, match=r"eval mode: call network.eval\(\) first"):
+        trace(Small().train(), IMAGES[:1], 3)
+    half = Small().eval()
+    half.norm.train()
+    with pytest.raises(UnsupportedError, match="eval mode"):
+        trace(half, IMAGES[:1], 3)
+
+
+def test_another_number_of_steps_is_refused() -> None:
+    with pytest.raises(UnsupportedError, match=r"Layer 'stem_lif': it has 3 time steps, but .* have 2"):
+        trace(Small().eval(), IMAGES[:1], 2)
+
+
+def test_two_readers_of_the_image_are_refused() -> None:
+    class Two(Small):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            x = self.stem(images).unsqueeze(0).repeat(3, 1, 1, 1, 1)
+            return self.head(self.lif(self.stem_lif(x) + self.other(x)))
+
+    with pytest.raises(UnsupportedError, match="One spiking layer must read the image, but 2 do; let the others"):
+        trace(Two(other=lif()).eval(), IMAGES[:1], 3)
+
+
+def test_an_example_that_does_not_fit_is_refused() -> None:
+    with pytest.raises(InputError, match=r"must run on an example of shape \[1, 2, 8, 8\], but stops: "):
+        trace(Small().eval(), torch.rand(1, 2, 8, 8), 3)
+
+
+def test_a_forward_that_depends_on_the_data_is_refused() -> None:
+    network = Doing(lambda s, x: x if x.sum() > 0 else -x).eval()
+    with pytest.raises(UnsupportedError, match="forward pass must not depend on the data"):
+        trace(network, IMAGES[:1], 3)

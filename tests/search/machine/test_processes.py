@@ -1,0 +1,177 @@
+"""Two processes on one CPU, started by torchrun, against one process."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from spikeport.errors import InputError
+from spikeport.files import read_json
+from spikeport.search.data.datasets import load_dataset
+from spikeport.search.machine import processes
+from spikeport.search.pipeline import choose_folder, read_history, recorded_settings, run_search
+from spikeport.search.runs import Run, load_tensors
+from spikeport.search.settings.run import SearchSettings
+from spikeport.search.space.genotype import random_genotype, to_json
+from spikeport.search.strategies.darts.search import SUPERNETS, search
+from spikeport.search.supernet.supernet import SupernetForm
+
+# Sums over a batch are added in another order, which changes a current in its last digits; so long as no membrane is
+# within that of the threshold, no spike changes. After 8 steps of SGD on the blobs the weights differ by this much.
+TOLERANCE = 1e-5
+ALPHA_TOLERANCE = 1e-4  # Adam divides by the size of a gradient, so that small differences weigh more
+
+
+SEARCH = """
+import json, sys
+from pathlib import Path
+import torch
+from spikeport.search import processes
+from spikeport.search.darts import search
+from spikeport.search.datasets import load_dataset
+from spikeport.search.settings import settings_from_dict
+
+settings = settings_from_dict(json.loads(sys.argv[2]))
+with processes.joined(torch.device("cpu")):
+    search(load_dataset(settings.dataset), settings, Path(sys.argv[3]))
+"""
+CLI = ("-m", "spikeport.cli")
+OWN_NORMS = """
+from contextlib import nullcontext
+from spikeport import cli
+from spikeport.search import training
+
+training.whole_batch_norms = lambda network: nullcontext()
+cli.main()
+"""
+
+
+def torchrun(*words: object, options: list[str], program: tuple[object, ...] = CLI) -> subprocess.CompletedProcess[str]:
+    """`spikeport search` in two processes."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *program]
+    return subprocess.run(
+        [*map(str, command), "search", *map(str, words), *options],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        timeout=300,
+    )
+
+
+GIVEN = (
+    "dataset",
+    "primitives",
+    "channels",
+    "cells",
+    "seed",
+    "batch_size",
+    "train_epochs",
+    "train_learning_rate",
+    "shift",
+    "auxiliary_weight",
+)
+
+
+@pytest.fixture(scope="module")
+def alone(tiny: SearchSettings, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A training in this process. 43 images in batches of 12: shares of 6, at the end of an epoch of 4 and 3."""
+    folder = tmp_path_factory.mktemp("alone")
+    genotype = folder / "genotype.json"
+    genotype.write_text(to_json(random_genotype(np.random.default_rng(0), "plain")))
+    return run_search(replace(tiny, auxiliary_weight=0.4), folder / "run", genotype=genotype)
+
+
+@pytest.fixture
+def options(alone: Run) -> list[str]:
+    """What it takes to do the same."""
+    settings = recorded_settings(alone)
+    named = [f"--{name.replace('_', '-')}={getattr(settings, name)}" for name in GIVEN]
+    return [*named, f"--genotype={alone.path.parent / 'genotype.json'}"]
+
+
+def test_two_processes_train_as_one(alone: Run, options: list[str], tmp_path: Path) -> None:
+    together = Run(tmp_path / "two")
+    ended = torchrun("--out", together.path, "--json", options=options)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.count('"run"') == 1  # one of the two speaks
+    assert read_json(together.manifest)["processes"] == 2
+    assert difference(alone, together) <= TOLERANCE
+    for row, other in zip(read_history(alone), read_history(together), strict=True):
+        for split in ("train", "validation"):
+            assert row[split]["spikes_per_cell"] == other[split]["spikes_per_cell"]
+            assert row[split]["accuracy"] == other[split]["accuracy"]
+            assert row[split]["loss"] == pytest.approx(other[split]["loss"], rel=1e-5)
+    metrics = read_json(alone.metrics)
+    assert read_json(together.metrics) == metrics
+    assert not list(together.path.rglob("checkpoint*"))
+
+
+def test_without_norms_of_the_whole_batch_the_weights_differ(alone: Run, options: list[str], tmp_path: Path) -> None:
+    """The twin of the test above: what it must notice."""
+    program = tmp_path / "own_norms.py"
+    program.write_text(OWN_NORMS)
+    together = Run(tmp_path / "two")
+    ended = torchrun("--out", together.path, "--quiet", options=options, program=(program,))
+    assert ended.returncode == 0, ended.stderr
+    assert difference(alone, together) > 100 * TOLERANCE
+
+
+def difference(one: Run, other: Run) -> float:
+    """The largest between the weights of two runs."""
+    (expected, _), (found, _) = load_tensors(one.weights), load_tensors(other.weights)
+    return max((found[name] - tensor).abs().max().item() for name, tensor in expected.items())
+
+
+@pytest.mark.parametrize("form", SUPERNETS)
+def test_two_processes_search_as_one(tiny: SearchSettings, tmp_path: Path, form: SupernetForm) -> None:
+    """The architecture weights after two epochs, of 24 images each in batches of 12."""
+    settings = replace(tiny, supernet=form, search_precision="float32")
+    search(load_dataset(settings.dataset), settings, tmp_path / "one.safetensors")
+    program = tmp_path / "search.py"
+    program.write_text(SEARCH)
+    words = (json.dumps(settings.to_dict()), tmp_path / "two.safetensors")
+    ended = torchrun(*words, options=[], program=(program,))
+    assert ended.returncode == 0, ended.stderr
+    (expected, _), (found, _) = (load_tensors(tmp_path / f"{name}.safetensors") for name in ("one", "two"))
+    alphas = [name for name in expected if name.startswith("network.alphas.")]
+    assert len(alphas) == 2
+    for name in alphas:
+        assert expected[name].abs().max() > 0.1  # they have moved: 1e-3 at the start
+        torch.testing.assert_close(found[name], expected[name], rtol=0, atol=ALPHA_TOLERANCE)
+
+
+def test_processes_that_would_choose_their_own_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("TORCHELASTIC_RUN_ID", "x"), ("WORLD_SIZE", "2"), ("RANK", "1"), ("LOCAL_RANK", "1")):
+        monkeypatch.setenv(name, value)
+    assert not processes.is_first() and processes.launched() == 2
+    assert choose_folder(Path("runs/x"), resume=False) == Path("runs/x")
+    with pytest.raises(InputError, match="name it with --out"):
+        choose_folder(None, resume=False)
+
+
+@pytest.mark.parametrize(("start", "stop", "sizes"), [(0, 12, [4, 4, 4]), (3, 10, [2, 2, 3]), (5, 7, [0, 1, 1])])
+def test_shares_are_consecutive_and_complete(
+    monkeypatch: pytest.MonkeyPatch, start: int, stop: int, sizes: list[int]
+) -> None:
+    monkeypatch.setattr(processes, "world", lambda: 3)
+    found: list[int] = []
+    for rank, size in enumerate(sizes):
+        monkeypatch.setattr(processes, "rank", lambda rank=rank: rank)
+        part = list(range(100))[processes.share(start, stop)]
+        assert len(part) == size
+        found += part
+    assert found == list(range(start, stop))
+
+
+def test_one_process_needs_nothing() -> None:
+    layer = torch.nn.Linear(1, 1)
+    assert processes.averaged(layer, list(layer.parameters())) is layer
+    assert processes.totals([1.5, 2], torch.device("cpu")) == [1.5, 2]
+    assert processes.share_weight(7) == 1
+    assert (processes.rank(), processes.world(), processes.launched(), processes.is_first()) == (0, 1, 1, True)

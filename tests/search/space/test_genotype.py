@@ -1,0 +1,119 @@
+import json
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from spikeport.errors import InputError
+from spikeport.search.space.genotype import Edge, Genotype, Layer, from_json, random_genotype, to_dict, to_json
+from spikeport.search.space.primitives import PrimitiveSet
+
+
+@pytest.fixture
+def genotype() -> Genotype:
+    return random_genotype(np.random.default_rng(1), "plain")
+
+
+@pytest.mark.parametrize("primitives", ["darts", "plain"])
+@pytest.mark.parametrize("seed", range(20))
+def test_random_genotypes_survive_json(primitives: PrimitiveSet, seed: int) -> None:
+    genotype = random_genotype(np.random.default_rng(seed), primitives)
+    assert from_json(to_json(genotype)) == genotype
+    assert to_json(from_json(to_json(genotype))) == to_json(genotype)
+    assert "none" not in to_json(genotype)
+
+
+def test_a_path_survives_json(genotype: Genotype) -> None:
+    path = (Layer("normal", 1.0), Layer("reduce", 0.75))
+    layered = replace(genotype, layers=path)
+    assert from_json(to_json(layered)) == layered
+    assert to_dict(layered)["layers"] == [{"kind": "normal", "width": 1.0}, {"kind": "reduce", "width": 0.75}]
+    assert to_dict(layered) == json.loads(to_json(layered))
+    whole = json.loads(to_json(layered))
+    whole["layers"][0]["width"] = 1  # as people write it
+    assert from_json(json.dumps(whole)) == layered
+
+
+def test_without_a_path_the_file_is_as_it_always_was(genotype: Genotype) -> None:
+    edges = {kind: [asdict(edge) for edge in genotype.cell(kind)] for kind in ("normal", "reduce")}
+    assert to_json(genotype) == json.dumps({"primitives": "plain"} | edges, indent=2) + "\n"
+
+
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [
+        ([], "at least one layer, but `layers` is empty; leave the key out"),
+        ({}, "'layers' must be list, but is {}"),
+        (None, "'layers' must be list, but is None"),
+        ([{"kind": "normal"}], "A layer of a genotype must have exactly the keys kind, width, but has kind"),
+        ([{"kind": "wide", "width": 1.0}], "Unknown kind of cell 'wide' in a path; choose from normal, reduce"),
+        ([{"kind": "normal", "width": 0.0}], r"`0 < width <= 1` must hold .*, but a layer has width=0\.0"),
+        ([{"kind": "normal", "width": 1.5}], "width=1.5"),
+        ([{"kind": "normal", "width": float("nan")}], "width=nan"),
+        ([{"kind": "normal", "width": True}], "'width' must be float, but is True"),
+    ],
+)
+def test_impossible_path(genotype: Genotype, layers: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        from_json(json.dumps(json.loads(to_json(genotype)) | {"layers": layers}))
+
+
+def test_same_generator_same_genotype() -> None:
+    assert random_genotype(np.random.default_rng(7), "darts") == random_genotype(np.random.default_rng(7), "darts")
+    assert random_genotype(np.random.default_rng(7), "darts") != random_genotype(np.random.default_rng(8), "darts")
+
+
+@pytest.mark.parametrize(
+    ("edge", "message"),
+    [
+        (
+            Edge(0, 0, "sep_conv_3x3"),
+            r"Unknown primitive 'sep_conv_3x3' in the normal cell; choose from max_pool_3x3, ",
+        ),
+        (
+            Edge(0, 0, "none"),
+            r"Unknown primitive 'none' .*; choose from max_pool_3x3, skip_connect, conv_3x3, conv_5x5\.$",
+        ),
+        (Edge(1, 3, "conv_3x3"), r"`0 <= source <= node \+ 1` must hold .* node=1, source=3\.$"),
+        (Edge(1, -1, "conv_3x3"), r"node=1, source=-1"),
+        (Edge(4, 0, "conv_3x3"), r"`0 <= node < 4` must hold, but an edge in the normal cell has node=4\.$"),
+    ],
+)
+def test_impossible_edge(genotype: Genotype, edge: Edge, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        replace(genotype, normal=(*genotype.normal[1:], edge))
+
+
+def test_wrong_number_of_edges(genotype: Genotype) -> None:
+    with pytest.raises(InputError, match=r"2 incoming edges, but node 0 of the reduce cell has 1\.$"):
+        replace(genotype, reduce=genotype.reduce[1:])
+    with pytest.raises(InputError, match=r"node 3 of the normal cell has 3\.$"):
+        replace(genotype, normal=(*genotype.normal, genotype.normal[-1]))
+
+
+def test_unknown_set(genotype: Genotype) -> None:
+    with pytest.raises(InputError, match="Unknown primitive set 'big'; choose from darts, plain"):
+        from_json(to_json(genotype).replace('"plain"', '"big"'))
+
+
+def test_damaged_json(genotype: Genotype) -> None:
+    with pytest.raises(InputError, match="A genotype must be JSON, but line 5 is not"):
+        from_json("\n".join(to_json(genotype).splitlines()[:5])[:-2])
+    with pytest.raises(InputError, match="exactly the keys primitives, normal, reduce, but has list"):
+        from_json("[]")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"normal": None}, "'normal' must be list, but is None"),
+        ({"extra": 1}, "exactly the keys primitives, normal, reduce, but has primitives, normal, reduce, extra"),
+        ({"reduce": [{"node": 0, "source": 0}]}, "exactly the keys node, source, primitive, but has node, source"),
+        ({"reduce": [{"node": "0", "source": 0, "primitive": "conv_3x3"}]}, "'node' must be int, but is '0'"),
+        ({"reduce": [{"node": True, "source": 0, "primitive": "conv_3x3"}]}, "'node' must be int, but is True"),
+    ],
+)
+def test_wrong_fields(genotype: Genotype, change: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        from_json(json.dumps(json.loads(to_json(genotype)) | change))
