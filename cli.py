@@ -1,7 +1,9 @@
 """The command line: search, export, deploy, demo, and tools for files: inspect, run, energy, fit, report, doctor.
 
 Results go to stdout, progress to stderr. Exit codes: 0 done; 1 a known error, told in one line with the next step;
-2 wrong usage; 3 everything ran and the verdict is fail.
+2 wrong usage; 3 everything ran and the verdict is fail, or a target was missed.
+
+Each command imports what it needs once its words have been understood, so that help and errors come at once.
 """
 
 import sys
@@ -13,32 +15,30 @@ import click
 
 from spikeport import __version__
 from spikeport.console import Console
-from spikeport.deploy.cost.prices import Prices
-from spikeport.deploy.doctor import examine
 from spikeport.deploy.mapping.capacity import chip_names, find_chip
-from spikeport.deploy.mapping.fit.source import PlannedNetwork, read_source
-from spikeport.deploy.mapping.fit.verdict import fit
-from spikeport.deploy.measure import measure_netx
-from spikeport.deploy.netx_table import inspect_netx
-from spikeport.deploy.pipeline import DeploySettings, deploy
-from spikeport.deploy.report.files import compare_runs, write_reports
-from spikeport.deploy.run.netx import read_values, run_netx, write_run
+from spikeport.deploy.settings import DeploySettings, PlannedNetwork, PriceSettings
 from spikeport.errors import SpikeportError
-from spikeport.export.targets import TARGETS, export
-from spikeport.files import write_json
-from spikeport.options import common_options, settings_options
-from spikeport.search.pipeline import DEMO, choose_folder, recorded_settings, run_search
-from spikeport.search.runs import Run, newest_run, open_run
-from spikeport.search.settings.file import resolve_settings
-from spikeport.search.settings.run import SearchSettings
+from spikeport.files import existing, write_json
+from spikeport.options import (
+    GroupedCommand,
+    common_options,
+    help_all_option,
+    one_of,
+    run_options,
+    setting_option,
+    settings_options,
+    tables_options,
+    the_run,
+)
+from spikeport.search.runs import choose_folder, open_run
+from spikeport.search.settings.file import recorded_settings, resolve_settings
+from spikeport.search.settings.network import ATTENTION_FOR
+from spikeport.search.settings.run import READERS, STRATEGIES, TABLES, SearchSettings
+from spikeport.setting import chosen, settings_of
 
 FAILED = 3
 
 layers_option = click.option("--layers", type=int, help="Read the first so many layers only.")
-
-run_option = click.option(
-    "--run", "folder", type=click.Path(path_type=Path), help="Run folder; without it, the newest one in runs/."
-)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -59,8 +59,7 @@ def cli() -> None:
     """
 
 
-@cli.command("search")
-@settings_options(SearchSettings)
+@cli.command("search", cls=GroupedCommand)
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder to make [default: runs/<next number>].")
 @click.option(
     "--genotype",
@@ -70,6 +69,14 @@ def cli() -> None:
 @click.option("--resume", is_flag=True, help="Go on with a killed run (--out, or the newest) from its last epoch.")
 @click.option("--settings", "file", type=click.Path(path_type=Path), help="TOML file; options win over it.")
 @click.option("--download", is_flag=True, help="Let torchvision fetch the data set into --data-folder.")
+@click.option(
+    "--strategy",
+    type=click.Choice(list(STRATEGIES)),
+    help="Search by gradients (darts), or train random cells and keep the best on validation images (random).",
+)
+@setting_option(settings_of(SearchSettings)["seed"], "Options")
+@tables_options(TABLES, READERS)
+@help_all_option
 @common_options
 def search_command(
     console: Console,
@@ -89,41 +96,57 @@ def search_command(
     spikeport search --settings examples/digits.toml --seed 1
     spikeport search --dataset cifar10 --download --device cuda --precision bfloat16
     torchrun --nproc-per-node 2 -m spikeport.cli search --settings examples/digits.toml --out runs/mine
+
+    Ends with exit code 3 if the network that was found is above --target-sops or --target-parameters.
     """
     path = choose_folder(out, resume)
-    settings = resolve_settings(file, given, recorded_settings(open_run(path)) if resume else None)
+    started = recorded_settings(open_run(path)) if resume else None
+    settings = resolve_settings(file, given, started, console.tell)
+    given_genotype = genotype and existing(genotype, "a genotype's JSON file, as search/genotype.json of a run")
+    from spikeport.search.pipeline import above_targets, run_search
+
     told: Any = {"progress": console.step, "tell": console.tell, "command": console.command}
-    run = run_search(settings, path, resume=resume, genotype=genotype, download=download, **told)
-    console.result(console.searched(run))
+    run = run_search(settings, path, resume=resume, genotype=given_genotype, download=download, **told)
+    missed = above_targets(run, settings)
+    console.result(console.searched(run, missed))
+    _end(failed=bool(missed))
 
 
 @cli.command("export")
-@run_option
-@click.option("--target", default="all", show_default=True, help=f"{', '.join(TARGETS)} or all.")
+@run_options
+@click.option("--target", default="all", show_default=True, help=f"{', '.join(ATTENTION_FOR)} or all.")
 @common_options
-def export_command(console: Console, folder: Path | None, target: str) -> None:
+def export_command(console: Console, path: Path | None, target: str) -> None:
     """Write a trained run as ONNX and as NetX HDF5 for Intel Loihi, into its folder export/.
 
     \b
     spikeport export --target loihi
-    spikeport export --run runs/mine --target all
+    spikeport export runs/mine --target all
     """
-    run = _run(folder)
+    chosen("target", target, (*ATTENTION_FOR, "all"))
+    run = the_run(path)
+    from spikeport.export.targets import export
+
     console.result(console.exported(run, export(run, target, console.tell)))
 
 
 @cli.command("deploy")
-@run_option
-@settings_options(DeploySettings, hidden=("lava",))
+@run_options
+@settings_options(DeploySettings)
 @click.option("--no-lava", is_flag=True, help="Leave real Lava out; the report then says that it was not run.")
 @common_options
-def deploy_command(console: Console, folder: Path | None, no_lava: bool, **given: Any) -> None:
+def deploy_command(console: Console, path: Path | None, no_lava: bool, **given: Any) -> None:
     """Prove that every exported form computes the same, estimate its energy, write report.html.
 
     Ends with exit code 3 if a check fails, and names the first population, step and neuron that differ.
     """
-    settings = replace(DeploySettings(lava=not no_lava), **{k: v for k, v in given.items() if v is not None})
-    _deploy(console, _run(folder), settings)
+    settings = replace(DeploySettings(lava=not no_lava), **_chosen(given))
+    run = the_run(path)
+    from spikeport.deploy.pipeline import deploy
+
+    found = deploy(run, settings, console.tell)
+    console.result(console.deployed(found))
+    _end(failed=found.equivalence["verdict"] == "fail")
 
 
 @cli.command("demo")
@@ -135,12 +158,13 @@ def deploy_command(console: Console, folder: Path | None, no_lava: bool, **given
 def demo_command(console: Console, out: Path, no_lava: bool) -> None:
     """Search, export and deploy on scikit-learn's digits, which need no download.
 
-    A demo that was killed goes on where it was.
+    A demo that was killed goes on where it was. Without a Python 3.10 it goes on without Lava, and says so.
     """
-    started = Run(out).manifest.exists()
-    run = run_search(DEMO, out, resume=started, progress=console.step, command=console.command)
-    export(run, "all", console.tell)
-    _deploy(console, run, DeploySettings(lava=not no_lava))
+    from spikeport.demo import run_demo
+
+    found = run_demo(out, lava=not no_lava, progress=console.step, tell=console.tell, command=console.command)
+    console.result(console.deployed(found))
+    _end(failed=found.equivalence["verdict"] == "fail")
 
 
 @cli.command("inspect")
@@ -152,10 +176,12 @@ def inspect_command(console: Console, file: Path, layers: int | None) -> None:
 
     Ends with exit code 3 if the network cannot be run as Lava would run it.
     """
+    existing(file, "a NetX file")
+    from spikeport.deploy.netx_table import inspect_netx
+
     found = inspect_netx(file, layers=layers)
     console.result(console.inspected(found))
-    if found.verdict == "fail":
-        sys.exit(FAILED)
+    _end(failed=found.verdict == "fail")
 
 
 @cli.command("run")
@@ -175,7 +201,10 @@ def run_command(console: Console, file: Path, given: Path, out: Path | None, **o
     spikeport run network.net --input spikes.npy --out result.npz     0 or 1, [S, T, C, H, W] or [S, T, N]
     spikeport run network.net --input images.npy --time-steps 16      [S, C, H, W] or [S, N]
     """
-    from spikeport.deploy.run.kernels.runner import compiled  # Numba: only this command waits for its import
+    existing(given, "an array that numpy.save wrote")
+    existing(file, "a NetX file")
+    from spikeport.deploy.run.kernels.runner import compiled
+    from spikeport.deploy.run.netx import read_values, run_netx, write_run
 
     found = run_netx(file, read_values(given), runner=compiled, **options)
     if out:
@@ -184,35 +213,62 @@ def run_command(console: Console, file: Path, given: Path, out: Path | None, **o
 
 
 @cli.command("energy")
-@click.argument("file", type=click.Path(path_type=Path))
-@click.option("--spikes", type=click.Path(path_type=Path), required=True, help="0 and 1, `.npy` [S, T, *shape].")
+@click.argument("source", type=click.Path(path_type=Path), required=False)
+@click.option("--run", "folder", type=click.Path(path_type=Path), help="A run, on its test split.")
+@click.option("--spikes", type=click.Path(path_type=Path), help="0 and 1, `.npy` [S, T, *shape]; for a NetX file.")
 @click.option("--out", type=click.Path(path_type=Path), help="Where energy.json goes.")
-@settings_options(Prices)
+@settings_options(PriceSettings)
 @common_options
-def energy_command(console: Console, file: Path, spikes: Path, out: Path | None, **given: Any) -> None:
-    """Energy, latency and cores of any NetX file on real spikes, by every price list.
+def energy_command(
+    console: Console, source: Path | None, folder: Path | None, spikes: Path | None, out: Path | None, **given: Any
+) -> None:
+    """Energy, latency and cores of any NetX file on real spikes, by every price list; or of a run on its test split.
 
     The spikes are those that enter the network; where the file begins with an input layer of neurons, they are theirs.
 
     \b
     spikeport energy network.net --spikes spikes.npy
     spikeport energy network.net --spikes spikes.npy --profiles mine.toml,loihi1-sanafe --out energy.json
+    spikeport energy runs/mine --profiles mine.toml          the exported run on the images it was tested on
     """
-    prices = replace(Prices(), **{key: value for key, value in given.items() if value is not None})
-    lists = prices.price_lists()
-    found = measure_netx(file, read_values(spikes), lists, zeros=prices.count_zero_weights)
+    from spikeport.deploy.cost.prices import price_lists
+
+    settings = PriceSettings(**_chosen(given))
+    lists, path = price_lists(settings), one_of(source, folder)
+    if spikes:
+        existing(spikes, "an array that numpy.save wrote")
+    if path is not None and path.suffix == ".net":
+        existing(path, "a NetX file")
+        if spikes is None:
+            raise click.UsageError(
+                f"'{path}' is a NetX file, which has no data of its own; give its input as --spikes."
+            )
+        from spikeport.deploy.measure import measure_netx
+        from spikeport.deploy.run.netx import read_values
+
+        found = measure_netx(path, read_values(spikes), lists, zeros=settings.count_zero_weights)
+    else:
+        run = the_run(path)
+        if spikes is not None:
+            raise click.UsageError(f"'{run.path}' is a run, which has data of its own; leave --spikes out.")
+        from spikeport.deploy.measure import measure_run
+
+        path, found = run.path, measure_run(run, lists, console.tell, zeros=settings.count_zero_weights)
     if out:
         write_json(out, found)
-    console.result(console.priced(file, found, out))
+    console.result(console.priced(path, found, out))
 
 
 @cli.command("fit")
 @click.argument("source", type=click.Path(path_type=Path), required=False)
+@click.option("--run", "folder", type=click.Path(path_type=Path), help="A run [default: the newest in runs/].")
 @click.option("--chip", "name", default="loihi1", show_default=True, help=f"{', '.join(chip_names())} or a .toml file.")
 @click.option("--chips", type=int, default=1, show_default=True, help="How many of them there are.")
 @settings_options(PlannedNetwork)
 @common_options
-def fit_command(console: Console, source: Path | None, name: str, chips: int, **given: Any) -> None:
+def fit_command(
+    console: Console, source: Path | None, folder: Path | None, name: str, chips: int, **given: Any
+) -> None:
     """Does a network fit on a chip, which layer breaks first, and how narrow would it have to be?
 
     SOURCE is a run folder [default: the newest run], a NetX file of anyone's, or a genotype.json that needs no training
@@ -226,22 +282,26 @@ def fit_command(console: Console, source: Path | None, name: str, chips: int, **
 
     Ends with exit code 3 if it does not fit.
     """
-    chip = find_chip(name)
-    network = read_source(source or newest_run().path, {k: v for k, v in given.items() if v is not None})
+    chip, path = find_chip(name), one_of(source, folder)
+    path = existing(path, "a run folder, a NetX file or a genotype") if path else the_run(None).path
+    from spikeport.deploy.mapping.fit.source import read_source
+    from spikeport.deploy.mapping.fit.verdict import fit
+
+    network = read_source(path, _chosen(given))
     console.tell(f"mapping {network.path} to {chip.title}")
     found = fit(network.graph, chip, chips=chips, channels=network.channels, on_chip_inputs=network.on_chip_inputs)
     console.result(console.fitted(network, found))
-    if not found.fits:
-        sys.exit(FAILED)
+    _end(failed=not found.fits)
 
 
 @cli.command("report")
-@click.argument("folders", type=click.Path(path_type=Path), nargs=-1, metavar="RUN...")
+@click.argument("folders", type=click.Path(path_type=Path), nargs=-1, metavar="[RUN]...")
+@click.option("--run", "named", type=click.Path(path_type=Path), multiple=True, help="The same, one or several times.")
 @click.option(
     "--out", type=click.Path(path_type=Path), help="HTML file [default: comparison.html beside the first run]."
 )
 @common_options
-def report_command(console: Console, folders: tuple[Path, ...], out: Path | None) -> None:
+def report_command(console: Console, folders: tuple[Path, ...], named: tuple[Path, ...], out: Path | None) -> None:
     """Compare deployed runs: a Pareto plot of accuracy against energy, latency and cores, as HTML and as Markdown.
 
     With one run, or none for the newest, its own report.html and report.md are written again from its files.
@@ -251,7 +311,9 @@ def report_command(console: Console, folders: tuple[Path, ...], out: Path | None
     spikeport report runs/* --out comparison.html
     spikeport report runs/mine                               the run's own report
     """
-    runs = [open_run(folder) for folder in folders] or [newest_run()]
+    runs = [open_run(folder) for folder in dict.fromkeys((*folders, *named))] or [the_run(None)]
+    from spikeport.deploy.report.files import compare_runs, write_reports
+
     if len(runs) == 1:
         write_reports(runs[0])
         console.result(console.reported(runs[0]))
@@ -264,20 +326,21 @@ def report_command(console: Console, folders: tuple[Path, ...], out: Path | None
 @common_options
 def doctor_command(console: Console) -> None:
     """Say what is there and what is missing, with the command that mends it."""
+    from spikeport.deploy.doctor import examine
+
     findings = examine()
     console.result(console.examined(findings))
     if not all(finding.ok for finding in findings):
         sys.exit(1)
 
 
-def _run(folder: Path | None) -> Run:
-    return open_run(folder) if folder else newest_run()
+def _chosen(given: dict[str, Any]) -> dict[str, Any]:
+    """The options that were given."""
+    return {name: value for name, value in given.items() if value is not None}
 
 
-def _deploy(console: Console, run: Run, settings: DeploySettings) -> None:
-    found = deploy(run, settings, console.tell)
-    console.result(console.deployed(found))
-    if found.equivalence["verdict"] == "fail":
+def _end(*, failed: bool) -> None:
+    if failed:
         sys.exit(FAILED)
 
 

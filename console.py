@@ -3,10 +3,10 @@
 import json
 import shlex
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich import box
@@ -14,20 +14,20 @@ from rich.console import Console as RichConsole
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
-from .deploy.doctor import Finding
-from .deploy.mapping.fit.source import FitSource
-from .deploy.mapping.fit.verdict import Fit
-from .deploy.mapping.fit.words import advice, contents, headline
-from .deploy.netx_table import Inspection
-from .deploy.pipeline import Deployment
-from .deploy.report.compare import Comparison
-from .deploy.run.netx import NetxRun
-from .export.netx.file import Remark
-from .files import read_json, read_text
-from .search.machine.processes import is_first
+from .files import read_json
+from .search.launch import is_first
 from .search.runs import Run
-from .search.space.genotype import from_json, to_dict
 from .search.training.progress import ProgressEvent
+
+if TYPE_CHECKING:  # what a command shows it has imported itself; help and errors shall not wait for it
+    from .deploy.doctor import Finding
+    from .deploy.mapping.fit.source import FitSource
+    from .deploy.mapping.fit.verdict import Fit
+    from .deploy.netx_table import Inspection
+    from .deploy.pipeline import Deployment
+    from .deploy.report.compare import Comparison
+    from .deploy.run.netx import NetxRun
+    from .export.netx.file import Remark
 
 
 class Console:
@@ -86,7 +86,7 @@ class Console:
         for part in parts:
             self.out.print(part, highlight=False, soft_wrap=isinstance(part, str))
 
-    def searched(self, run: Run) -> tuple[Mapping[str, Any], Iterable[Table | str]]:
+    def searched(self, run: Run, missed: Sequence[str] = ()) -> tuple[Mapping[str, Any], Iterable[Table | str]]:
         metrics = read_json(run.metrics)
         table = _table("Found and trained", "", "")
         table.add_row("test accuracy", f"{metrics['test_accuracy']:.4f}")
@@ -94,11 +94,12 @@ class Console:
         table.add_row("SOPs per inference", f"{metrics['sops_per_inference']:.0f}")
         table.add_row("parameters", f"{metrics['parameters']:,}")
         table.add_row("cells", str(run.cells_svg))
-        data = {"run": str(run.path), "metrics": metrics, "genotype": to_dict(from_json(read_text(run.genotype)))}
+        data = {"run": str(run.path), "metrics": metrics, "genotype": read_json(run.genotype), "missed": list(missed)}
         drawn = read_json(run.candidates) if run.candidates.exists() else None
         parts = [table] if drawn is None else [_candidates(drawn), table]
         return data | ({} if drawn is None else drawn), [
             *parts,
+            *missed,
             f"next: spikeport export --run {run.path} --target all",
         ]
 
@@ -109,7 +110,7 @@ class Console:
         data = {"run": str(run.path), "targets": {folder.name: str(folder) for folder in folders}}
         return data, [table, f"next: spikeport deploy --run {run.path}"]
 
-    def deployed(self, found: Deployment) -> tuple[Mapping[str, Any], Iterable[Table | str]]:
+    def deployed(self, found: "Deployment") -> tuple[Mapping[str, Any], Iterable[Table | str]]:
         checks = found.equivalence["checks"]
         table = _table(
             f"Verdict: {found.equivalence['verdict']}", "check", "forms", "spikes compared", "differ", "result"
@@ -146,7 +147,7 @@ class Console:
         files = [str(run.report), str(run.report_md)]
         return {"run": str(run.path), "files": files}, [f"report: {file}" for file in files]
 
-    def compared(self, found: Comparison, out: Path) -> tuple[Mapping[str, Any], Iterable[Table | str]]:
+    def compared(self, found: "Comparison", out: Path) -> tuple[Mapping[str, Any], Iterable[Table | str]]:
         files = [str(out), str(out.with_suffix(".md"))]
         headers = ("run", "verdict", "accuracy", "energy, uJ", "latency, us", "cores", "Pareto-optimal in")
         table = _table(f"Priced by {found.profile or 'no list that all have'}", *headers)
@@ -161,7 +162,7 @@ class Console:
         lacks = [f"{run.name} lacks {'; '.join(run.lacks)}" for run in found.runs if run.lacks]
         return asdict(found) | {"files": files}, [table, *lacks, *(f"comparison: {file}" for file in files)]
 
-    def inspected(self, found: Inspection) -> tuple[Mapping[str, Any], Iterable[Table | str]]:
+    def inspected(self, found: "Inspection") -> tuple[Mapping[str, Any], Iterable[Table | str]]:
         headers = ("layer", "type", "shape", "neurons", "synapses", "weights", "bits", "threshold", "forgets")
         table = Table(box=box.SIMPLE, padding=(0, 1, 0, 0), show_edge=False)
         for header in headers:
@@ -188,7 +189,9 @@ class Console:
         head = f"{found.file.path}: {found.verdict}"
         return found.as_json(), [head, table, note, *populations, *_remarks(found.remarks)]
 
-    def fitted(self, source: FitSource, found: Fit) -> tuple[Mapping[str, Any], Iterable[Table | str]]:
+    def fitted(self, source: "FitSource", found: "Fit") -> tuple[Mapping[str, Any], Iterable[Table | str]]:
+        from .deploy.mapping.fit.words import advice, contents, headline
+
         table = _table("", "level", "populations", "neurons", "cores", "fullest limit", "used")
         for layer in found.layers:
             table.add_row(
@@ -202,7 +205,7 @@ class Console:
         lines = [headline(source, found), *advice(source, found)]
         return {"source": str(source.path), **found.as_json()}, [*lines, table, *(f"note: {n}" for n in found.notes)]
 
-    def ran(self, file: Path, found: NetxRun, out: Path | None) -> tuple[Mapping[str, Any], Iterable[Table | str]]:
+    def ran(self, file: Path, found: "NetxRun", out: Path | None) -> tuple[Mapping[str, Any], Iterable[Table | str]]:
         samples, time_steps = found.membrane.shape[:2]
         table = _table("", "layer", "neurons", "spikes", "per neuron and step")
         layers = []
@@ -223,7 +226,7 @@ class Console:
         head = f"{file}: {samples} samples of {time_steps} steps, {found.seconds:.2f} s"
         return data, [head, table, *_remarks(found.network.remarks), kept]
 
-    def examined(self, findings: Iterable[Finding]) -> tuple[Mapping[str, Any], Iterable[Table | str]]:
+    def examined(self, findings: "Iterable[Finding]") -> tuple[Mapping[str, Any], Iterable[Table | str]]:
         table = _table("spikeport doctor", "", "part", "found", "what mends it")
         for finding in findings:
             table.add_row(
@@ -254,7 +257,7 @@ def _candidates(drawn: Mapping[str, Any]) -> Table:
     return table
 
 
-def _remarks(remarks: Iterable[Remark]) -> list[str]:
+def _remarks(remarks: "Iterable[Remark]") -> list[str]:
     return [f"{remark.level}: layer/{remark.layer}: {remark.text}" for remark in remarks]
 
 
@@ -267,7 +270,7 @@ def _divergences(checks: list[dict[str, Any]]) -> list[str]:
     ]
 
 
-def _headline(found: Deployment, checks: list[dict[str, Any]]) -> str:
+def _headline(found: "Deployment", checks: list[dict[str, Any]]) -> str:
     """Accuracy, spikes and energy in one line."""
     parts = []
     for check in checks:

@@ -22,6 +22,13 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def existing(path: Path, what: str) -> Path:
+    """The path. Raises InputError that says what was expected where nothing is there."""
+    if not path.exists():
+        raise InputError(f"There is no '{path}'; give {what}.")
+    return path
+
+
 def write_text(path: Path, text: str) -> None:
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")

@@ -1,85 +1,73 @@
-"""Options of the commands: --json and --quiet, and one option for each field of a settings dataclass."""
+"""Options of the commands: what all of them have, one for each setting of a dataclass, and the run that is meant."""
 
 import functools
-from collections.abc import Callable
-from dataclasses import fields
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
 
 import click
 
 from .console import Console
+from .search.runs import Run, newest_run, open_run
+from .setting import Known, settings_of
 
-HELP = {
-    "dataset": "digits, mnist, cifar10, cifar100, npz:TRAIN.npz,TEST.npz (`images` uint8 [N, H, W, C] and `labels`).",
-    "data_folder": "Where torchvision keeps the files of mnist, cifar10 and cifar100.",
-    "primitives": "Candidate operations: darts (the eight of DARTS) or plain (convolutions, skip, max-pool).",
-    "strategy": "Search by gradients (darts), or train random cells and keep the best on validation images (random).",
-    "level": "Search the cell (micro), where to reduce and how wide for a --genotype (macro), or both together.",
-    "candidates": "How many random cells.",
-    "supernet": "Mix the candidates' kernels (kernel, fast) or, as in the paper, their currents (plain).",
-    "attention": "On a node's input current: none, eca, cbam or tcs (steps, too). The Loihi target takes none only.",
-    "attention_in": "Where: in the search, in the network that is trained, or both.",
-    "channels": "Channels of a node in the first cell; doubled at each reduction.",
-    "cells": "Cells in a row, reductions at 1/3 and 2/3 unless a path says otherwise.",
-    "time_steps": "Time steps T of the window.",
-    "stem_stride": "Stride of the first layer; 2 halves the image, which costs a quarter.",
-    "seed": "The same seed gives the same genotype and weights on the same machine.",
-    "batch_size": "Images in a batch.",
-    "shift": "Move training images by up to this many pixels.",
-    "crop": "The same on images that are normalised: black comes in. (cifar10, cifar100: 4)",
-    "flip": "Mirror every other training image. (cifar10, cifar100: on)",
-    "cutout": "Side of a square that is cut out of training images. (cifar10, cifar100: 16)",
-    "schedule": "How the learning rates fall.",
-    "device": "auto (a GPU if there is one), cpu, cuda or cuda:N.",
-    "precision": "Of the forward pass in training; float16 scales the loss. Networks are tested in float32.",
-    "gradient_checkpointing": "Compute each cell a second time in the backward pass, to keep less in memory.",
-    "tensorboard": "Write the history as TensorBoard events, too, into the run's folder events/.",
-    "search_epochs": "Epochs of the search.",
-    "search_precision": "Of spikes and spectra in a search; auto: bfloat16 on a CPU that multiplies it, else float32.",
-    "learning_rate": "Of the weights in the search, falling along a cosine.",
-    "minimum_learning_rate": "At the end of the cosine.",
-    "momentum": "Of SGD.",
-    "weight_decay": "Of the weights.",
-    "gradient_clip": "Largest norm of the gradient.",
-    "alpha_learning_rate": "Of the architecture weights (Adam), those of paths and widths, too.",
-    "alpha_weight_decay": "Of the architecture weights.",
-    "alpha_warmup_epochs": "First epochs in which the architecture weights rest.",
-    "relaxation": "From architecture weights to a mixture: softmax (primitives compete) or sigmoid (each by itself).",
-    "second_order": "Look one step of the weights ahead; 3 to 4 times the time, and doubtful with surrogate gradients.",
-    "beta_decay": "Keep architecture weights alike: the weight of this regularizer at the end (beta-DARTS: 50).",
-    "zero_one_weight": "Drive sigmoids to 0 or 1: the weight of this regularizer (FairDARTS: 10).",
-    "auxiliary_skip": "A skip beside every mixture that fades out (DARTS-).",
-    "stop_at_skips": "End the search when a cell has so many skip_connect (DARTS+: 2); 0 is never.",
-    "stop_when_stable": "End the search when the cells have not changed for so many epochs; 0 is never.",
-    "trials": "Train so many cells, drawn from the architecture weights, for a while and take the best; 0 is none.",
-    "target_sops": "Synaptic operations per inference that the cell may take: of the --trials the best below it.",
-    "target_parameters": "Parameters that the network may have: of the --trials the best within it.",
-    "trial_epochs": "Epochs of each in the first round, on half of the train split.",
-    "trial_rounds": "From one round to the next the best third is trained again, three times as long.",
-    "for_target": "Search only what a target takes without a change: loihi, onnx.",
-    "spike_weight": "Price in the loss, nats, of the spikes above --target-spikes over it; without a target, of all.",
-    "sop_weight": "Price in the loss, nats, of the synaptic operations over an ordinary network's; 0.3 is strong.",
-    "target_spikes": "Spikes per inference to stay below (the paper has about 110000); needs --spike-weight.",
-    "train_epochs": "Epochs in which the found network is trained from scratch.",
-    "train_learning_rate": "Of that training, falling along a cosine.",
-    "label_smoothing": "Share of a label that is spread over all classes, in that training.",
-    "auxiliary_weight": "Of the loss of a second readout at 2/3 of the depth, in that training only (DARTS: 0.4).",
-    "validation_fraction": "Of the train split, kept out of the training to watch it.",
-    "samples": "Test images on which the float forms are compared.",
-    "lava_samples": "Test images streamed through real Lava, back to back.",
-    "lava_limit_s": "Seconds that Lava may run.",
-    "accuracy_drop": "How much test accuracy the chip's integers may cost before the verdict is fail.",
-    "profiles": "Price lists, names or paths of .toml files, separated by commas; the first prices the populations.",
-    "count_zero_weights": "Whether a synapse of weight zero counts.",
-    "classes": "Classes that the network tells apart.",
-    "input_shape": "Channels x rows x columns of an image.",
-}
+Command = Callable[..., None]
+
+RUN = "run"
+OTHERS = "Options"  # the group of those that belong to no table
 
 
-SPELLED = {"for_target": "for"}  # `for` is a word of Python's
+class SettingOption(click.Option):
+    """The option of a setting. group: the heading it stands under; common: whether --help shows it."""
+
+    def __init__(self, *words: Any, group: str = OTHERS, common: bool = True, **more: Any) -> None:
+        super().__init__(*words, **more)
+        self.group, self.common = group, common
 
 
-def common_options(command: Callable[..., None]) -> Callable[..., None]:
+class GroupedCommand(click.Command):
+    """A command whose help has its options in groups, those that most people need first."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        self.write_groups(ctx, formatter, everything=False)
+
+    def write_groups(self, ctx: click.Context, formatter: click.HelpFormatter, *, everything: bool) -> None:
+        groups: dict[str, list[tuple[str, str]]] = {}
+        hidden = 0
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is None:
+                continue
+            if everything or getattr(parameter, "common", True):
+                groups.setdefault(getattr(parameter, "group", OTHERS), []).append(record)
+            else:
+                hidden += 1
+        for group in sorted(groups, key=lambda name: name != OTHERS):
+            with formatter.section(group):
+                formatter.write_dl(groups[group])
+        if hidden:
+            formatter.write_paragraph()
+            formatter.write_text(f"{hidden} more options: {ctx.command_path} --help-all")
+
+
+def _show_everything(ctx: click.Context, parameter: click.Parameter, wanted: bool) -> None:
+    command = ctx.command
+    if not wanted or ctx.resilient_parsing or not isinstance(command, GroupedCommand):
+        return
+    formatter = ctx.make_formatter()
+    command.format_usage(ctx, formatter)
+    command.format_help_text(ctx, formatter)
+    command.write_groups(ctx, formatter, everything=True)
+    click.echo(formatter.getvalue().rstrip("\n"))
+    ctx.exit()
+
+
+help_all_option = click.option(
+    "--help-all", is_flag=True, is_eager=True, expose_value=False, callback=_show_everything, help="All options."
+)
+
+
+def common_options(command: Command) -> Command:
     """--json and --quiet; the command gets a Console."""
 
     @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object and nothing else.")
@@ -95,21 +83,65 @@ def common_options(command: Callable[..., None]) -> Callable[..., None]:
     return wrapped
 
 
-def settings_options(
-    settings: type, hidden: tuple[str, ...] = ()
-) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """One option per field of a settings dataclass; an option that is not given stays None."""
+def settings_options(settings: type, group: str = OTHERS) -> Callable[[Command], Command]:
+    """One option per setting of a class; an option that is not given stays None."""
 
-    def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        hints = get_type_hints(settings)
-        for field in reversed(fields(settings)):
-            if field.name not in hidden:
-                kind = hints[field.name]
-                choices = click.Choice(get_args(kind)) if get_origin(kind) is Literal else kind
-                text = f"{HELP[field.name]} [default: {field.default}]"
-                name = SPELLED.get(field.name, field.name).replace("_", "-")
-                switch = f"--{name}/--no-{name}" if kind is bool else f"--{name}"
-                command = click.option(switch, field.name, type=choices, default=None, help=text)(command)
+    def decorate(command: Command) -> Command:
+        for known in reversed([*settings_of(settings).values()]):
+            command = setting_option(known, group)(command)
         return command
 
     return decorate
+
+
+def setting_option(known: Known, group: str) -> Callable[[Command], Command]:
+    """--no-... switches off what is on; a Literal is a choice."""
+    kind: Any = click.Choice(known.choices) if known.choices else known.kind
+    name = (known.setting.spelled or known.name).replace("_", "-")
+    switch = f"--{name}/--no-{name}" if kind is bool else f"--{name}"
+    return click.option(
+        switch,
+        known.name,
+        cls=SettingOption,
+        group=group,
+        common=known.setting.common,
+        type=kind,
+        default=None,
+        help=f"{known.setting.help} [default: {known.default}]" if known.default != "" else known.setting.help,
+    )
+
+
+def tables_options(tables: Mapping[str, type], readers: Mapping[str, str]) -> Callable[[Command], Command]:
+    """The settings of several tables, each a group of its own; `readers` says whose one is, where not everyone's."""
+
+    def decorate(command: Command) -> Command:
+        for table in reversed([*tables]):
+            only = f", strategy {readers[table]} only" if table in readers else ""
+            command = settings_options(tables[table], f"Settings [{table}]{only}")(command)
+        return command
+
+    return decorate
+
+
+def run_options(command: Command) -> Command:
+    """A run as the argument RUN or as --run: the command gets its path, or None, for `the_run`."""
+
+    @click.argument(RUN, type=click.Path(path_type=Path), required=False)
+    @click.option("--run", "folder", type=click.Path(path_type=Path), help="The same [default: the newest in runs/].")
+    @functools.wraps(command)
+    def wrapped(*arguments: Any, run: Path | None, folder: Path | None, **options: Any) -> None:
+        command(*arguments, path=one_of(run, folder), **options)
+
+    return wrapped
+
+
+def one_of(argument: Path | None, option: Path | None) -> Path | None:
+    """The run that is named, whichever way. Raises click.UsageError where both ways name different ones."""
+    if argument is not None and option is not None and argument != option:
+        raise click.UsageError(f"The run is named twice, as '{argument}' and as --run '{option}'; name it once.")
+    return argument or option
+
+
+def the_run(path: Path | None) -> Run:
+    """Opened; without a path the newest. Raises InputError where there is none."""
+    return newest_run() if path is None else open_run(path)

@@ -44,7 +44,7 @@ from pathlib import Path
 import torch
 from spikeport.search.pipeline import run_search
 from spikeport.search.runs import Run
-from spikeport.search.settings import settings_from_dict
+from spikeport.search.settings.run import settings_from_dict
 
 def tell(event):
     print(event.stage, event.epoch, event.step, flush=True)

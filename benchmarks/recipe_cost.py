@@ -32,7 +32,7 @@ from spikeport.search.machine.gradient_checkpointing import recomputed
 from spikeport.search.settings.file import resolve_settings
 from spikeport.search.settings.run import SearchSettings
 from spikeport.search.space.genotype import random_genotype
-from spikeport.search.space.network import NetworkSettings, SpikingNetwork
+from spikeport.search.space.network import NetworkConfig, SpikingNetwork
 from spikeport.search.strategies.darts.search import alpha_step, dtype_of, supernet_of
 from spikeport.search.supernet.kernel_space import calculate_in
 from spikeport.search.training.auxiliary import WithAuxiliary
@@ -46,22 +46,22 @@ KNOWN = {
 }
 
 
-def known(settings: SearchSettings) -> tuple[NetworkSettings, int]:
+def known(settings: SearchSettings) -> tuple[NetworkConfig, int]:
     """The network of the settings, and the number of training images."""
-    kind = dataset_kind(settings.dataset)
+    kind = dataset_kind(settings.data.dataset)
     if kind in KNOWN:
         shape, classes, images = KNOWN[kind]
     else:
-        dataset = load_dataset(settings.dataset)
+        dataset = load_dataset(settings.data.dataset)
         shape, classes, images = dataset.input_shape, dataset.classes, len(dataset.train_images)
-    network = NetworkSettings(
-        channels=settings.channels,
-        cells=settings.cells,
-        time_steps=settings.time_steps,
+    network = NetworkConfig(
+        channels=settings.network.channels,
+        cells=settings.network.cells,
+        time_steps=settings.network.time_steps,
         classes=classes,
         input_shape=shape,
-        stem_stride=settings.stem_stride,
-        attention=settings.attention,
+        stem_stride=settings.network.stem_stride,
+        attention=settings.network.attention,
     )
     return network, images
 
@@ -88,9 +88,9 @@ def measured(step: Step, batch: Batch, settings: SearchSettings, images: int, ti
     few = len(batch[0]) // 2
     one, two = cost(step, (batch[0][:few], batch[1][:few]), timed), cost(step, batch, timed)
     per_image = (two - one) / few
-    macs, seconds = np.maximum(one - few * per_image, 0) + settings.batch_size * per_image
-    steps = images // settings.batch_size
-    found = {"steps": steps, "batch_size": settings.batch_size, "macs_per_step": macs, "macs": steps * macs}
+    macs, seconds = np.maximum(one - few * per_image, 0) + settings.training.batch_size * per_image
+    steps = images // settings.training.batch_size
+    found = {"steps": steps, "batch_size": settings.training.batch_size, "macs_per_step": macs, "macs": steps * macs}
     return found | ({"seconds_per_step": seconds, "hours": steps * seconds / 3600} if timed else {})
 
 
@@ -103,7 +103,7 @@ def weight_step(network: nn.Module, optimizer: torch.optim.Optimizer, batch: Bat
     arithmetic.step(loss, optimizer, [p for group in optimizer.param_groups for p in group["params"]])
 
 
-def of_search(settings: SearchSettings, wanted: NetworkSettings, images: int, batch: Batch, timed: bool) -> Found:
+def of_search(settings: SearchSettings, wanted: NetworkConfig, images: int, batch: Batch, timed: bool) -> Found:
     """Half of the images are for the weights and half for the alphas: a step takes a batch of each."""
     device = batch[0].device
     supernet = supernet_of(settings, wanted).to(device)
@@ -115,31 +115,31 @@ def of_search(settings: SearchSettings, wanted: NetworkSettings, images: int, ba
         alpha_step(supernet, alphas, some)
         weight_step(supernet, weights, some, Arithmetic("float32", device))
 
-    return measured(step, batch, settings, images // 2 * settings.search_epochs, timed)
+    return measured(step, batch, settings, images // 2 * settings.darts.search_epochs, timed)
 
 
 def of_training(
-    settings: SearchSettings, wanted: NetworkSettings, images: int, epochs: int, batch: Batch, timed: bool
+    settings: SearchSettings, wanted: NetworkConfig, images: int, epochs: int, batch: Batch, timed: bool
 ) -> Found:
     """Of a random cell: which one will be found is not known."""
     device = batch[0].device
-    genotype = random_genotype(np.random.default_rng(settings.seed), settings.primitives)
+    genotype = random_genotype(np.random.default_rng(settings.seed), settings.network.primitives)
     network = SpikingNetwork(genotype, wanted)
-    trained = (WithAuxiliary(network) if settings.auxiliary_weight else network).to(device)
+    trained = (WithAuxiliary(network) if settings.training.auxiliary_weight else network).to(device)
     optimizer = torch.optim.SGD(trained.parameters(), lr=0.0)
-    arithmetic = Arithmetic(settings.precision, device)
-    learned = round(images * (1 - settings.validation_fraction)) * epochs
-    with recomputed(network.cells) if settings.gradient_checkpointing else nullcontext():
+    arithmetic = Arithmetic(settings.training.precision, device)
+    learned = round(images * (1 - settings.training.validation_fraction)) * epochs
+    with recomputed(network.cells) if settings.training.gradient_checkpointing else nullcontext():
         return measured(lambda some: weight_step(trained, optimizer, some, arithmetic), batch, settings, learned, timed)
 
 
 def estimate(settings: SearchSettings, few: int, timed: bool) -> dict[str, object]:
-    device = find_device(settings.device)
+    device = find_device(settings.training.device)
     wanted, images = known(settings)
     labels = torch.zeros(2 * few, dtype=torch.int64, device=device)
     batch = torch.rand(2 * few, *wanted.input_shape, device=device), labels
-    rounds = rounds_of(settings.trials, settings)
-    epochs = {"trials": sum(cells * each for cells, each in rounds), "training": settings.train_epochs}
+    rounds = rounds_of(settings.trials.trials, settings.trials)
+    epochs = {"trials": sum(cells * each for cells, each in rounds), "training": settings.training.train_epochs}
     sizes = {"trials": images // 2, "training": images}
     stages = {"search": of_search(settings, wanted, images, batch, timed)}
     for stage in epochs:

@@ -22,7 +22,7 @@ from spikeport.export.trace.walk import trace
 from spikeport.search.data.datasets import load_dataset
 from spikeport.search.runs import open_run
 from spikeport.search.space.genotype import random_genotype
-from spikeport.search.space.network import NetworkSettings, SpikingNetwork, load_network
+from spikeport.search.space.network import NetworkConfig, SpikingNetwork, load_network
 
 IMAGES = 64
 
@@ -66,8 +66,8 @@ def show(result: dict[str, float], as_json: bool) -> None:
 def of_run(folder: Path) -> dict[str, float]:
     """Relays of a trained network: their share of neurons, and of spikes on the first test images."""
     network = load_network(open_run(folder))
-    images = torch.from_numpy(load_dataset(network.settings.dataset).test_images[:IMAGES])
-    traced = trace(network, images[:1], network.settings.time_steps)
+    images = torch.from_numpy(load_dataset(network.config.dataset).test_images[:IMAGES])
+    traced = trace(network, images[:1], network.config.time_steps)
     graph = fold(traced.graph)
     with torch.no_grad():
         spikes = traced.encoder(images).numpy().astype(np.uint8)
@@ -90,7 +90,7 @@ def float_graph(seed: int, options: argparse.Namespace) -> SpikingGraph:
     """The folded graph of a network built from a random genotype, `darts` and `plain` in turn."""
     genotype = random_genotype(np.random.default_rng(seed), "darts" if seed % 2 else "plain")
     shape = (3, options.size, options.size)
-    settings = NetworkSettings(
+    settings = NetworkConfig(
         channels=options.channels, cells=options.cells, time_steps=2, classes=10, input_shape=shape
     )
     network = SpikingNetwork(genotype, settings).eval()

@@ -35,7 +35,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,7 @@ from spikeport.files import read_json, read_text, replacing, write_text
 from spikeport.search.data.datasets import load_dataset
 from spikeport.search.pipeline import run_search
 from spikeport.search.runs import Run
-from spikeport.search.settings.run import SearchSettings
+from spikeport.search.settings.run import SearchSettings, changed, choose
 from spikeport.search.space.genotype import CELL_KINDS, Genotype, from_json, random_genotype, to_json
 from spikeport.search.space.primitives import SKIP
 from spikeport.search.strategies.darts.search import search
@@ -63,7 +63,7 @@ FIRST = SEEDS[0]  # of the groups that have one seed only
 BEST_FIFTH = 0.2  # share of the random cells that may be better
 CHEAPER = 0.6  # of the median synaptic operations
 
-COMMON = SearchSettings(
+COMMON = choose(
     primitives="darts",
     channels=6,
     cells=4,
@@ -172,7 +172,7 @@ def split(train: Path, test: Path, work: Path) -> None:
 def do(job: Job, work: Path) -> None:
     """Find the cell, train it, test it; what is there already is not done again."""
     torch.set_num_threads(1)
-    trained = replace(COMMON, dataset=f"npz:{work / 'train.npz'},{work / 'test.npz'}", seed=job.seed)
+    trained = changed(COMMON, dataset=f"npz:{work / 'train.npz'},{work / 'test.npz'}", seed=job.seed)
     genotype, folder = work / f"{job.name}.json", work / job.name
 
     def tell(event: ProgressEvent) -> None:
@@ -181,7 +181,7 @@ def do(job: Job, work: Path) -> None:
 
     if not genotype.exists():
         write_text(genotype, to_json(find(job, trained, work, tell)))
-    settings = replace(trained, **job.training)
+    settings = changed(trained, **job.training)
     run_search(settings, folder, resume=Run(folder).manifest.exists(), genotype=genotype, progress=tell)
 
 
@@ -189,15 +189,15 @@ def find(job: Job, settings: SearchSettings, work: Path, tell: Callable[[Progres
     if job.cell:
         return from_json(read_text(work / f"{job.cell}.json"))
     if job.search is None:
-        return random_genotype(np.random.default_rng([job.seed, RANDOM_STREAM]), settings.primitives)
+        return random_genotype(np.random.default_rng([job.seed, RANDOM_STREAM]), settings.network.primitives)
 
     run = Run(work / job.name)
 
     def record(rows: list[Row]) -> None:
         write_text(run.history, "".join(json.dumps(row) + "\n" for row in rows))
 
-    settings = replace(settings, **SEARCH | job.search)
-    return search(load_dataset(settings.dataset), settings, run.search_checkpoint, record, tell)
+    settings = changed(settings, **SEARCH | job.search)
+    return search(load_dataset(settings.data.dataset), settings, run.search_checkpoint, record, tell)
 
 
 def start(job: Job, work: Path) -> None:

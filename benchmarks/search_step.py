@@ -4,8 +4,8 @@
 
 A step is what the search does with a pair of batches: forward and backward of the alphas on one, forward and backward
 of the weights on the other, both optimizers; spikes are not counted. T = 2, 6 cells, 8 channels, batches of 32 images,
-all eight primitives of `darts`. Each side is a process of its own, as a search is; they take turns, and the other sleeps. A
-round's ratio is peer / kernel-space, and the median over the rounds is told. Peak memory (resident set) is that of
+all eight primitives of `darts`. Each side is a process of its own, as a search is; they take turns, the other sleeps.
+A round's ratio is peer / kernel-space, and the median over the rounds is told. Peak memory (resident set) is that of
 these processes; their threads are bound to one core each. The machine must be idle.
 
 The kernel-space supernet is measured in the precision that a search takes on this machine, and in float32 as well. The
@@ -37,7 +37,7 @@ from spikeport.search.machine.device import DTYPES, fast_dtype
 from spikeport.search.machine.freed_memory import keep_freed_memory
 from spikeport.search.space.cell import batch_norm, lif_neurons
 from spikeport.search.space.genotype import CELL_KINDS, NODES, CellKind
-from spikeport.search.space.network import NetworkSettings
+from spikeport.search.space.network import NetworkConfig
 from spikeport.search.space.primitives import NONE, PRIMITIVES, Builder, FactorizedReduce, convolution
 from spikeport.search.strategies.darts.search import alpha_step
 from spikeport.search.supernet.kernel_space import KernelSupernet, calculate_in
@@ -105,7 +105,7 @@ class PeerCell(nn.Module):
 
 
 class Peer(nn.Module):
-    def __init__(self, primitives: str, settings: NetworkSettings, twice: bool = True) -> None:
+    def __init__(self, primitives: str, settings: NetworkConfig, twice: bool = True) -> None:
         super().__init__()
         channels, plan, self.time_steps = settings.channels, settings.plan(), settings.time_steps
         self.stem = nn.Sequential(
@@ -132,11 +132,11 @@ class Peer(nn.Module):
         return self.readout(self.lif(s1).mean((0, 3, 4)))
 
 
-def peer_once(primitives: str, settings: NetworkSettings) -> Peer:
+def peer_once(primitives: str, settings: NetworkConfig) -> Peer:
     return Peer(primitives, settings, twice=False)
 
 
-SIDES: dict[str, Callable[[str, NetworkSettings], nn.Module]] = {
+SIDES: dict[str, Callable[[str, NetworkConfig], nn.Module]] = {
     "kernel": KernelSupernet,
     "peer": Peer,
     "peer once": peer_once,
@@ -169,7 +169,7 @@ def steps(case: Case) -> Iterator[float]:
         primitives = f"first {case.candidates}"
         PRIMITIVES[primitives] = {name: PRIMITIVES[ALL][name] for name in IN_ORDER[: case.candidates]}
     shape = (3, case.size, case.size)
-    settings = NetworkSettings(channels=8, cells=case.cells, time_steps=2, classes=10, input_shape=shape)
+    settings = NetworkConfig(channels=8, cells=case.cells, time_steps=2, classes=10, input_shape=shape)
     network = SIDES[case.side](primitives, settings).train()
     calculate_in(network, DTYPES[case.dtype])
     parameters = network.weights()

@@ -1,9 +1,9 @@
 """What a network does on real spikes, and what that moves on every chip: of the twin, or of any NetX file."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,12 @@ from numpy.typing import NDArray
 from ..errors import InputError, UnsupportedError
 from ..export.graph import SpikingGraph, neurons
 from ..export.netx.reader import read_netx
+from ..export.netx.writer import read_graph
 from ..export.simulate import simulate
+from ..search.data.datasets import load_dataset
+from ..search.runs import Run
+from ..search.space.cell import Stem
+from ..search.space.network import SpikingNetwork, load_network
 from .cost.activity import ActivityRecorder
 from .cost.counts import Activity, Counter, Counts
 from .cost.energy_json import Mapped, energy_json
@@ -20,11 +25,18 @@ from .cost.traffic import TrafficCounter
 from .mapping.capacity import Chip, find_chip
 from .mapping.core_mapping import RULES, map_graph
 from .mapping.fit.verdict import fit
-from .run.forms import TwinRunner
+from .run.forms import EncoderRunner, TwinRunner
 from .run.record import Spikes
 
 CHUNK_BYTES = 2**28  # of one batch of a NetX file
 BYTES_PER_NEURON_STEP = 32  # a spike, a mark, and membranes while they are stacked
+
+Tell = Callable[[str], None]
+
+
+def _silent(sentence: str) -> None:
+    """Tells nobody."""
+
 
 Activities = Mapping[str, Activity]
 
@@ -94,6 +106,49 @@ def measure(twin: TwinRunner, spikes: Spikes, profiles: Sequence[Profile], *, ze
     )
 
 
+def priced(
+    measured: Measured,
+    graph: SpikingGraph,
+    profiles: Sequence[Profile],
+    network: SpikingNetwork,
+    labels: NDArray[np.int64],
+    *,
+    zeros: bool = False,
+) -> dict[str, Any]:
+    """What `energy.json` holds of a trained network that was measured on images with these labels."""
+    return energy_json(
+        graph=graph,
+        counts=measured.counts,
+        profiles=profiles,
+        mapped=measured.mapped,
+        encoder_macs=_encoder_macs(network),
+        accuracy=measured.accuracy(labels),
+        zeros=zeros,
+    )
+
+
+def measure_run(run: Run, profiles: Sequence[Profile], tell: Tell = _silent, *, zeros: bool = False) -> dict[str, Any]:
+    """What `energy.json` holds, of a run that was exported for a chip, on its test split; nothing is written.
+
+    Raises InputError for a run without a network or without that export.
+    """
+    folder = run.export_folder("loihi")
+    if not folder.is_dir():
+        raise InputError(
+            f"The run '{run.path}' has no export for a chip; run `spikeport export {run.path} --target loihi` first."
+        )
+    network = load_network(run)
+    graph = read_graph(folder / "network.net")
+    dataset = load_dataset(network.config.dataset)
+    tell("reading the test split into spikes")
+    spikes = EncoderRunner(folder / "encoder.onnx")(dataset.test_images)
+    tell("measuring the twin on it, counting and mapping")
+    measured = measure(TwinRunner(folder / "twin.onnx", graph), spikes, profiles, zeros=zeros)
+    return priced(measured, graph, profiles, network, dataset.test_labels, zeros=zeros) | {
+        "samples": len(dataset.test_labels)
+    }
+
+
 def measure_netx(
     path: Path, spikes: NDArray[np.generic], profiles: Sequence[Profile], *, zeros: bool = False
 ) -> dict[str, Any]:
@@ -123,6 +178,13 @@ def measure_netx(
         encoder_macs=0,
         zeros=zeros,
     )
+
+
+def _encoder_macs(network: SpikingNetwork) -> int:
+    """Multiply-accumulates of the stem's convolution for one image and step."""
+    conv = cast(Stem, network.stem).conv
+    rows, columns = network.config.stem_size
+    return int(conv.weight.numel() * rows * columns)
 
 
 def mapped_on(graph: SpikingGraph, chip: Chip, on_chip_inputs: frozenset[str] = frozenset()) -> Mapped:

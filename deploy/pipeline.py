@@ -12,7 +12,7 @@ accuracy  torch against encoder.onnx + twin.onnx on the whole test split: how mu
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -22,38 +22,19 @@ from ..export.targets import TARGETS, traced
 from ..files import write_json
 from ..search.data.datasets import Dataset, load_dataset
 from ..search.runs import Run
-from ..search.space.cell import Stem
 from ..search.space.network import SpikingNetwork, load_network
 from .cost.counts import Counts
-from .cost.energy_json import energy_json
-from .cost.prices import Prices
+from .cost.prices import price_lists
 from .cost.profiles import Profile
 from .equivalence.verdict import Check, Nudges, compare_float, compare_integers, overall, total_spikes
-from .measure import measure
+from .measure import measure, priced
 from .report.files import write_reports
 from .run.forms import EncoderRunner, GraphRunner, LavaRunner, NetxRunner, OnnxRunner, TwinRunner
 from .run.record import Record
 from .run.torch_network import BATCH, TorchRunner
+from .settings import DeploySettings
 
 Tell = Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeploySettings(Prices):
-    """Raises InputError when a value is out of range."""
-
-    samples: int = 64  # images of the test split on which the float forms are compared
-    lava_samples: int = 32  # images streamed back to back through real Lava
-    lava: bool = True  # False: leave real Lava out, and say so in the report
-    lava_limit_s: float = 1800.0
-    accuracy_drop: float = 0.02  # how much accuracy the chip's integers may cost on the test split
-
-    def __post_init__(self) -> None:
-        for name in ("samples", "lava_samples", "lava_limit_s"):
-            if getattr(self, name) <= 0:
-                raise InputError(f"`{name} > 0` must hold, but {name}={getattr(self, name)}.")
-        if not 0 <= self.accuracy_drop <= 1:
-            raise InputError(f"`0 <= accuracy_drop <= 1` must hold, but accuracy_drop={self.accuracy_drop}.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,9 +53,9 @@ def deploy(run: Run, settings: DeploySettings, tell: Tell) -> Deployment:
     Raises InputError for a run without a model or without an export, ToolError where real Lava is asked for and cannot
     be run or runs past its time limit. A failed check is no error: it is the verdict.
     """
-    profiles = settings.price_lists()
+    profiles = price_lists(settings)
     network = load_network(run)
-    dataset = load_dataset(network.settings.dataset)
+    dataset = load_dataset(network.config.dataset)
     found = [target for target in TARGETS if run.export_folder(target).is_dir()]
     if not found:
         raise InputError(f"The run '{run.path}' has no export; run `spikeport export --run {run.path}` first.")
@@ -163,19 +144,11 @@ def _deploy_loihi(
         lava = LavaRunner(folder / "network.net", graph, settings.lava_limit_s, tell)
         checks.append(_timed(lambda: compare_integers("loihi", "twin.onnx", "Lava network.net", twin(few), lava(few))))
     else:
-        checks.append(_not_run("loihi", "twin.onnx", "Lava network.net", "left out with --no-lava"))
+        checks.append(_not_run("loihi", "twin.onnx", "Lava network.net", settings.without_lava))
     checks.append(accuracy)
 
     tell("pricing")
-    energy = energy_json(
-        graph=graph,
-        counts=measured.counts,
-        profiles=profiles,
-        mapped=measured.mapped,
-        encoder_macs=_encoder_macs(network),
-        accuracy=measured.accuracy(dataset.test_labels),
-        zeros=settings.count_zero_weights,
-    )
+    energy = priced(measured, graph, profiles, network, dataset.test_labels, zeros=settings.count_zero_weights)
     return checks, energy, measured.activity
 
 
@@ -222,13 +195,6 @@ def _check_accuracy(
         spikes_per_inference_reference=reference_spikes / samples,
         spikes_per_inference_candidate=sum(p.spikes for p in counts.populations if p.name in record.spikes) / samples,
     )
-
-
-def _encoder_macs(network: SpikingNetwork) -> int:
-    """Multiply-accumulates of the stem's convolution for one image and step."""
-    conv = cast(Stem, network.stem).conv
-    rows, columns = network.settings.stem_size
-    return int(conv.weight.numel() * rows * columns)
 
 
 def _not_run(name: str, reference: str, candidate: str, reason: str) -> Check:

@@ -51,7 +51,7 @@ def export(run: Run, target: str, tell: Tell) -> list[Path]:
 
 def traced(network: SpikingNetwork) -> Traced:
     """The network as a SpikingGraph and an encoder."""
-    return trace(network, _example(network)[:1], network.settings.time_steps)
+    return trace(network, _example(network)[:1], network.config.time_steps)
 
 
 def _onnx(run: Run, network: SpikingNetwork, folder: Path) -> None:
@@ -98,16 +98,16 @@ def _populations(graph: SpikingGraph) -> dict[str, object]:
 
 def _peak(network: SpikingNetwork) -> float:
     """The largest |logit| over the first images of the train split."""
-    images = load_dataset(network.settings.dataset).train_images[:CALIBRATION_IMAGES]
+    images = load_dataset(network.config.dataset).train_images[:CALIBRATION_IMAGES]
     return float(predict(network, images).abs().max())
 
 
 def _example(network: SpikingNetwork) -> torch.Tensor:
-    return torch.rand(EXAMPLE_IMAGES, *network.settings.input_shape, generator=torch.Generator().manual_seed(0))
+    return torch.rand(EXAMPLE_IMAGES, *network.config.input_shape, generator=torch.Generator().manual_seed(0))
 
 
 def _metadata(run: Run, network: SpikingNetwork) -> dict[str, str]:
-    return {"run": run.path.name, "time_steps": str(network.settings.time_steps), "threshold": "1.0"}
+    return {"run": run.path.name, "time_steps": str(network.config.time_steps), "threshold": "1.0"}
 
 
 def _replace_folder(folder: Path, write: Callable[[Path], None]) -> Path:

@@ -8,50 +8,27 @@ from typing import Any
 from ..errors import InputError
 from ..files import read_json, read_text, write_json, write_text
 from .data.datasets import Dataset, load_dataset
+from .evaluators.from_scratch import train_network
 from .machine import processes
 from .machine.device import find_device
 from .objective.priced_loss import Price, mean_sops
-from .runs import Run, create_run, make_manifest, new_run_path, newest_run, open_run
-from .settings.run import SearchSettings, settings_from_dict
+from .runs import Run, create_run, make_manifest, open_run
+from .settings.file import recorded
+from .settings.network import NetworkSettings
+from .settings.random_cells import RandomSettings
+from .settings.run import SearchSettings, by_option, settings_from_dict
 from .space.drawing import draw_genotype, draw_history
 from .space.genotype import Genotype, from_dict, from_json, to_dict, to_json
-from .space.network import NetworkSettings, SpikingNetwork, count_parameters, save_network
+from .space.network import NetworkConfig, SpikingNetwork, count_parameters, network_config, save_network
 from .strategies.darts.search import search
 from .strategies.random_cells import random_search
 from .supernet.trellis import trellis_of
 from .training.checkpoint import Row
 from .training.history import read_history
-from .training.loop import evaluate, seeded, train_network
+from .training.loop import evaluate
 from .training.progress import Progress, Stage, silent
+from .training.random_streams import seeded
 from .training.tensorboard import event_writer
-
-# Small enough for two CPU cores and a few minutes: digits are 8x8, and the plain primitives cost a third of `darts`.
-DEMO = SearchSettings(
-    dataset="digits",
-    primitives="plain",
-    supernet="plain",  # after so short a search the kernel-space supernet's cells train to 1 to 4 points less
-    channels=8,
-    cells=3,
-    time_steps=2,
-    shift=1,
-    search_epochs=6,
-    learning_rate=0.1,
-    alpha_learning_rate=0.01,  # in 6 short epochs the alphas take few steps, so they must be long
-    train_epochs=32,
-    train_learning_rate=0.1,
-)
-
-
-def choose_folder(out: Path | None, resume: bool) -> Path:
-    """The run folder that is meant: `out`; or the newest, to resume it; or a new one.
-
-    Raises InputError when there is nothing to resume, and when several processes would each choose their own.
-    """
-    if out is not None:
-        return out
-    if processes.launched() > 1:
-        raise InputError("Processes that train together need the same run folder; name it with --out.")
-    return newest_run().path if resume else new_run_path()
 
 
 def run_search(
@@ -74,11 +51,11 @@ def run_search(
     Started by torchrun, all processes train together and the first writes. Raises InputError when `out` holds a run
     and `resume` is not set, when the settings differ from those the run was started with, and for unusable data.
     """
-    with processes.joined(find_device(settings.device)):
+    with processes.joined(find_device(settings.training.device)):
         run = open_run(out) if resume else Run(Path(out))
         given = _given_genotype(run, genotype)
         dataset = _load(settings, download)
-        _check_path(settings, settings.network(dataset), given)  # before a folder is made
+        _check_path(settings.network, network_config(settings.network, dataset), given)  # before a folder is made
         for note in dataset.notes:
             tell(note)
         manifest = make_manifest(
@@ -95,13 +72,13 @@ def run_search(
             create_run(run.path, manifest | {"processes": processes.world()})
         if finished:
             return run
-        if settings.strategy == "random" and _searches(settings, given):
+        if isinstance(settings.strategy, RandomSettings) and _searches(settings.network, given):
 
             def train(settings: SearchSettings, folder: Path, file: Path) -> Run:
                 told: Any = {"progress": progress, "command": command}
                 return run_search(settings, folder, Run(folder).manifest.exists(), genotype=file, **told)
 
-            random_search(run, settings, settings.network(dataset), given, train, tell)
+            random_search(run, settings, network_config(settings.network, dataset), given, train, tell)
             return run
         found = known or _search(run, dataset, settings, given, progress)
         network = _train(run, dataset, settings, found, progress)
@@ -115,12 +92,27 @@ def run_search(
     return run
 
 
-def _searches(settings: SearchSettings, given: Genotype | None) -> bool:
+def above_targets(run: Run, settings: SearchSettings) -> list[str]:
+    """What the network of a finished run takes more of than its targets allow, a sentence each."""
+    metrics = read_json(run.metrics)
+    limits = (
+        ("synaptic operations per inference", metrics["sops_per_inference"], "target_sops"),
+        ("parameters", metrics["parameters"], "target_parameters"),
+    )
+    return [
+        f"missed: the network has {taken:,.0f} {what}, but --{name.replace('_', '-')} is {limit:,}; "
+        "no trial that was better kept within it: try more --trials, fewer --channels or a larger target"
+        for what, taken, name in limits
+        if (limit := getattr(settings.trials, name)) and taken > limit
+    ]
+
+
+def _searches(settings: NetworkSettings, given: Genotype | None) -> bool:
     """Whether anything is left to be found of the genotype that is given."""
     return given is None or settings.level == "macro"
 
 
-def _check_path(settings: SearchSettings, network: NetworkSettings, given: Genotype | None) -> None:
+def _check_path(settings: NetworkSettings, config: NetworkConfig, given: Genotype | None) -> None:
     """Raises InputError when level and genotype contradict each other, and for a size that cannot be halved."""
     if settings.level == "macro" and given is None:
         raise InputError(
@@ -138,17 +130,17 @@ def _check_path(settings: SearchSettings, network: NetworkSettings, given: Genot
             "key `layers` out of it, or leave --level out to train it."
         )
     if settings.level != "micro" and _searches(settings, given):
-        trellis_of(network)
+        trellis_of(config)
     else:
-        network.plan(None if given is None else given.layers)
+        config.plan(None if given is None else given.layers)
 
 
 def _load(settings: SearchSettings, download: bool) -> Dataset:
     """The images; of several processes the first downloads them, and the others wait for it."""
     if processes.world() > 1 and not processes.is_first():
         processes.wait()
-        return load_dataset(settings.dataset, settings.data_folder)
-    dataset = load_dataset(settings.dataset, settings.data_folder, download=download)
+        return load_dataset(settings.data.dataset, settings.data.data_folder)
+    dataset = load_dataset(settings.data.dataset, settings.data.data_folder, download=download)
     processes.wait()
     return dataset
 
@@ -158,34 +150,21 @@ def read_genotype(run: Run) -> Genotype | None:
     return from_json(read_text(run.genotype)) if run.genotype.exists() else None
 
 
-def recorded_settings(run: Run) -> SearchSettings:
-    """The settings a run was started with. Raises InputError when its manifest is damaged."""
-    settings = _recorded(run)
-    return settings_from_dict({key: value for key, value in settings.items() if key != "genotype"})
-
-
-def _recorded(run: Run) -> dict[str, Any]:
-    settings = read_json(run.manifest).get("settings")
-    if not isinstance(settings, dict):
-        raise InputError(f"'{run.manifest}' must hold `settings`; it is damaged: start again with another --out.")
-    return settings
-
-
 def _given_genotype(run: Run, genotype: Path | None) -> Genotype | None:
     """A genotype that was given instead of searched for: now, or when the run was started."""
     if genotype is not None:
         return from_json(read_text(genotype))
-    recorded = _recorded(run).get("genotype") if run.manifest.exists() else None
-    return None if recorded is None else from_dict(recorded)
+    found = recorded(run).get("genotype") if run.manifest.exists() else None
+    return None if found is None else from_dict(found)
 
 
 def _check_same(run: Run, manifest: dict[str, Any]) -> None:
-    recorded = _recorded(run)
-    for key, value in manifest["settings"].items():
-        if key not in recorded or recorded[key] != value:
+    before, now = _by_option(recorded(run)), _by_option(manifest["settings"])
+    for key, value in now.items():
+        if key not in before or before[key] != value:
             raise InputError(
                 f"A run must be resumed with the settings it was started with, but '{run.path}' has "
-                f"{key}={recorded.get(key)} and now it is {value}; leave it out or use another --out."
+                f"{key}={before.get(key)} and now it is {value}; leave it out or use another --out."
             )
     images = read_json(run.manifest).get("dataset", {})
     if any(images.get(key) != manifest["dataset"][key] for key in ("name", "sha256")):
@@ -195,10 +174,16 @@ def _check_same(run: Run, manifest: dict[str, Any]) -> None:
         )
 
 
+def _by_option(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings of a manifest by the names of the options, whether it has tables or is from before them."""
+    chosen = settings_from_dict({key: value for key, value in settings.items() if key != "genotype"})
+    return by_option(chosen) | {"genotype": settings.get("genotype")}
+
+
 def _search(
     run: Run, dataset: Dataset, settings: SearchSettings, given: Genotype | None, progress: Progress
 ) -> Genotype:
-    searching = _searches(settings, given)
+    searching = _searches(settings.network, given)
     found = given
     if found is None or searching:
         record = _recorder(run, settings, "search", [])
@@ -216,7 +201,7 @@ def _train(
 ) -> SpikingNetwork:
     searched = [row for row in read_history(run) if row["stage"] == "search"]
     with seeded(settings.seed, "train weights"):
-        network = SpikingNetwork(genotype, settings.network(dataset))
+        network = SpikingNetwork(genotype, network_config(settings.network, dataset))
     record = _recorder(run, settings, "train", searched)
     train_network(network, dataset, settings, run.train_checkpoint, record, progress)
     if processes.is_first():
@@ -228,7 +213,7 @@ def _recorder(run: Run, settings: SearchSettings, stage: Stage, before: list[Row
     """Writes the rows of a stage behind those before it, and as events where these are wanted."""
     if not processes.is_first():
         return lambda rows: None
-    events = event_writer(run.events / stage) if settings.tensorboard else None
+    events = event_writer(run.events / stage) if settings.training.tensorboard else None
 
     def record(rows: list[Row]) -> None:
         write_text(run.history, "".join(json.dumps(row) + "\n" for row in before + rows))
@@ -240,11 +225,11 @@ def _recorder(run: Run, settings: SearchSettings, stage: Stage, before: list[Row
 
 def _test(network: SpikingNetwork, dataset: Dataset, settings: SearchSettings) -> dict[str, Any]:
     score = evaluate(network, dataset.test_images, dataset.test_labels)
-    sops = mean_sops(Price(network, settings), dataset.test_images)
+    sops = mean_sops(Price(network, settings.objective), dataset.test_images)
     return {
         "test_accuracy": score.accuracy,
         "parameters": count_parameters(network),
-        "time_steps": network.settings.time_steps,
+        "time_steps": network.config.time_steps,
         "spikes_per_inference": score.spikes,
         "spikes_per_cell": score.spikes_per_cell,
         "sops_per_inference": sum(sops.values()),

@@ -1,5 +1,6 @@
-"""The run folder: where every result of one run lies, and files that are written whole or not at all."""
+"""The run folder: where every result of one run lies."""
 
+import os
 import platform
 import subprocess
 from collections.abc import Mapping
@@ -8,13 +9,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor
-
 from ..errors import InputError
-from ..files import replacing, write_json
+from ..files import write_json
+from .launch import launched
 
 PACKAGES = ("numpy", "spikeport", "spikingjelly", "torch")
 
@@ -134,6 +131,31 @@ def new_run_path(root: Path = Path("runs")) -> Path:
     return Path(root) / f"{max(taken, default=0) + 1:03d}"
 
 
+def choose_folder(out: Path | None, resume: bool) -> Path:
+    """The run folder that is meant: `out`; or the newest, to resume it; or a new one.
+
+    Raises InputError when there is nothing to resume, when no folder can be written there, and when several processes
+    would each choose their own.
+    """
+    if out is not None:
+        _check_folder(out)
+        return out
+    if launched() > 1:
+        raise InputError("Processes that train together need the same run folder; name it with --out.")
+    return newest_run().path if resume else new_run_path()
+
+
+def _check_folder(path: Path) -> None:
+    """Raises InputError when no folder can be there, before any work is done for it."""
+    for place in (path, *path.parents):
+        if place.exists():
+            if not place.is_dir():
+                raise InputError(f"'{path}' cannot be a run folder, because '{place}' is a file; name another --out.")
+            if not os.access(place, os.W_OK):
+                raise InputError(f"'{path}' cannot be written, because '{place}' is closed to you; name another --out.")
+            return
+
+
 def make_manifest(command: str, seed: int, dataset: Mapping[str, str], settings: Mapping[str, Any]) -> dict[str, Any]:
     """What it takes to repeat a run: command, seed, versions, git commit, dataset (name, sha256), resolved settings."""
     return {
@@ -156,40 +178,3 @@ def _git_commit() -> str | None:
     except OSError:
         return None
     return answer.stdout.strip() or None
-
-
-def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
-    """Write named tensors, and text beside them, as one safetensors file."""
-    with replacing(path) as temporary:
-        copies = {name: tensor.detach().clone().contiguous() for name, tensor in tensors.items()}
-        save_file(copies, temporary, dict(metadata or {}))
-
-
-def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The inverse of `save_tensors`. Raises InputError naming the file when it is missing or damaged."""
-    if not path.is_file():
-        raise InputError(f"There is no file '{path}'; run the stage that writes it.")
-    try:
-        with safe_open(path, framework="pt") as file:
-            tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            return tensors, dict(file.metadata() or {})
-    except SafetensorError as error:
-        raise InputError(f"'{path}' must be a safetensors file, but is damaged ({error}); write it again.") from error
-
-
-def check_tensors(path: Path, tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
-    """Raises InputError that names the first tensor that is missing, unknown, of another shape or not finite."""
-    for name in sorted(wanted.keys() ^ tensors.keys()):
-        word = "misses" if name in wanted else "has the unknown"
-        raise InputError(f"'{path}' {word} tensor '{name}'; take the file that belongs to this network.")
-    for name, tensor in wanted.items():
-        if tensor.shape != tensors[name].shape:
-            raise InputError(
-                f"'{path}': tensor '{name}' must have shape {list(tensor.shape)}, but has "
-                f"{list(tensors[name].shape)}; take the file that belongs to this network."
-            )
-        if not torch.isfinite(tensors[name]).all():
-            raise InputError(
-                f"'{path}': every weight must be finite, but tensor '{name}' is not; "
-                "the training diverged or the file is damaged: train again with a lower learning rate."
-            )

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from spikeport import cli
 from spikeport.search.pipeline import run_search
 from spikeport.search.runs import Run
-from spikeport.search.settings.run import SearchSettings
+from spikeport.search.settings.run import choose
 from spikeport.search.space.genotype import random_genotype, to_json
 
 
@@ -31,7 +31,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Run:
     folder = tmp_path_factory.mktemp("runs")
     genotype = folder / "genotype.json"
     genotype.write_text(to_json(random_genotype(np.random.default_rng(0), "plain")))
-    settings = SearchSettings(primitives="plain", attention="eca", channels=2, cells=3, time_steps=1, train_epochs=1)
+    settings = choose(primitives="plain", attention="eca", channels=2, cells=3, time_steps=1, train_epochs=1)
     return run_search(settings, folder / "eca", genotype=genotype)
 
 

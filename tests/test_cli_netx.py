@@ -71,9 +71,9 @@ def test_run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("inspect", "nowhere.net"), "nowhere.net does not exist"),
-        (("run", "nowhere.net", "--input", "spikes.npy"), "nowhere.net does not exist"),
-        (("run", "some.net", "--input", "nowhere.npy"), "nowhere.npy does not exist"),
+        (("inspect", "nowhere.net"), "There is no 'nowhere.net'; give a NetX file"),
+        (("run", "nowhere.net", "--input", "spikes.npy"), "There is no 'nowhere.net'; give a NetX file"),
+        (("run", "some.net", "--input", "nowhere.npy"), "There is no 'nowhere.npy'"),
         (("run", "some.net", "--input", "some.net"), "some.net must be an array saved with numpy.save"),
         (("inspect", "spikes.npy"), "spikes.npy is no readable HDF5 file"),
         (("inspect", "some.net", "--layers", 9), "`1 <= layers <= 4` must hold"),

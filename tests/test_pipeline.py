@@ -12,9 +12,10 @@ import pytest
 from spikeport.deploy.cost.profiles import builtin_profiles, find_profile
 from spikeport.deploy.mapping.fit.source import read_source
 from spikeport.deploy.measure import measure_netx
-from spikeport.deploy.pipeline import DeploySettings, deploy
+from spikeport.deploy.pipeline import deploy
 from spikeport.deploy.report.files import compare_runs
 from spikeport.deploy.run.forms import EncoderRunner
+from spikeport.deploy.settings import DeploySettings
 from spikeport.errors import InputError
 from spikeport.export.netx.chain import chain_of
 from spikeport.export.netx.writer import layer_indices, read_graph
@@ -22,14 +23,14 @@ from spikeport.export.targets import export
 from spikeport.search.data.datasets import load_dataset
 from spikeport.search.pipeline import read_genotype, run_search
 from spikeport.search.runs import Run
-from spikeport.search.settings.run import SearchSettings
+from spikeport.search.settings.run import changed, choose
 from spikeport.search.space.genotype import Layer
 from spikeport.search.space.layout import default_layers
 from spikeport.search.space.network import load_network
 from spikeport.search.supernet.macro import MacroSupernet
 from spikeport.search.supernet.trellis import WIDTHS, place
 
-TINY = SearchSettings(
+TINY = choose(
     primitives="plain", channels=2, cells=3, time_steps=2, search_epochs=1, train_epochs=3, train_learning_rate=0.1
 )
 
@@ -178,7 +179,7 @@ def on_a_path(tmp_path_factory: pytest.TempPathFactory) -> Run:
             supernet.gammas.data[(*place(stop), WIDTHS.index(layer.width))] += 2.0
             halvings = stop.halvings
 
-    settings = replace(TINY, level="both", channels=4, cells=5, train_epochs=4)
+    settings = changed(TINY, level="both", channels=4, cells=5, train_epochs=4)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(MacroSupernet, "__init__", begin_near)
         run = run_search(settings, folder / "run")

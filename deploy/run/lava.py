@@ -164,10 +164,10 @@ def environment(progress: Progress | None = None) -> Path:
     return built
 
 
-def lava_missing() -> str | None:
+def lava_missing(progress: Progress | None = None) -> str | None:
     """Why real Lava cannot be run here, in one line; None if it can. Builds the environment if need be."""
     try:
-        environment()
+        environment(progress)
     except ToolError as error:
         return str(error)
     return None

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from .datasets import Images
+from ..settings.data import DataSettings
+from .datasets import Dataset, Images
 
 Draws = Mapping[str, NDArray[np.int64]]  # name of the change -> what it needs, [.., images]
 
@@ -70,3 +71,10 @@ def holed(images: Images, centres: NDArray[np.int64], side: int) -> Images:
     ]
     hole = inside[0][:, None, :, None] & inside[1][:, None, None, :]
     return np.where(hole, np.float32(0), images)
+
+
+def augmentation_of(settings: DataSettings, dataset: Dataset) -> Augmentation:
+    """What the training images of a dataset are changed by."""
+    return Augmentation(
+        shift=settings.shift, crop=settings.crop, flip=settings.flip, cutout=settings.cutout, black=dataset.black
+    )

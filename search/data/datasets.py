@@ -16,14 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import InputError
+from ..settings.data import DataSettings
 
 Images = NDArray[np.float32]  # [N, C, H, W]
 Pixels = NDArray[np.uint8]  # [N, H, W, C]
 Labels = NDArray[np.int64]  # [N], 0..classes - 1
 
+DATA_FOLDER = DataSettings().data_folder
 DIGITS_TEST = 360
 DIGITS_SPLIT_SEED = 0  # of the split alone: the test images stay the same whatever the seed of a run
-DATA_FOLDER = "data"  # where torchvision keeps its files
 MNIST_SIZE = 32  # 28 pixels cannot be halved more than twice
 
 
@@ -222,7 +223,9 @@ def _torchvision(name: str, source: str, folder: Path, download: bool) -> list[t
                 f"'{name}' could not be downloaded to '{folder}' ({reason}); "
                 f"go online, or copy torchvision's files of {source} there."
             ) from error
-        alone = f"from spikeport.search.datasets import load_dataset; load_dataset('{name}:{folder}', download=True)"
+        alone = (
+            f"from spikeport.search.data.datasets import load_dataset; load_dataset('{name}:{folder}', download=True)"
+        )
         raise InputError(
             f"There are no complete files of {name} in '{folder}' ({reason}); add --download, name their folder with "
             f'--data-folder, or fetch them now: python -c "{alone}".'

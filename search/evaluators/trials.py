@@ -29,14 +29,17 @@ from ..data.datasets import Dataset
 from ..machine import processes
 from ..objective.priced_loss import REFERENCE_RATE, Price, mean_sops_and_cost
 from ..objective.spike_maps import even_spikes
-from ..objective.synaptic_operations import chosen, sops_per_cell
-from ..settings.run import SearchSettings
+from ..objective.synaptic_operations import sops_per_cell
+from ..settings.run import SearchSettings, changed
+from ..settings.trials import TrialSettings
 from ..space.genotype import Genotype, from_dict, to_dict
-from ..space.network import NetworkSettings, SpikingNetwork, count_parameters
+from ..space.network import NetworkConfig, SpikingNetwork, count_parameters, network_config
 from ..space.primitives import PRIMITIVES
-from ..supernet.supernet import Supernet
-from ..training.loop import evaluate, seeded, train_network
+from ..supernet.supernet import Supernet, one_hot
+from ..training.loop import evaluate
 from ..training.progress import Progress
+from ..training.random_streams import seeded
+from .from_scratch import train_network
 
 DRAWS = 20  # at most so many for each genotype that is wanted: a search that is sure of itself repeats itself
 USUAL = 0.75  # a rough guess of how much less trained networks take; what a trial measures decides
@@ -95,15 +98,15 @@ def contenders(
     return sorted(found, key=found.__getitem__)[:count]
 
 
-def likely_sops(genotype: Genotype, settings: NetworkSettings) -> float:
+def likely_sops(genotype: Genotype, config: NetworkConfig) -> float:
     """Synaptic operations per inference of a network that nobody has trained yet."""
-    spikes = even_spikes(settings, settings.plan(genotype.layers), REFERENCE_RATE)
-    mixture, names = partial(chosen, genotype), list(PRIMITIVES[genotype.primitives])
-    return USUAL * float(sum(sops_per_cell(spikes, mixture, names, settings.classes).values()))
+    spikes = even_spikes(config, config.plan(genotype.layers), REFERENCE_RATE)
+    mixture, names = partial(one_hot, genotype), list(PRIMITIVES[genotype.primitives])
+    return USUAL * float(sum(sops_per_cell(spikes, mixture, names, config.classes).values()))
 
 
 def limited_contenders(
-    supernet: Supernet, settings: SearchSettings, network: NetworkSettings, rng: np.random.Generator
+    supernet: Supernet, settings: TrialSettings, network: NetworkConfig, rng: np.random.Generator
 ) -> list[Genotype]:
     """As many as the settings try, likely to keep within their limits in this network."""
     limits = limits_of(settings)
@@ -116,11 +119,11 @@ def limited_contenders(
     return contenders(supernet, settings.trials, rng, excess)
 
 
-def limits_of(settings: SearchSettings) -> Limits:
+def limits_of(settings: TrialSettings) -> Limits:
     return Limits(settings.target_sops, settings.target_parameters)
 
 
-def rounds_of(cells: int, settings: SearchSettings) -> list[tuple[int, int]]:
+def rounds_of(cells: int, settings: TrialSettings) -> list[tuple[int, int]]:
     """(cells, epochs of each) of every round."""
     powers = [FEWER**number for number in range(settings.trial_rounds)]
     return [(math.ceil(cells / power), settings.trial_epochs * power) for power in powers]
@@ -136,21 +139,22 @@ def best_of(
     """
     kept = _kept(file)
     processes.wait()  # all have read it before one of them writes
-    rounds = rounds_of(len(genotypes), settings)
+    rounds = rounds_of(len(genotypes), settings.trials)
     whole, before, trials = sum(cells * epochs for cells, epochs in rounds), 0, list[Trial]()
     best = list(genotypes)
     for cells, epochs in rounds:
         for genotype in best[:cells]:
             if len(trials) == len(kept):
                 checkpoint = _checkpoint(file, len(kept))
-                short = replace(settings, train_epochs=epochs)
+                short = changed(settings, train_epochs=epochs)
                 kept.append(_trial(genotype, dataset, short, checkpoint, _part_of(progress, before, whole)))
                 if processes.is_first():
                     write_json(file, {"trials": [trial.to_dict() for trial in kept]})
                 processes.wait()
             trials.append(kept[len(trials)])
             before += epochs
-        best = [trial.genotype for trial in sorted(trials[-cells:], key=lambda trial: trial.rank(limits_of(settings)))]
+        ranked = sorted(trials[-cells:], key=lambda trial: trial.rank(limits_of(settings.trials)))
+        best = [trial.genotype for trial in ranked]
     if processes.is_first():  # not before: a run may be killed between the row of a trial and this
         for number in range(len(kept)):
             _checkpoint(file, number).unlink(missing_ok=True)
@@ -182,9 +186,11 @@ def _trial(
     genotype: Genotype, dataset: Dataset, settings: SearchSettings, checkpoint: Path, progress: Progress
 ) -> Trial:
     with seeded(settings.seed, "train weights"):
-        network = SpikingNetwork(genotype, settings.network(dataset))
+        network = SpikingNetwork(genotype, network_config(settings.network, dataset))
     train_network(network, dataset, settings, checkpoint, lambda rows: None, progress)
     score = evaluate(network, dataset.test_images, dataset.test_labels)
-    price = Price(network, settings)
+    price = Price(network, settings.objective)
     sops, cost = mean_sops_and_cost(price, dataset.test_images)
-    return Trial(genotype, settings.train_epochs, score.loss, cost, score.accuracy, sops, count_parameters(network))
+    return Trial(
+        genotype, settings.training.train_epochs, score.loss, cost, score.accuracy, sops, count_parameters(network)
+    )

@@ -2,37 +2,20 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import Literal, cast, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ...errors import InputError
+from ..settings.training import Precision
 from .processes import local_rank
-
-Precision = Literal["float32", "bfloat16", "float16"]
-SearchPrecision = Literal["auto", "float32", "bfloat16"]
 
 DTYPES: Mapping[Precision, torch.dtype] = {
     "float32": torch.float32,
     "bfloat16": torch.bfloat16,
     "float16": torch.float16,  # small gradients would become 0, so the loss is scaled
 }
-
-
-def precision_name(name: str) -> Precision:
-    """The name as a known precision, or InputError that lists them."""
-    if name not in get_args(Precision):
-        raise InputError(f"Unknown precision '{name}'; choose from {', '.join(get_args(Precision))}.")
-    return cast(Precision, name)
-
-
-def search_precision(name: str) -> SearchPrecision:
-    """The name as a known precision of a search, or InputError that lists them."""
-    if name not in get_args(SearchPrecision):
-        raise InputError(f"Unknown precision '{name}' of a search; choose from {', '.join(get_args(SearchPrecision))}.")
-    return cast(SearchPrecision, name)
 
 
 def fast_dtype(device: torch.device) -> torch.dtype:

@@ -8,7 +8,6 @@ numbers are added; where a search calculates in bfloat16 that is enough for anot
 torchrun there is one process, and nothing here does anything.
 """
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,22 +17,11 @@ import torch
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from ..launch import is_first as is_first
+from ..launch import launched as launched
+from ..launch import local_rank as local_rank
+
 BACKENDS = {"cpu": "gloo", "cuda": "nccl"}
-
-
-def launched() -> int:
-    """How many processes torchrun started; 1 without it."""
-    return int(os.environ["WORLD_SIZE"]) if "TORCHELASTIC_RUN_ID" in os.environ else 1
-
-
-def is_first() -> bool:
-    """Whether this process is the one that writes files and talks, also before and after `joined`."""
-    return launched() == 1 or os.environ["RANK"] == "0"
-
-
-def local_rank() -> int:
-    """The number of this process on its machine, from 0."""
-    return int(os.environ["LOCAL_RANK"]) if launched() > 1 else 0
 
 
 @contextmanager

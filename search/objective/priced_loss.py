@@ -19,54 +19,41 @@ from functools import partial
 
 import torch
 from spikingjelly.activation_based.functional import reset_net
-from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch import Tensor
 
 from ..data.datasets import Images
-from ..settings.run import SearchSettings
+from ..settings.network import PrimitiveSet
+from ..settings.objective import ObjectiveSettings
 from ..space.genotype import CellKind
 from ..space.network import SpikingBackbone, SpikingNetwork
-from ..space.primitives import PRIMITIVES, PrimitiveSet
+from ..space.primitives import PRIMITIVES
 from ..supernet.macro import MacroSupernet
-from ..supernet.supernet import EDGES, Supernet
+from ..supernet.supernet import EDGES, Supernet, one_hot
 from ..supernet.trellis import Chances, chances_of, even_weights
+from ..training.loop import EVALUATION_BATCH, Objective
 from .expected_over_paths import expected_sops, expected_spikes
 from .spike_maps import NetworkSpikes, even_spikes, recording
-from .synaptic_operations import chosen, sops_per_cell
+from .synaptic_operations import sops_per_cell
 
-# (images, labels) -> (what is minimised, logits of the network)
-Objective = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
-
-EVALUATION_BATCH = 256
 REFERENCE_RATE = 0.2  # spikes per neuron and time step
-
-
-def cross_entropy_of(network: nn.Module) -> Objective:
-    """The plain objective: cross-entropy of the network's logits, nats."""
-
-    def objective(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        logits = network(images)
-        return cross_entropy(logits, labels), logits
-
-    return objective
 
 
 class Price:
     """What a pass of a supernet or of the network built from a genotype costs beside its errors."""
 
-    def __init__(self, network: Supernet | SpikingNetwork, settings: SearchSettings) -> None:
+    def __init__(self, network: Supernet | SpikingNetwork, settings: ObjectiveSettings) -> None:
         self.network: SpikingBackbone = network
         self.settings = settings
         if isinstance(network, Supernet):
             self._primitives, self._mixture = network.primitives, network.mixture
         else:
-            self._primitives, self._mixture = network.genotype.primitives, partial(chosen, network.genotype)
+            self._primitives, self._mixture = network.genotype.primitives, partial(one_hot, network.genotype)
         self._chances: Callable[[], Chances | None] = lambda: None
         alike = None
         if isinstance(network, MacroSupernet):
             self._chances = network.chances
             alike = chances_of(network.trellis, *even_weights(network.trellis))
-        even = even_spikes(network.settings, network.plan, REFERENCE_RATE)
+        even = even_spikes(network.config, network.plan, REFERENCE_RATE)
         self.reference_spikes = float(self._emitted(even, alike))
         self.reference_sops = float(total(self._per_cell(even, partial(even_mixture, self._primitives), alike)))
 
@@ -89,7 +76,7 @@ class Price:
     def _per_cell(
         self, spikes: NetworkSpikes, mixture: Callable[[CellKind], Tensor], chances: Chances | None
     ) -> dict[str, Tensor]:
-        names, classes = list(PRIMITIVES[self._primitives]), self.network.settings.classes
+        names, classes = list(PRIMITIVES[self._primitives]), self.network.config.classes
         if chances is None:
             return sops_per_cell(spikes, mixture, names, classes)
         return expected_sops(spikes, chances, mixture, names, classes)
@@ -97,7 +84,7 @@ class Price:
 
 def priced(objective: Objective, price: Price) -> Objective:
     """The objective and the price of the pass it makes; the objective itself where nothing has a price."""
-    if not (price.settings.spike_weight or price.settings.sop_weight):
+    if not price.settings.has_a_price:
         return objective
 
     def with_price(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

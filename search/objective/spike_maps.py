@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ..space.genotype import INPUTS, NODES, CellKind
 from ..space.layout import STEM_MULTIPLIER, CellShape
-from ..space.network import NetworkSettings, SpikingBackbone
+from ..space.network import NetworkConfig, SpikingBackbone
 
 STATES = ("p0", "p1", *(f"n{j + 1}" for j in range(NODES)))
 
@@ -114,14 +114,14 @@ def recording(network: SpikingBackbone) -> Iterator[NetworkSpikes]:
             handle.remove()
 
 
-def even_spikes(settings: NetworkSettings, plan: Sequence[CellShape], rate: float) -> NetworkSpikes:
+def even_spikes(config: NetworkConfig, plan: Sequence[CellShape], rate: float) -> NetworkSpikes:
     """What would be recorded of these cells if every neuron, and every max-pool, spiked in this share of the steps."""
 
     def spikes(channels: int, halvings: int) -> Tensor:
-        rows, columns = (size // 2**halvings for size in settings.stem_size)
-        return torch.full((rows, columns), rate * settings.time_steps * channels, dtype=torch.float64)
+        rows, columns = (size // 2**halvings for size in config.stem_size)
+        return torch.full((rows, columns), rate * config.time_steps * channels, dtype=torch.float64)
 
-    record = NetworkSpikes([], spikes(STEM_MULTIPLIER * settings.channels, 0))
+    record = NetworkSpikes([], spikes(STEM_MULTIPLIER * config.channels, 0))
     for shape in plan:
         cell = CellSpikes(shape.kind, shape.channels)
         before, nodes = (spikes(shape.channels, halvings) for halvings in (shape.halvings_before, shape.halvings))

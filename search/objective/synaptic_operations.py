@@ -19,8 +19,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from ..space.genotype import INPUTS, CellKind, Genotype
-from ..space.primitives import MAX_POOL, PRIMITIVES
+from ..space.genotype import INPUTS, CellKind
+from ..space.primitives import MAX_POOL
 from ..supernet.supernet import EDGES, SOURCES
 from .fan_out import FAN_OUT, Size, factorized_reduce
 from .spike_maps import CellSpikes, NetworkSpikes
@@ -85,12 +85,3 @@ def _reduce(size: Size, channels: int) -> Tensor:
 def _fans(names: tuple[str, ...], size: Size, channels: int, stride: int) -> Tensor:
     """[P, H * W]."""
     return torch.stack([FAN_OUT[name](size, channels, stride).flatten() for name in names])
-
-
-def chosen(genotype: Genotype, kind: CellKind) -> Tensor:
-    """The weights [14, primitives] of a genotype: 1 at the primitive of each of its edges, else 0."""
-    names = list(PRIMITIVES[genotype.primitives])
-    weights = torch.zeros(len(EDGES), len(names), dtype=torch.float64)
-    for edge in genotype.cell(kind):
-        weights[EDGES.index((edge.node, edge.source)), names.index(edge.primitive)] = 1
-    return weights

@@ -1,240 +1,213 @@
-"""The settings of a search and of the training that follows it."""
+"""The settings of a run, composed of those of its concerns; what spans two of them is checked here.
+
+Each setting has one place: `seed` stands alone, every other in a table, `[network]`, `[data]`, `[training]`,
+`[objective]`, in `[supernet]` and `[trials]` where the strategy reads them, or in the strategy's own, as
+`[strategy.darts]`. All have names of their own, so that the command line and `changed` need no tables.
+"""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
-from difflib import get_close_matches
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ...errors import InputError
-from ..data.augmentation import Augmentation
-from ..data.datasets import DATA_FOLDER, Dataset
-from ..level import Level, level_name
-from ..machine.device import Precision, SearchPrecision, precision_name, search_precision
-from ..space.attention import Attention, AttentionIn, attention_in, attention_name
-from ..space.legality import check_legal
-from ..space.network import NetworkSettings
-from ..space.primitives import PrimitiveSet, primitive_set
-from ..strategy import Strategy, strategy_name
-from ..supernet.relaxation import Relaxation, relaxation_name
-from ..supernet.supernet import SupernetForm, supernet_form
-from ..training.schedules import Schedule, schedule_name
+from ...setting import check_settings, chosen, nearest, setting, settings_of
+from .darts import OF_THE_CELL, DartsSettings
+from .data import DataSettings
+from .network import NetworkSettings
+from .objective import ObjectiveSettings
+from .random_cells import RandomSettings
+from .supernet import SupernetSettings
+from .training import TrainingSettings
+from .trials import TrialSettings
 
-COUNTS = {
-    "cells": 3,
-    "channels": 1,
-    "time_steps": 1,
-    "stem_stride": 1,
-    "batch_size": 1,
-    "search_epochs": 1,
-    "train_epochs": 1,
-    "candidates": 1,
-    "trial_epochs": 1,
-    "trial_rounds": 1,
+StrategySettings = DartsSettings | RandomSettings
+
+STRATEGIES: Mapping[str, type[StrategySettings]] = {kind.name: kind for kind in (DartsSettings, RandomSettings)}
+CONCERNS: Mapping[str, type] = {
+    "network": NetworkSettings,
+    "data": DataSettings,
+    "training": TrainingSettings,
+    "objective": ObjectiveSettings,
+    "supernet": SupernetSettings,
+    "trials": TrialSettings,
 }
-COUNTS_FROM_ZERO = (
-    "seed",
-    "alpha_warmup_epochs",
-    "shift",
-    "crop",
-    "cutout",
-    "target_spikes",
-    "stop_at_skips",
-    "stop_when_stable",
-    "trials",
-    "target_sops",
-    "target_parameters",
-)
-POSITIVE = ("validation_fraction", "learning_rate", "train_learning_rate", "alpha_learning_rate", "gradient_clip")
-NOT_NEGATIVE = (
-    "minimum_learning_rate",
-    "momentum",
-    "weight_decay",
-    "alpha_weight_decay",
-    "label_smoothing",
-    "auxiliary_weight",
-    "spike_weight",
-    "sop_weight",
-    "beta_decay",
-    "zero_one_weight",
-)
-OF_THE_CELL = ("beta_decay", "zero_one_weight", "auxiliary_skip", "stop_at_skips")  # where it is given they do nothing
-BELOW_ONE = ("momentum", "validation_fraction", "label_smoothing")
-NAMES = {
-    "primitives": primitive_set,
-    "attention": attention_name,
-    "attention_in": attention_in,
-    "supernet": supernet_form,
-    "strategy": strategy_name,
-    "level": level_name,
-    "relaxation": relaxation_name,
-    "schedule": schedule_name,
-    "precision": precision_name,
-    "search_precision": search_precision,
+TABLES: Mapping[str, type] = {**CONCERNS, **{f"strategy.{name}": kind for name, kind in STRATEGIES.items()}}
+OPTIONAL = ("supernet", "trials")  # tables that a strategy reads, or does not
+
+READERS: Mapping[str, str] = {  # table -> the strategies that read it, where not all do
+    table: " or ".join(name for name, kind in STRATEGIES.items() if table in (*kind.reads, f"strategy.{name}"))
+    for table in TABLES
+    if table in OPTIONAL or table.startswith("strategy.")
 }
+
+PLACES: Mapping[str, str] = {"seed": "", "strategy": ""} | {
+    name: table for table, kind in TABLES.items() for name in settings_of(kind)
+}  # name of a setting -> its table
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchSettings:
-    """Defaults as in DARTS (arXiv 1806.09055, section 3). Raises InputError when a value is out of range."""
+    """Raises InputError when settings contradict each other, and for one that the strategy would ignore."""
 
-    dataset: str = "digits"
-    data_folder: str = DATA_FOLDER  # where torchvision keeps its files
-    primitives: PrimitiveSet = "darts"
-    level: Level = "micro"
-    strategy: Strategy = "darts"
-    candidates: int = 8  # random cells, where the strategy is to draw them
-    supernet: SupernetForm = "kernel"
-    attention: Attention = "none"
-    attention_in: AttentionIn = "both"  # the supernet, the network that is trained, or both
-    channels: int = 16  # of a node in the first cell
-    cells: int = 8  # at least 3: below that there is no normal cell to search
-    time_steps: int = 2
-    stem_stride: int = 1  # 2: the first layer halves the image
-    seed: int = 0
-    batch_size: int = 64
-    shift: int = 0  # pixels by which training images are moved at random
-    crop: int = 0  # the same, but black comes in also where images are normalised
-    flip: bool = False  # mirror every other training image
-    cutout: int = 0  # side of the square that is cut out of training images
-    schedule: Schedule = "cosine"  # how the learning rates fall
-    device: str = "auto"
-    precision: Precision = "float32"
-    gradient_checkpointing: bool = False  # compute cells twice, to keep less
-    tensorboard: bool = False  # write events, too
-
-    search_epochs: int = 50
-    search_precision: SearchPrecision = "auto"  # of spikes and spectra; auto: bfloat16 if the processor multiplies it
-    learning_rate: float = 0.025  # of the weights, falling to the minimum along a cosine
-    minimum_learning_rate: float = 0.001
-    momentum: float = 0.9
-    weight_decay: float = 3e-4
-    gradient_clip: float = 5.0
-    alpha_learning_rate: float = 3e-4
-    alpha_weight_decay: float = 1e-3
-    alpha_warmup_epochs: int = 0  # first epochs in which the alphas rest
-
-    relaxation: Relaxation = "softmax"
-    second_order: bool = False  # look one step of the weights ahead (second_order.py)
-    beta_decay: float = 0.0  # weight of that regularizer in the last epoch, nats
-    zero_one_weight: float = 0.0  # of that regularizer, nats
-    auxiliary_skip: bool = False  # a skip beside every mixture that fades out
-    stop_at_skips: int = 0  # end when a cell has so many skip_connect; 0: never
-    stop_when_stable: int = 0  # end when the genotype has not changed for so many epochs; 0: never
-    trials: int = 0  # cells that are trained for a while at the end, to take the best (trials.py); 0: none
-    trial_epochs: int = 5  # of each in the first round
-    trial_rounds: int = 1  # from one to the next the best third is trained three times as long
-    target_sops: int = 0  # per inference; only cells that keep below it are found. 0: any
-    target_parameters: int = 0  # of the network; only cells that keep within it are found. 0: any
-    for_target: str = ""  # only what this target takes (legality.py)
-
-    spike_weight: float = 0.0  # of the spikes in the loss, nats (priced_loss.py)
-    sop_weight: float = 0.0  # of the synaptic operations, nats
-    target_spikes: int = 0  # per inference; below it spikes cost nothing. 0: they always do
-
-    train_epochs: int = 100
-    train_learning_rate: float = 0.025
-    label_smoothing: float = 0.0
-    auxiliary_weight: float = 0.0  # of the loss of a second readout at 2/3 of the depth; 0: there is none
-    validation_fraction: float = 0.1  # of the train split, kept out of the training to watch it
+    seed: int = setting(
+        0, "The same seed gives the same genotype and weights on the same machine.", at_least=0, common=True
+    )
+    network: NetworkSettings = NetworkSettings()
+    data: DataSettings = DataSettings()
+    training: TrainingSettings = TrainingSettings()
+    objective: ObjectiveSettings = ObjectiveSettings()
+    supernet: SupernetSettings = SupernetSettings()
+    trials: TrialSettings = TrialSettings()
+    strategy: StrategySettings = DartsSettings()
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            _check_type(field.name, getattr(self, field.name), type(field.default))
-        for name, check in NAMES.items():
-            check(getattr(self, name))
-        for name, least in COUNTS.items():
-            self._require(name, getattr(self, name) >= least, f"{name} >= {least}")
-        for name in (*COUNTS_FROM_ZERO, *NOT_NEGATIVE):
-            self._require(name, getattr(self, name) >= 0, f"{name} >= 0")
-        for name in POSITIVE:
-            self._require(name, getattr(self, name) > 0, f"{name} > 0")
-        for name in BELOW_ONE:
-            self._require(name, getattr(self, name) < 1, f"{name} < 1")
-        check_legal(self.for_target, self._attention("network"))
-        self._check_level()
-        if self.zero_one_weight and self.relaxation != "sigmoid":
-            raise InputError(
-                "zero_one_weight drives sigmoids to 0 or 1, but the relaxation is softmax; "
-                "say --relaxation sigmoid or leave it out."
-            )
-        if self.search_precision == "bfloat16" and self.second_order:
-            raise InputError(
-                "--second-order takes small differences, which would drown in bfloat16; use float32 or auto."
-            )
-        if self.search_precision == "bfloat16" and self.supernet == "plain":
-            raise InputError(
-                "--search-precision bfloat16 is for the kernel-space supernet; use auto with the plain one."
-            )
-        for name in ("target_sops", "target_parameters"):
-            if getattr(self, name):
-                self._require("trials", self.trials > 0, f"trials > 0 with {name}")
-        if self.target_spikes:
-            self._require("spike_weight", self.spike_weight > 0, "spike_weight > 0 with target_spikes")
-        if self.gradient_checkpointing and (self.spike_weight or self.sop_weight):
+        check_settings(self)
+        for table in OPTIONAL:
+            found, rest = getattr(self, table), CONCERNS[table]()
+            for name in settings_of(CONCERNS[table]):
+                if table not in self.strategy.reads and getattr(found, name) != getattr(rest, name):
+                    raise _ignored(name, self.strategy.name)
+        if self.training.gradient_checkpointing and self.objective.has_a_price:
             raise InputError(
                 "A price of spikes needs the spikes of every cell, but --gradient-checkpointing does not keep them; "
                 "leave it out or set spike_weight and sop_weight to 0."
             )
+        if isinstance(self.strategy, DartsSettings):
+            self._check_darts(self.strategy)
 
-        if self.auxiliary_weight:
-            self._require("batch_size", self.batch_size >= 2, "batch_size >= 2 with an auxiliary_weight")
-
-    def _check_level(self) -> None:
-        if self.level != "micro" and self.strategy == "darts" and self.supernet == "plain":
+    def _check_darts(self, darts: DartsSettings) -> None:
+        level = self.network.level
+        if level != "micro" and self.supernet.supernet == "plain":
             raise InputError(
-                f"--level {self.level} needs the kernel-space supernet, because the plain one normalises away how wide "
-                "a cell is; say --supernet kernel."
+                f"--level {level} needs the kernel-space supernet, because the plain one normalises away how wide a "
+                "cell is; say --supernet kernel."
             )
-        for name in OF_THE_CELL if self.level == "macro" else ():
-            if getattr(self, name):
+        for name in OF_THE_CELL if level == "macro" else ():
+            if getattr(darts, name):
                 raise InputError(
-                    f"At --level macro the cell is given, so {name}={getattr(self, name)} has nothing to act on; "
+                    f"At --level macro the cell is given, so {name}={getattr(darts, name)} has nothing to act on; "
                     "leave it out or say --level both."
                 )
+        if darts.zero_one_weight and self.supernet.relaxation != "sigmoid":
+            raise InputError(
+                "zero_one_weight drives sigmoids to 0 or 1, but the relaxation is softmax; "
+                "say --relaxation sigmoid or leave it out."
+            )
+        if self.supernet.search_precision == "bfloat16" and darts.second_order:
+            raise InputError(
+                "--second-order takes small differences, which would drown in bfloat16; use float32 or auto."
+            )
 
-    def _require(self, name: str, holds: bool, invariant: str) -> None:
-        if not holds:
-            raise InputError(f"`{invariant}` must hold, but got {name}={getattr(self, name)}.")
+    @property
+    def darts(self) -> DartsSettings:
+        """Those of the strategy darts. Raises InputError where it is another."""
+        if not isinstance(self.strategy, DartsSettings):
+            raise InputError(f"The strategy must be darts here, but is {self.strategy.name}.")
+        return self.strategy
 
-    def _attention(self, place: AttentionIn) -> Attention:
-        return self.attention if self.attention_in in (place, "both") else "none"
-
-    def search_network(self, dataset: Dataset) -> NetworkSettings:
-        """As `network`, of the supernet."""
-        return replace(self.network(dataset), attention=self._attention("search"))
-
-    def network(self, dataset: Dataset) -> NetworkSettings:
-        """The settings of a network for the images of a dataset."""
-        return NetworkSettings(
-            channels=self.channels,
-            cells=self.cells,
-            time_steps=self.time_steps,
-            classes=dataset.classes,
-            input_shape=dataset.input_shape,
-            stem_stride=self.stem_stride,
-            attention=self._attention("network"),
-            dataset=dataset.name,
-        )
-
-    def augmentation(self, dataset: Dataset) -> Augmentation:
-        """What the training images of a dataset are changed by."""
-        return Augmentation(shift=self.shift, crop=self.crop, flip=self.flip, cutout=self.cutout, black=dataset.black)
+    @property
+    def random(self) -> RandomSettings:
+        """Those of the strategy random. Raises InputError where it is another."""
+        if not isinstance(self.strategy, RandomSettings):
+            raise InputError(f"The strategy must be random here, but is {self.strategy.name}.")
+        return self.strategy
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        """Tables as in a settings file, with every setting that the strategy reads."""
+        tables = {name: asdict(getattr(self, name)) for name in CONCERNS if read_by(self.strategy, name)}
+        return {"seed": self.seed, **tables, "strategy": {self.strategy.name: asdict(self.strategy)}}
+
+
+def by_option(settings: SearchSettings) -> dict[str, Any]:
+    """Every setting that the strategy reads, by the name of its option: the inverse of `choose`."""
+    tables = settings.to_dict()
+    strategy = tables.pop("strategy")[settings.strategy.name]
+    found = {"seed": tables.pop("seed"), "strategy": settings.strategy.name}
+    for values in (*tables.values(), strategy):
+        found |= values
+    return found
+
+
+def read_by(strategy: StrategySettings | type[StrategySettings], table: str) -> bool:
+    """Whether a strategy looks at this table."""
+    return table in strategy.reads or table == f"strategy.{strategy.name}" or table in {"", *CONCERNS} - {*OPTIONAL}
+
+
+def changed(settings: SearchSettings, **options: Any) -> SearchSettings:
+    """The settings with other values, by the names of the options, whatever table they are in.
+
+    With another `strategy` the tables that it does not read return to their defaults. Raises InputError for an unknown
+    name, for an option that the strategy would ignore, and for a value that is out of range.
+
+    >>> changed(SearchSettings(), channels=8, search_epochs=6).network.channels
+    8
+    """
+    options = dict(options)
+    name = options.pop("strategy", settings.strategy.name)
+    if not isinstance(name, str):
+        raise InputError(f"`strategy` must be str, but is {name!r}.")
+    kind = STRATEGIES[chosen("strategy", name, STRATEGIES)]
+    parts: dict[str, Any] = {table: getattr(settings, table) for table in CONCERNS if read_by(kind, table)}
+    parts["strategy"] = settings.strategy if isinstance(settings.strategy, kind) else kind()
+    given: dict[str, dict[str, Any]] = {}
+    for option, value in options.items():
+        table = place_of(option)
+        if not read_by(kind, table):
+            raise _ignored(option, name)
+        given.setdefault(table.partition(".")[0], {})[option] = value
+    seed = given.pop("", {}).get("seed", settings.seed)
+    for table, values in given.items():
+        parts[table] = replace(parts[table], **values)
+    return SearchSettings(seed=seed, **parts)
+
+
+def choose(**options: Any) -> SearchSettings:
+    """Settings by the names of the options; what is not given has its default. Raises what `changed` raises.
+
+    >>> choose(dataset="digits", strategy="random", candidates=3).random.candidates
+    3
+    """
+    return changed(SearchSettings(), **options)
+
+
+def place_of(option: str) -> str:
+    """The table of a setting; "" for those that stand alone. Raises InputError that names the nearest known ones."""
+    if option not in PLACES:
+        raise InputError(f"Unknown setting '{option}'; {nearest_settings(option)}")
+    return PLACES[option]
+
+
+def nearest_settings(option: str, table: str | None = None) -> str:
+    """Those that an unknown name may have meant, and the table of the first. table: look in it alone."""
+    known = [name for name, place in PLACES.items() if table is None or place == table]
+    words = nearest(option, known)
+    first = words.split("'")[1]
+    return words + (f" '{first}' belongs to [{PLACES[first]}]." if PLACES[first] else "")
 
 
 def settings_from_dict(data: Mapping[str, Any]) -> SearchSettings:
-    """Settings from plain values. Raises InputError on an unknown key or a value out of range."""
-    known = [field.name for field in fields(SearchSettings)]
-    for key in data:
-        if key not in known:
-            near = get_close_matches(key, known, n=1, cutoff=0.0)[0]
-            raise InputError(f"Unknown setting '{key}'; did you mean '{near}'? Known: {', '.join(known)}.")
-    return SearchSettings(**data)
+    """The inverse of `to_dict`; also of runs that knew no tables yet. Raises InputError for what is unknown."""
+    if not any(isinstance(data.get(table), Mapping) for table in CONCERNS):
+        return choose(**readable(data, str(data.get("strategy", DartsSettings.name))))
+    strategies = data.get("strategy", {})
+    options: dict[str, Any] = {name: value for name, value in data.items() if not isinstance(value, Mapping)}
+    for table in CONCERNS:
+        options |= data.get(table, {})
+    for name, values in strategies.items():
+        options |= {"strategy": name, **values}
+    return choose(**options)
 
 
-def _check_type(name: str, value: object, wanted: type) -> None:
-    accepted = (int, float) if wanted is float else (wanted,)
-    if isinstance(value, bool) is not (wanted is bool) or not isinstance(value, accepted):
-        raise InputError(f"`{name}` must be {wanted.__name__}, but is {value!r}.")
+def readable(options: Mapping[str, Any], strategy: str) -> dict[str, Any]:
+    """Of options that may be of several strategies those that this one reads, and what is unknown."""
+    kind = STRATEGIES[chosen("strategy", strategy, STRATEGIES)]
+    return {name: value for name, value in options.items() if name not in PLACES or read_by(kind, PLACES[name])}
+
+
+def _ignored(option: str, strategy: str) -> InputError:
+    """The error that a strategy would ignore an option."""
+    table = PLACES[option]
+    return InputError(
+        f"`{option}` belongs to the strategy {READERS[table]}, but the strategy is {strategy}, which would "
+        f"ignore it; say --strategy {READERS[table].split()[0]} or leave it out."
+    )

@@ -11,15 +11,12 @@ can take the factor.
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Literal, cast, get_args
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from ...errors import InputError
-
-Attention = Literal["none", "eca", "cbam", "tcs"]
-AttentionIn = Literal["search", "network", "both"]
+from ..settings.network import Attention
 
 
 def _last(linear: nn.Module) -> nn.Module:
@@ -112,17 +109,3 @@ def _none(channels: int) -> nn.Module:
 
 
 ATTENTION: Mapping[Attention, Callable[[int], nn.Module]] = {"none": _none, "eca": ECA, "cbam": CBAM, "tcs": TCS}
-
-
-def attention_name(name: str) -> Attention:
-    """The name as a known kind of attention, or InputError that lists the kinds."""
-    if name not in get_args(Attention):
-        raise InputError(f"Unknown attention '{name}'; choose from {', '.join(ATTENTION)}.")
-    return cast(Attention, name)
-
-
-def attention_in(name: str) -> AttentionIn:
-    """The name as a known place of attention, or InputError that lists them."""
-    if name not in get_args(AttentionIn):
-        raise InputError(f"Unknown place of attention '{name}'; choose from {', '.join(get_args(AttentionIn))}.")
-    return cast(AttentionIn, name)

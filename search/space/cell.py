@@ -16,7 +16,8 @@ from typing import Protocol, cast
 from spikingjelly.activation_based import layer, neuron, surrogate
 from torch import Tensor, cat, nn
 
-from .attention import ATTENTION, Attention
+from ..settings.network import Attention
+from .attention import ATTENTION
 from .genotype import NODES, CellKind
 from .primitives import Builder, FactorizedReduce, convolution
 

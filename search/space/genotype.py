@@ -12,7 +12,8 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from ...errors import InputError
-from .primitives import PrimitiveSet, primitive_set, spiking_primitives
+from ..settings.network import PrimitiveSet, primitive_set
+from .primitives import spiking_primitives
 
 CellKind = Literal["normal", "reduce"]
 CELL_KINDS: tuple[CellKind, ...] = get_args(CellKind)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import get_args
 
 from ...errors import InputError
-from .attention import Attention
+from ..settings.network import ATTENTION_FOR, Attention
 from .primitives import PRIMITIVES
 
 ALL_PRIMITIVES = frozenset(name for table in PRIMITIVES.values() for name in table)
@@ -25,9 +25,9 @@ class Legality:
 
 
 LEGAL: Mapping[str, Legality] = {
-    "onnx": Legality(ALL_PRIMITIVES, ALL_ATTENTION),
-    # A gate that depends on the input is no synapse. A max-pool of spikes is a population, everything else a kernel.
-    "loihi": Legality(ALL_PRIMITIVES, frozenset({"none"})),
+    "onnx": Legality(ALL_PRIMITIVES, frozenset(ATTENTION_FOR["onnx"])),
+    # A max-pool of spikes is a population, everything else a kernel.
+    "loihi": Legality(ALL_PRIMITIVES, frozenset(ATTENTION_FOR["loihi"])),
 }
 ANY = Legality(ALL_PRIMITIVES, ALL_ATTENTION)
 
@@ -39,13 +39,3 @@ def legality_of(target: str) -> Legality:
     if target not in LEGAL:
         raise InputError(f"Unknown target '{target}' to search for; choose from {', '.join(LEGAL)}.")
     return LEGAL[target]
-
-
-def check_legal(target: str, attention: str) -> None:
-    """Raises InputError for an unknown target, or for settings that the target refuses."""
-    legal = legality_of(target)
-    if attention not in legal.attention:
-        raise InputError(
-            f"A network for {target} must have an attention among {', '.join(sorted(legal.attention))}, but it is "
-            f"{attention}; say --attention-in search, or leave --for out."
-        )

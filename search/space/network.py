@@ -4,15 +4,16 @@ from collections.abc import Sequence
 from dataclasses import MISSING, asdict, dataclass, fields
 from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import Literal, Protocol, cast
 
 from spikingjelly.activation_based import layer
 from torch import Tensor, nn
 
 from ...errors import InputError
 from ...files import read_json, write_json
-from ..runs import Run, check_tensors, load_tensors, save_tensors
-from .attention import Attention, attention_name
+from ..runs import Run
+from ..settings.network import Attention, NetworkSettings, attention_name
+from ..tensors import check_tensors, load_tensors, save_tensors
 from .cell import Cell, CellBuilder, Stem
 from .genotype import NODES, CellKind, Genotype, Layer
 from .genotype import from_dict as genotype_from_dict
@@ -22,8 +23,8 @@ from .primitives import PRIMITIVES, Builder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NetworkSettings:
-    """Everything of a network but its cells and their path. Raises InputError when a value is out of range."""
+class NetworkConfig:
+    """Everything of one network but its cells and their path. Raises InputError when a value is out of range."""
 
     channels: int  # of a node in the first cell; doubled at each reduction
     cells: int
@@ -63,30 +64,59 @@ class NetworkSettings:
         return plan
 
 
+class ImageKind(Protocol):
+    """What a network must know of its images; a `Dataset` does."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def classes(self) -> int: ...
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]: ...
+
+
+def network_config(
+    settings: NetworkSettings, images: ImageKind, place: Literal["search", "network"] = "network"
+) -> NetworkConfig:
+    """The network of these settings for these images: the one that is trained, or the supernet of the search."""
+    return NetworkConfig(
+        channels=settings.channels,
+        cells=settings.cells,
+        time_steps=settings.time_steps,
+        classes=images.classes,
+        input_shape=images.input_shape,
+        stem_stride=settings.stem_stride,
+        attention=settings.attention_of(place),
+        dataset=images.name,
+    )
+
+
 class SpikingBackbone(nn.Module):
     """Images [N, C, H, W] -> logits [N, classes], with cells that `build` makes as they are planned.
 
     The neurons keep their membranes: call `spikingjelly.activation_based.functional.reset_net` before each batch.
     """
 
-    def __init__(self, build: CellBuilder, settings: NetworkSettings, plan: Sequence[CellPlan]) -> None:
+    def __init__(self, build: CellBuilder, config: NetworkConfig, plan: Sequence[CellPlan]) -> None:
         super().__init__()
-        self.settings = settings
+        self.config = config
         self.plan = tuple(plan)
-        stem_channels = STEM_MULTIPLIER * settings.channels
-        self.stem: nn.Module = Stem(settings.input_shape[0], stem_channels, settings.time_steps, settings.stem_stride)
+        stem_channels = STEM_MULTIPLIER * config.channels
+        self.stem: nn.Module = Stem(config.input_shape[0], stem_channels, config.time_steps, config.stem_stride)
         self.cells = nn.ModuleList(
             build(
                 kind=cell.kind,
                 in_channels=cell.in_channels,
                 channels=cell.channels,
-                attention=settings.attention,
+                attention=config.attention,
                 halve_s0=cell.halve_s0,
             )
             for cell in self.plan
         )
         self.pool = layer.AdaptiveAvgPool2d((1, 1), step_mode="m")
-        self.readout = layer.Linear(NODES * self.plan[-1].channels, settings.classes, step_mode="m")
+        self.readout = layer.Linear(NODES * self.plan[-1].channels, config.classes, step_mode="m")
 
     def planned_cells(self) -> list[nn.Module]:
         """In the order of the plan."""
@@ -103,19 +133,19 @@ class SpikingBackbone(nn.Module):
 class SpikingNetwork(SpikingBackbone):
     """The network built from a genotype; its neurons are `stem.lif` and `cells.<i>.<p0 | p1 | n1 .. n4>.lif`."""
 
-    def __init__(self, genotype: Genotype, settings: NetworkSettings) -> None:
+    def __init__(self, genotype: Genotype, config: NetworkConfig) -> None:
         def incoming(kind: CellKind, node: int) -> Sequence[tuple[int, Builder]]:
             table = PRIMITIVES[genotype.primitives]
             return [(edge.source, table[edge.primitive]) for edge in genotype.incoming(kind, node)]
 
-        super().__init__(partial(Cell, incoming=incoming), settings, settings.plan(genotype.layers))
+        super().__init__(partial(Cell, incoming=incoming), config, config.plan(genotype.layers))
         self.genotype = genotype
 
 
 def save_network(run: Run, network: SpikingNetwork) -> None:
     """Write model.safetensors and config.json."""
     save_tensors(run.weights, network.state_dict())
-    write_json(run.config, {"genotype": genotype_to_dict(network.genotype), "network": asdict(network.settings)})
+    write_json(run.config, {"genotype": genotype_to_dict(network.genotype), "network": asdict(network.config)})
 
 
 def load_network(run: Run) -> SpikingNetwork:
@@ -128,7 +158,7 @@ def load_network(run: Run) -> SpikingNetwork:
     config = read_json(run.config)
     if config.keys() != {"genotype", "network"}:
         raise InputError(f"'{run.config}' must have the keys genotype and network, but has {', '.join(config)}.")
-    network = SpikingNetwork(genotype_from_dict(config["genotype"]), _settings(run.config, config["network"]))
+    network = SpikingNetwork(genotype_from_dict(config["genotype"]), _config(run.config, config["network"]))
     tensors, _ = load_tensors(run.weights)
     check_tensors(run.weights, tensors, network.state_dict())
     network.load_state_dict(tensors)
@@ -139,12 +169,12 @@ def count_parameters(network: nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
 
 
-def _settings(path: Path, data: object) -> NetworkSettings:
-    known = {field.name for field in fields(NetworkSettings)}
-    needed = {field.name for field in fields(NetworkSettings) if field.default is MISSING}
+def _config(path: Path, data: object) -> NetworkConfig:
+    known = {field.name for field in fields(NetworkConfig)}
+    needed = {field.name for field in fields(NetworkConfig) if field.default is MISSING}
     if not isinstance(data, dict) or not needed <= data.keys() <= known:
         raise InputError(
             f"'{path}': `network` must have the keys {', '.join(sorted(needed))}, "
             f"and no others than {', '.join(sorted(known - needed))}."
         )
-    return NetworkSettings(**data | {"input_shape": tuple(data["input_shape"])})
+    return NetworkConfig(**data | {"input_shape": tuple(data["input_shape"])})

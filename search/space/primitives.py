@@ -6,16 +6,15 @@ twice, because a second one would hide a neuron inside an edge.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Literal, cast, get_args
+from typing import cast
 
 import torch
 from spikingjelly.activation_based import layer
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ...errors import InputError
+from ..settings.network import PrimitiveSet
 
-PrimitiveSet = Literal["darts", "plain"]
 Builder = Callable[[int, int], nn.Module]
 
 NONE = "none"
@@ -129,13 +128,6 @@ PRIMITIVES: Mapping[PrimitiveSet, Mapping[str, Builder]] = {
         "conv_5x5": _conv(5),
     },
 }
-
-
-def primitive_set(name: str) -> PrimitiveSet:
-    """The name as a known primitive set, or InputError that lists the sets."""
-    if name not in get_args(PrimitiveSet):
-        raise InputError(f"Unknown primitive set '{name}'; choose from {', '.join(PRIMITIVES)}.")
-    return cast(PrimitiveSet, name)
 
 
 def spiking_primitives(name: PrimitiveSet) -> tuple[str, ...]:

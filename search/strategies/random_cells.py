@@ -14,51 +14,52 @@ import numpy as np
 from ...files import read_json, replacing, write_json, write_text
 from ..machine import processes
 from ..runs import Run
-from ..settings.run import SearchSettings
+from ..settings.network import NetworkSettings
+from ..settings.run import SearchSettings, changed
 from ..space.genotype import Genotype, random_genotype, to_json
 from ..space.legality import legality_of
-from ..space.network import NetworkSettings
+from ..space.network import NetworkConfig
 from ..supernet.trellis import random_path, trellis_of
 from ..training.history import read_history
-from ..training.loop import generator
+from ..training.random_streams import generator
 
 # (settings, folder, file of the genotype) -> the run, finished
 Train = Callable[[SearchSettings, Path, Path], Run]
 
 
 def draw(
-    rng: np.random.Generator, settings: SearchSettings, network: NetworkSettings, given: Genotype | None
+    rng: np.random.Generator, settings: NetworkSettings, config: NetworkConfig, given: Genotype | None
 ) -> Genotype:
     """What the level of the settings would search, at random: cells that the target takes, a path, or both."""
     allowed = legality_of(settings.for_target).primitives
     cells = given or random_genotype(rng, settings.primitives, allowed)
-    return cells if settings.level == "micro" else replace(cells, layers=random_path(rng, trellis_of(network)))
+    return cells if settings.level == "micro" else replace(cells, layers=random_path(rng, trellis_of(config)))
 
 
 def random_search(
     run: Run,
     settings: SearchSettings,
-    network: NetworkSettings,
+    config: NetworkConfig,
     given: Genotype | None,
     train: Train,
     tell: Callable[[str], None],
 ) -> None:
-    """Train `settings.candidates` random genotypes, write the table of all, copy the results of the best into `run`.
+    """Train `candidates` random genotypes, write the table of all, copy the results of the best into `run`.
 
     `train` leaves a finished candidate as it is, and lets one that was killed go on. Of equals that with the fewest
     synaptic operations wins, then the first.
     """
     rng = generator(settings.seed, "random cells")
     rows = []
-    for number in range(1, settings.candidates + 1):
+    for number in range(1, settings.random.candidates + 1):
         folder = run.candidate(number).path
         file = folder.with_name(f"{folder.name}.json")
-        genotype = draw(rng, settings, network, given)
+        genotype = draw(rng, settings.network, config, given)
         if processes.is_first():
             write_text(file, to_json(genotype))
         processes.wait()
-        tell(f"random cell {number} of {settings.candidates}")
-        rows.append(_row(train(replace(settings, strategy="darts", level="micro"), folder, file)))
+        tell(f"random cell {number} of {settings.random.candidates}")
+        rows.append(_row(train(changed(settings, strategy="darts", level="micro"), folder, file)))
     best = min(rows, key=lambda row: (-row["validation_accuracy"], row["sops_per_inference"]))
     if processes.is_first():
         write_json(run.candidates, {"best": best["name"], "candidates": rows})

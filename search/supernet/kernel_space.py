@@ -20,11 +20,12 @@ from ..loops.arrays import takes_loops
 from ..loops.max_pool import max_pool, weighted_sum
 from ..loops.window_lif import WindowLIF, window_lif
 from ..machine import processes
-from ..space.attention import ATTENTION, Attention
+from ..settings.network import Attention, PrimitiveSet
+from ..space.attention import ATTENTION
 from ..space.genotype import INPUTS, NODES, CellKind
 from ..space.layout import STEM_MULTIPLIER
-from ..space.network import NetworkSettings
-from ..space.primitives import MAX_POOL, PRIMITIVES, PrimitiveSet
+from ..space.network import NetworkConfig
+from ..space.primitives import MAX_POOL, PRIMITIVES
 from .mixed_kernels import SMALLEST_VARIANCE, MixedKernels, Variances, edge_hits, uniform
 from .moments import moments_of
 from .spectra import grid, phases, product
@@ -94,11 +95,11 @@ class KernelStem(nn.Module):
 
     images_axis, place_axes = 3, (0, 1)  # of the spikes
 
-    def __init__(self, settings: NetworkSettings) -> None:
+    def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
-        channels = STEM_MULTIPLIER * settings.channels
-        self.time_steps = settings.time_steps
-        self.conv = nn.Conv2d(settings.input_shape[0], channels, 3, stride=settings.stem_stride, padding=1, bias=False)
+        channels = STEM_MULTIPLIER * config.channels
+        self.time_steps = config.time_steps
+        self.conv = nn.Conv2d(config.input_shape[0], channels, 3, stride=config.stem_stride, padding=1, bias=False)
         self.population = Population(channels)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -215,12 +216,12 @@ def group_kernels(kernels: Tensor) -> list[Tensor]:
 class KernelSupernet(Supernet):
     """The search network of `KernelCell`s."""
 
-    def __init__(self, primitives: PrimitiveSet, settings: NetworkSettings) -> None:
+    def __init__(self, primitives: PrimitiveSet, config: NetworkConfig) -> None:
         def build(*, kind: CellKind, **options: Any) -> nn.Module:
             return KernelCell(partial(self.edge_weights, kind), primitives, kind=kind, **options)
 
-        super().__init__(primitives, settings, build)
-        self.stem = KernelStem(settings)
+        super().__init__(primitives, config, build)
+        self.stem = KernelStem(config)
 
     def forward(self, images: Tensor) -> Tensor:
         s0 = s1 = self.stem(images)

@@ -25,14 +25,13 @@ import torch
 from spikingjelly.activation_based import layer
 from torch import Tensor, nn
 
-from ..objective.synaptic_operations import chosen
+from ..settings.network import PrimitiveSet
 from ..space.genotype import NODES, CellKind, Genotype
 from ..space.layout import node_channels
-from ..space.network import NetworkSettings
-from ..space.primitives import PrimitiveSet
+from ..space.network import NetworkConfig
 from .kernel_space import KernelCell, KernelStem, Population, input_current
 from .mixed_kernels import uniform
-from .supernet import Supernet
+from .supernet import Supernet, one_hot
 from .trellis import Chances, Stop, chances_of, decoded, even_weights, place, trellis_of, walk
 
 
@@ -59,14 +58,14 @@ class MacroSupernet(Supernet):
     `cells.<i>`, its cells and `plan` are in the order of the trellis. Raises InputError when no size can be halved.
     """
 
-    def __init__(self, primitives: PrimitiveSet, settings: NetworkSettings, given: Genotype | None = None) -> None:
+    def __init__(self, primitives: PrimitiveSet, config: NetworkConfig, given: Genotype | None = None) -> None:
         def build(*, kind: CellKind, **options: Any) -> nn.Module:
             return KernelCell(partial(self.edge_weights, kind), primitives, kind=kind, **options)
 
-        trellis = trellis_of(settings)
-        super().__init__(primitives, settings, build, [stop for stops in trellis for stop in stops])
+        trellis = trellis_of(config)
+        super().__init__(primitives, config, build, [stop for stops in trellis for stop in stops])
         self.trellis, self.given = trellis, given
-        self.stem = KernelStem(settings)
+        self.stem = KernelStem(config)
         self._cell: dict[Stop, KernelCell] = {}
         for stop, cell in zip((stop for stops in trellis for stop in stops), self.cells, strict=True):
             self._cell[stop] = cast(KernelCell, cell)
@@ -74,7 +73,7 @@ class MacroSupernet(Supernet):
             self._cell[stop].presence = partial(self.presence, stop)
         self.cells = nn.ModuleList(nn.ModuleList(self._cell[stop] for stop in stops) for stops in trellis)
         self.readout = nn.ModuleList(
-            layer.Linear(NODES * node_channels(1.0, settings.channels, h), settings.classes, step_mode="m")
+            layer.Linear(NODES * node_channels(1.0, config.channels, h), config.classes, step_mode="m")
             for h in sorted({stop.halvings for stop in trellis[-1]})
         )
         if given is not None:
@@ -91,7 +90,7 @@ class MacroSupernet(Supernet):
         return torch.softmax(self.gammas[place(stop)], dim=0) @ covered.to(self.gammas.dtype)
 
     def mixture(self, kind: CellKind) -> Tensor:
-        return super().mixture(kind) if self.given is None else chosen(self.given, kind).to(self.betas)
+        return super().mixture(kind) if self.given is None else one_hot(self.given, kind).to(self.betas)
 
     def architecture(self) -> list[nn.Parameter]:
         return [*super().architecture(), self.betas, self.gammas]

@@ -27,7 +27,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..space.primitives import PRIMITIVES, PrimitiveSet
+from ..settings.network import PrimitiveSet
+from ..space.primitives import PRIMITIVES
 
 SIZE = 5  # rows and columns of a mixed kernel
 TAPS = SIZE * SIZE

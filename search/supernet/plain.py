@@ -6,10 +6,11 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from ..settings.network import PrimitiveSet
 from ..space.cell import Cell, batch_norm
 from ..space.genotype import INPUTS, CellKind
-from ..space.network import NetworkSettings
-from ..space.primitives import NONE, PRIMITIVES, Builder, PrimitiveSet
+from ..space.network import NetworkConfig
+from ..space.primitives import NONE, PRIMITIVES, Builder
 from .supernet import EDGES, Supernet
 
 
@@ -42,7 +43,7 @@ class MixedEdge(nn.Module):
 class PlainSupernet(Supernet):
     """Cells as the derived network has them, with a mixed edge from every state to every node behind it."""
 
-    def __init__(self, primitives: PrimitiveSet, settings: NetworkSettings) -> None:
+    def __init__(self, primitives: PrimitiveSet, config: NetworkConfig) -> None:
         def mixed(kind: CellKind, edge: int) -> Builder:
             return lambda channels, stride: MixedEdge(
                 partial(self._edge_weights, kind, edge), primitives, channels, stride
@@ -51,7 +52,7 @@ class PlainSupernet(Supernet):
         def incoming(kind: CellKind, node: int) -> Sequence[tuple[int, Builder]]:
             return [(source, mixed(kind, EDGES.index((node, source)))) for source in range(node + INPUTS)]
 
-        super().__init__(primitives, settings, partial(Cell, incoming=incoming))
+        super().__init__(primitives, config, partial(Cell, incoming=incoming))
 
     def _edge_weights(self, kind: CellKind, edge: int) -> Tensor:
         return self.edge_weights(kind)[edge]

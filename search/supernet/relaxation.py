@@ -6,27 +6,17 @@ sigmoid   1 / (1 + exp(-a_o))                     each is taken by itself (FairD
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Literal, cast, get_args
 
 import torch
 from torch import Tensor
 
-from ...errors import InputError
-
-Relaxation = Literal["softmax", "sigmoid"]
+from ..settings.supernet import Relaxation
 
 # [edges, primitives] -> the same shape, >= 0
 RELAXATIONS: Mapping[Relaxation, Callable[[Tensor], Tensor]] = {
     "softmax": partial(torch.softmax, dim=1),
     "sigmoid": torch.sigmoid,
 }
-
-
-def relaxation_name(name: str) -> Relaxation:
-    """The name as a known relaxation, or InputError that lists them."""
-    if name not in get_args(Relaxation):
-        raise InputError(f"Unknown relaxation '{name}'; choose from {', '.join(RELAXATIONS)}.")
-    return cast(Relaxation, name)
 
 
 def fading(epoch: int, epochs: int) -> float:

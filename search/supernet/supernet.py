@@ -5,35 +5,27 @@ Two forms of the same search space: `kernel` (kernel_space.py) mixes the candida
 """
 
 from collections.abc import Sequence
-from typing import Literal, cast, get_args
+from typing import cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ...errors import InputError
+from ..settings.network import PrimitiveSet
+from ..settings.supernet import Relaxation
 from ..space.cell import CellBuilder
 from ..space.genotype import CELL_KINDS, EDGES_PER_NODE, INPUTS, NODES, CellKind, Edge, Genotype
 from ..space.layout import CellPlan
-from ..space.network import NetworkSettings, SpikingBackbone
-from ..space.primitives import NONE, PRIMITIVES, SKIP, PrimitiveSet
-from .relaxation import RELAXATIONS, Relaxation
-
-SupernetForm = Literal["kernel", "plain"]
+from ..space.network import NetworkConfig, SpikingBackbone
+from ..space.primitives import NONE, PRIMITIVES, SKIP
+from .relaxation import RELAXATIONS
 
 EDGES: tuple[tuple[int, int], ...] = tuple((node, source) for node in range(NODES) for source in range(node + INPUTS))
 SOURCES = INPUTS + NODES - 1  # the last node has nobody to tell
 
 
-def supernet_form(name: str) -> SupernetForm:
-    """The name as a known form of the supernet, or InputError that lists the forms."""
-    if name not in get_args(SupernetForm):
-        raise InputError(f"Unknown supernet '{name}'; choose from {', '.join(get_args(SupernetForm))}.")
-    return cast(SupernetForm, name)
-
-
 class Supernet(SpikingBackbone):
-    """The network of `settings` with mixed edges; cells of a kind share `alphas[kind]`, [14 edges, primitives].
+    """The network of `config` with mixed edges; cells of a kind share `alphas[kind]`, [14 edges, primitives].
 
     An edge's weights are the softmax of its row, or its sigmoids (`relaxation`). Rows are in the order of `EDGES`,
     columns as in the primitive set; the weights of primitives that are not `allowed` are 0. `skip_beside` is the weight
@@ -47,11 +39,11 @@ class Supernet(SpikingBackbone):
     def __init__(
         self,
         primitives: PrimitiveSet,
-        settings: NetworkSettings,
+        config: NetworkConfig,
         build: CellBuilder,
         plan: Sequence[CellPlan] | None = None,
     ) -> None:
-        super().__init__(build, settings, settings.plan() if plan is None else plan)
+        super().__init__(build, config, config.plan() if plan is None else plan)
         self.primitives = primitives
         shape = (len(EDGES), len(PRIMITIVES[primitives]))
         self.alphas = nn.ParameterDict({kind: 1e-3 * torch.randn(shape) for kind in CELL_KINDS})
@@ -121,3 +113,12 @@ def derive(alphas: Tensor, primitives: PrimitiveSet, relaxation: Relaxation = "s
         strongest = sorted(ranked, key=lambda pair: -pair[0])[:EDGES_PER_NODE]
         cell.extend(sorted((edge for _, edge in strongest), key=lambda edge: edge.source))
     return tuple(cell)
+
+
+def one_hot(genotype: Genotype, kind: CellKind) -> Tensor:
+    """The weights [14, primitives] of a genotype: 1 at the primitive of each of its edges, else 0."""
+    names = list(PRIMITIVES[genotype.primitives])
+    weights = torch.zeros(len(EDGES), len(names), dtype=torch.float64)
+    for edge in genotype.cell(kind):
+        weights[EDGES.index((edge.node, edge.source)), names.index(edge.primitive)] = 1
+    return weights

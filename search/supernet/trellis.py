@@ -25,7 +25,7 @@ from torch import Tensor
 from ...errors import InputError
 from ..space.genotype import CELL_KINDS, NODES, CellKind, Layer
 from ..space.layout import STEM_MULTIPLIER, CellPlan, check_even, node_channels
-from ..space.network import NetworkSettings
+from ..space.network import NetworkConfig
 
 WIDTHS = (0.5, 0.75, 1.0)  # of the channels at a cell's place
 MOST_HALVINGS = 3
@@ -48,24 +48,24 @@ class Stop(CellPlan):
 Trellis = tuple[tuple[Stop, ...], ...]  # the cells of every layer
 
 
-def trellis_of(settings: NetworkSettings) -> Trellis:
+def trellis_of(config: NetworkConfig) -> Trellis:
     """All paths of so many cells on which every reduction finds even sizes and leaves no map of one pixel.
 
     Raises InputError when there is no room for a single reduction.
     """
-    check_even(settings.input_shape[1:], settings.stem_stride, 1)
-    most = min(MOST_HALVINGS, settings.cells, *(_halvings(size) for size in settings.stem_size))
+    check_even(config.input_shape[1:], config.stem_stride, 1)
+    most = min(MOST_HALVINGS, config.cells, *(_halvings(size) for size in config.stem_size))
     if most == 0:
         raise InputError(
             f"A search over paths needs maps that can be halved to {SMALLEST_MAP} rows and columns, but behind the "
-            f"stem they are {' x '.join(map(str, settings.stem_size))}; take larger images or leave --level out."
+            f"stem they are {' x '.join(map(str, config.stem_size))}; take larger images or leave --level out."
         )
     layers: list[tuple[Stop, ...]] = []
-    for i in range(settings.cells):
+    for i in range(config.cells):
         earlier = layers[-1] if layers else ()
         layers.append(
             tuple(
-                _stop(settings.channels, i, kind, h, [stop for stop in earlier if stop.halvings == h])
+                _stop(config.channels, i, kind, h, [stop for stop in earlier if stop.halvings == h])
                 for h in range(min(i, most) + 1)
                 for kind in CELL_KINDS
                 if kind == "normal" or h < most

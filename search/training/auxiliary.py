@@ -43,7 +43,7 @@ class WithAuxiliary(nn.Module):
         super().__init__()
         self.network = network
         self.depth = 2 * len(network.plan) // 3
-        self.head = AuxiliaryHead(NODES * network.plan[self.depth].channels, network.settings.classes)
+        self.head = AuxiliaryHead(NODES * network.plan[self.depth].channels, network.config.classes)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         heard: list[Tensor] = []

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from ..runs import check_tensors, load_tensors, save_tensors
+from ..tensors import check_tensors, load_tensors, save_tensors
 
 Row = dict[str, Any]  # one line of history.jsonl
 

@@ -1,12 +1,10 @@
 """The one loop that trains and tests, used for the supernet's weights and for the derived network."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import torch
 from spikingjelly.activation_based.functional import reset_net
 from torch import Tensor, nn
@@ -14,33 +12,19 @@ from torch.nn.functional import cross_entropy
 from torch.optim import SGD, Optimizer
 
 from ...errors import InputError
-from ..data.datasets import Dataset, Images, Labels
+from ..data.datasets import Images, Labels
 from ..machine import processes
-from ..machine.channels_last import channels_last
-from ..machine.device import Arithmetic, find_device, repeatable
-from ..machine.gradient_checkpointing import recomputed
-from ..machine.whole_batch_norm import whole_batch_norms
-from ..objective.priced_loss import EVALUATION_BATCH, Objective, Price, cross_entropy_of, priced
-from ..settings.run import SearchSettings
-from ..space.network import SpikingNetwork
-from .auxiliary import WithAuxiliary
-from .batches import Batch, epoch_batches
+from ..machine.device import Arithmetic
+from ..settings.training import TrainingSettings
+from .batches import Batch
 from .checkpoint import Row, load_checkpoint, save_checkpoint
-from .progress import Pace, Progress, Stage, silent
-from .schedules import SCHEDULES
+from .progress import Stage
 from .spike_counts import counting_spikes
 
-STREAMS = (
-    "halves",
-    "search weights",
-    "search alphas",
-    "validation",
-    "train",
-    "train weights",
-    "auxiliary",
-    "random cells",
-    "trials",
-)
+# (images, labels) -> (what is minimised, logits of the network)
+Objective = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+
+EVALUATION_BATCH = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,17 +43,14 @@ class Score:
         return {"loss": self.loss, "accuracy": self.accuracy, "spikes_per_cell": self.spikes_per_cell}
 
 
-def generator(seed: int, stream: str, epoch: int = 0) -> np.random.Generator:
-    """Random numbers that depend on nothing but the arguments, so that a resumed run draws what it would have drawn."""
-    return np.random.default_rng([seed, STREAMS.index(stream), epoch])
+def cross_entropy_of(network: nn.Module) -> Objective:
+    """The plain objective: cross-entropy of the network's logits, nats."""
 
+    def objective(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        logits = network(images)
+        return cross_entropy(logits, labels), logits
 
-@contextmanager
-def seeded(seed: int, stream: str) -> Iterator[None]:
-    """Torch's random numbers depend on (seed, stream) inside the block, and go on undisturbed after it."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(generator(seed, stream).integers(2**63)))
-        yield
+    return objective
 
 
 def set_learning_rate(optimizer: Optimizer, rate: float) -> None:
@@ -77,9 +58,11 @@ def set_learning_rate(optimizer: Optimizer, rate: float) -> None:
         group["lr"] = rate
 
 
-def weight_optimizer(parameters: Sequence[nn.Parameter], settings: SearchSettings) -> SGD:
+def weight_optimizer(parameters: Sequence[nn.Parameter], settings: TrainingSettings) -> SGD:
     """SGD with momentum; its learning rate is set anew in each epoch."""
-    return SGD(parameters, lr=settings.learning_rate, momentum=settings.momentum, weight_decay=settings.weight_decay)
+    return SGD(
+        parameters, lr=settings.train_learning_rate, momentum=settings.momentum, weight_decay=settings.weight_decay
+    )
 
 
 def train_epoch(
@@ -189,75 +172,3 @@ def run_epochs(
         if processes.is_first():
             save_checkpoint(checkpoint, network, optimizers, rows, scaler)
         record(rows)
-
-
-def train_network(
-    network: SpikingNetwork,
-    dataset: Dataset,
-    settings: SearchSettings,
-    checkpoint: Path,
-    record: Callable[[list[Row]], None],
-    progress: Progress = silent,
-) -> None:
-    """Train on the train split but for its validation part, in place; the weights of the last epoch are the result."""
-    order = generator(settings.seed, "validation").permutation(len(dataset.train_images))
-    held_out = max(1, round(settings.validation_fraction * len(order)))
-    watch, learn = np.sort(order[:held_out]), np.sort(order[held_out:])
-    images, labels, augmentation = dataset.train_images, dataset.train_labels, settings.augmentation(dataset)
-    device = find_device(settings.device)
-    with seeded(settings.seed, "auxiliary"):
-        trained = WithAuxiliary(network) if settings.auxiliary_weight else network
-    trained.to(device)
-    parameters = list(trained.parameters())
-    optimizer = weight_optimizer(parameters, settings)
-    arithmetic = Arithmetic(settings.precision, device)
-    objective = _training_objective(processes.averaged(trained, parameters), settings)
-    objective = priced(objective, Price(network, settings))
-
-    def one_epoch(epoch: int) -> tuple[Score, Score]:
-        schedule = SCHEDULES[settings.schedule]
-        rate = schedule(settings.train_learning_rate, settings.minimum_learning_rate, epoch, settings.train_epochs)
-        set_learning_rate(optimizer, rate)
-        rng = generator(settings.seed, "train", epoch)
-        batches = epoch_batches(images, labels, settings.batch_size, rng, rows=learn, augmentation=augmentation)
-
-        def tell(step: int, score: Score) -> None:
-            pace.tell(epoch, step, len(batches), score.loss, score.accuracy, score.spikes)
-
-        score = train_epoch(
-            network,
-            optimizer,
-            batches,
-            gradient_clip=settings.gradient_clip,
-            after_batch=tell,
-            objective=objective,
-            arithmetic=arithmetic,
-        )
-        return score, evaluate(network, images[watch], labels[watch])
-
-    pace = Pace(progress, "train", settings.train_epochs)
-    optimizers = {"optimizer": optimizer}
-    with ExitStack() as stack:
-        stack.enter_context(repeatable(device))
-        stack.enter_context(whole_batch_norms(trained))
-        stack.enter_context(channels_last(trained))
-        if settings.gradient_checkpointing:
-            stack.enter_context(recomputed(network.cells))
-        run_epochs(
-            "train", trained, optimizers, settings.train_epochs, checkpoint, record, one_epoch, arithmetic.scaler
-        )
-
-
-def _training_objective(trained: nn.Module, settings: SearchSettings) -> Objective:
-    """Cross-entropy with smoothed labels, and that of the auxiliary head times its weight."""
-
-    def objective(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        answers = trained(images)
-        logits, *extra = answers if isinstance(answers, tuple) else (answers,)
-        loss = cross_entropy(logits, labels, label_smoothing=settings.label_smoothing)
-        for helping in extra:
-            also = cross_entropy(helping, labels, label_smoothing=settings.label_smoothing)
-            loss = loss + settings.auxiliary_weight * also
-        return loss, logits
-
-    return objective

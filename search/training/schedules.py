@@ -2,11 +2,8 @@
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Literal, cast, get_args
 
-from ...errors import InputError
-
-Schedule = Literal["cosine", "linear", "constant"]
+from ..settings.training import Schedule
 
 
 def cosine(start: float, end: float, epoch: int, epochs: int) -> float:
@@ -27,10 +24,3 @@ SCHEDULES: Mapping[Schedule, Callable[[float, float, int, int], float]] = {
     "linear": linear,
     "constant": constant,
 }
-
-
-def schedule_name(name: str) -> Schedule:
-    """The name as a known schedule, or InputError that lists them."""
-    if name not in get_args(Schedule):
-        raise InputError(f"Unknown schedule '{name}'; choose from {', '.join(get_args(Schedule))}.")
-    return cast(Schedule, name)

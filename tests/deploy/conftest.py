@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from spikingjelly.activation_based import functional
 from torch import nn
 
+from spikeport.search.settings.network import PrimitiveSet
 from spikeport.search.space.genotype import random_genotype
-from spikeport.search.space.network import NetworkSettings, SpikingNetwork
-from spikeport.search.space.primitives import PrimitiveSet
+from spikeport.search.space.network import NetworkConfig, SpikingNetwork
 
 
 @pytest.fixture(scope="session")
@@ -33,7 +33,7 @@ def _spiking_network(
     """
     torch.manual_seed(seed)
     genotype = random_genotype(np.random.default_rng(seed), primitives)
-    settings = NetworkSettings(
+    settings = NetworkConfig(
         channels=channels, cells=3, time_steps=time_steps, classes=4, input_shape=(1, rows, columns)
     )
     network = SpikingNetwork(genotype, settings).train()
@@ -49,5 +49,5 @@ def _spiking_network(
 
 
 def _images_of(network: SpikingNetwork, number: int, seed: int = 0) -> NDArray[np.float32]:
-    shape = (number, *network.settings.input_shape)
+    shape = (number, *network.config.input_shape)
     return np.random.default_rng(seed).random(shape, np.float32)

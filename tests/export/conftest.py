@@ -17,7 +17,7 @@ from spikeport.export.passes.quantize import quantize
 from spikeport.export.trace.walk import population_name
 from spikeport.search.space.attention import CBAM, ECA
 from spikeport.search.space.genotype import EDGES_PER_NODE, NODES, Edge, Genotype
-from spikeport.search.space.network import NetworkSettings, SpikingNetwork
+from spikeport.search.space.network import NetworkConfig, SpikingNetwork
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -71,7 +71,7 @@ def lively() -> Callable[..., SpikingNetwork]:
         torch.manual_seed(seed)
         shape = settings.setdefault("input_shape", (1, 8, 8))
         network = SpikingNetwork(
-            genotype, NetworkSettings(**{"channels": 2, "cells": 3, "time_steps": 3, "classes": 5} | settings)
+            genotype, NetworkConfig(**{"channels": 2, "cells": 3, "time_steps": 3, "classes": 5} | settings)
         )
         for module in network.modules():
             if isinstance(module, nn.BatchNorm2d):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from spikeport.search.data.datasets import Dataset
-from spikeport.search.settings.run import SearchSettings
+from spikeport.search.settings.run import SearchSettings, choose
 
 
 @pytest.fixture(scope="session")
@@ -34,7 +34,7 @@ def blobs_npz(blobs: Dataset, tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(scope="session")
 def tiny(blobs_npz: str) -> SearchSettings:
     """A search and a training of two epochs of a few batches each, on the blobs."""
-    return SearchSettings(
+    return choose(
         dataset=blobs_npz,
         primitives="plain",
         channels=2,

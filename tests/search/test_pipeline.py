@@ -2,22 +2,23 @@ import json
 import signal
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from spikeport.demo import SETTINGS as DEMO
 from spikeport.errors import InputError
 from spikeport.files import read_json
 from spikeport.search.data.datasets import load_dataset
 from spikeport.search.objective.priced_loss import Price, mean_sops
-from spikeport.search.pipeline import DEMO, recorded_settings, run_search
+from spikeport.search.pipeline import run_search
 from spikeport.search.runs import Run
-from spikeport.search.settings.run import SearchSettings
+from spikeport.search.settings.file import recorded_settings
+from spikeport.search.settings.run import SearchSettings, changed
 from spikeport.search.space.genotype import from_json, random_genotype, to_json
-from spikeport.search.space.network import load_network
+from spikeport.search.space.network import load_network, network_config
 from spikeport.search.training.history import read_history
 from spikeport.search.training.loop import evaluate
 from spikeport.search.training.progress import ProgressEvent, Stage
@@ -27,7 +28,7 @@ import json, os, signal, sys
 import torch
 from pathlib import Path
 from spikeport.search.pipeline import run_search
-from spikeport.search.settings import settings_from_dict
+from spikeport.search.settings.run import settings_from_dict
 
 settings, out, stage, epoch, step = json.loads(sys.argv[1])
 
@@ -69,7 +70,12 @@ def test_run_folder(finished: Run) -> None:
 def test_manifest(finished: Run, tiny: SearchSettings) -> None:
     manifest = read_json(finished.manifest)
     assert manifest["seed"] == 3
-    images = {"name": tiny.dataset, "sha256": load_dataset(tiny.dataset).sha256, "normalisation": None, "notes": []}
+    images = {
+        "name": tiny.data.dataset,
+        "sha256": load_dataset(tiny.data.dataset).sha256,
+        "normalisation": None,
+        "notes": [],
+    }
     assert manifest["dataset"] == images
     assert manifest["processes"] == 1
     assert manifest["settings"] == tiny.to_dict() | {"genotype": None}
@@ -77,7 +83,7 @@ def test_manifest(finished: Run, tiny: SearchSettings) -> None:
 
 
 def test_metrics_are_those_of_the_saved_network_on_the_test_split(finished: Run, tiny: SearchSettings) -> None:
-    network, dataset = load_network(finished), load_dataset(tiny.dataset)
+    network, dataset = load_network(finished), load_dataset(tiny.data.dataset)
     assert network.genotype == from_json(finished.genotype.read_text())
     score = evaluate(network, dataset.test_images, dataset.test_labels)
     sops = mean_sops(Price(network, tiny), dataset.test_images)
@@ -133,7 +139,7 @@ def test_a_folder_is_not_overwritten(finished: Run, tiny: SearchSettings) -> Non
 
 def test_resume_with_other_settings(finished: Run, tiny: SearchSettings) -> None:
     with pytest.raises(InputError, match=r"has channels=2 and now it is 4; leave it out or use another --out"):
-        run_search(replace(tiny, channels=4), finished.path, resume=True)
+        run_search(changed(tiny, channels=4), finished.path, resume=True)
 
 
 def test_resume_with_other_images(tiny: SearchSettings, finished: Run, tmp_path: Path) -> None:
@@ -153,7 +159,7 @@ def test_a_given_genotype_is_trained_without_a_search(tiny: SearchSettings, tmp_
     genotype = random_genotype(np.random.default_rng(4), "darts")
     (tmp_path / "g.json").write_text(to_json(genotype))
     stages: list[str] = []
-    settings = replace(tiny, train_epochs=1, attention="eca")
+    settings = changed(tiny, train_epochs=1, attention="eca")
     run = run_search(
         settings, tmp_path / "run", genotype=tmp_path / "g.json", progress=lambda event: stages.append(event.stage)
     )
@@ -167,7 +173,7 @@ def test_a_given_genotype_is_trained_without_a_search(tiny: SearchSettings, tmp_
 @pytest.mark.parametrize("change", [{"dataset": "mnist"}, {"dataset": "npz:a.npz,b.npz"}])
 def test_bad_data_leaves_no_folder(tiny: SearchSettings, tmp_path: Path, change: dict[str, Any]) -> None:
     with pytest.raises(InputError):
-        run_search(replace(tiny, **change), tmp_path / "run")
+        run_search(changed(tiny, **change), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
@@ -175,11 +181,11 @@ def test_odd_images_are_refused_before_a_folder_is_made(tiny: SearchSettings, tm
     path = tmp_path / "odd.npz"
     np.savez(path, images=np.zeros((4, 6, 8, 1), np.uint8), labels=np.array([0, 1, 0, 1]))
     with pytest.raises(InputError, match="pad them to 8"):
-        run_search(replace(tiny, dataset=f"npz:{path},{path}"), tmp_path / "run")
+        run_search(changed(tiny, dataset=f"npz:{path},{path}"), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
 def test_demo_settings_can_be_used_on_digits() -> None:
-    assert DEMO.network(load_dataset("digits")).plan()[-1].halvings == 2
-    assert DEMO.time_steps <= 4
-    assert DEMO.channels <= 16
+    assert network_config(DEMO.network, load_dataset("digits")).plan()[-1].halvings == 2
+    assert DEMO.network.time_steps <= 4
+    assert DEMO.network.channels <= 16

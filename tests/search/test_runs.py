@@ -7,7 +7,8 @@ import torch
 
 from spikeport.errors import InputError
 from spikeport.files import read_json
-from spikeport.search.runs import Run, create_run, load_tensors, make_manifest, newest_run, open_run, save_tensors
+from spikeport.search.runs import Run, create_run, make_manifest, newest_run, open_run
+from spikeport.search.tensors import load_tensors, save_tensors
 
 
 def test_create_then_open(tmp_path: Path) -> None:

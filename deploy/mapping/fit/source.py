@@ -14,39 +14,23 @@ from ....export.targets import traced
 from ....files import read_text
 from ....search.runs import open_run
 from ....search.space.genotype import from_json
-from ....search.space.network import NetworkSettings, SpikingNetwork, load_network
-from ....search.training.loop import seeded
+from ....search.space.network import NetworkConfig, SpikingNetwork, load_network
+from ....search.training.random_streams import seeded
+from ...settings import PlannedNetwork
 
 SEED = 0  # of weights that nobody has trained; only where they are zero matters, and none is
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlannedNetwork:
-    """What a genotype does not say of its network; one with a path says how many cells there are."""
-
-    channels: int = 16
-    cells: int = 8
-    time_steps: int = 2
-    classes: int = 10
-    input_shape: str = "3x32x32"
-    stem_stride: int = 1
-
-    def settings(self) -> NetworkSettings:
-        """Raises InputError when a value is out of range or the input shape is none."""
-        sizes = self.input_shape.split("x")
-        if len(sizes) != 3 or not all(size.isdecimal() for size in sizes):
-            raise InputError(
-                f"`input shape` must be channels x rows x columns as in 3x32x32, but is '{self.input_shape}'."
-            )
-        channels, rows, columns = map(int, sizes)
-        return NetworkSettings(
-            channels=self.channels,
-            cells=self.cells,
-            time_steps=self.time_steps,
-            classes=self.classes,
-            input_shape=(channels, rows, columns),
-            stem_stride=self.stem_stride,
-        )
+def planned_config(planned: PlannedNetwork) -> NetworkConfig:
+    """Raises InputError when a value is out of range."""
+    return NetworkConfig(
+        channels=planned.channels,
+        cells=planned.cells,
+        time_steps=planned.time_steps,
+        classes=planned.classes,
+        input_shape=planned.image,
+        stem_stride=planned.stem_stride,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +70,7 @@ def _run(path: Path, planned: Mapping[str, int | str]) -> FitSource:
     network = load_network(run)
     exported = run.export_folder("loihi") / "network.net"
     graph = read_graph(exported) if exported.is_file() else lower(traced(network).graph)
-    return FitSource(path=path, graph=graph, channels=network.settings.channels)
+    return FitSource(path=path, graph=graph, channels=network.config.channels)
 
 
 def _netx(path: Path, planned: Mapping[str, int | str]) -> FitSource:
@@ -105,10 +89,10 @@ def _genotype(path: Path, planned: Mapping[str, int | str]) -> FitSource:
     except InputError as error:
         raise InputError(f"'{path}': {error}") from error
     own = {} if genotype.layers is None else {"cells": len(genotype.layers)}
-    settings = PlannedNetwork(**own | dict(planned)).settings()  # type: ignore[arg-type]
+    config = planned_config(PlannedNetwork(**own | dict(planned)))  # type: ignore[arg-type]
     with seeded(SEED, "train weights"):  # the weights with which a training would begin
-        network = SpikingNetwork(genotype, settings)
-    return FitSource(path=path, graph=lower(traced(network.eval()).graph), channels=settings.channels)
+        network = SpikingNetwork(genotype, config)
+    return FitSource(path=path, graph=lower(traced(network.eval()).graph), channels=config.channels)
 
 
 SUFFIXES: dict[str, Callable[[Path, Mapping[str, int | str]], FitSource]] = {".net": _netx, ".json": _genotype}

@@ -8,13 +8,13 @@ A resumed search decides as it would have: the genotype of every epoch stands in
 
 from collections.abc import Sequence
 
-from ...settings.run import SearchSettings
+from ...settings.darts import DartsSettings
 from ...space.genotype import CELL_KINDS
 from ...space.primitives import SKIP
 from ...training.checkpoint import Row
 
 
-def search_is_over(settings: SearchSettings, rows: Sequence[Row]) -> bool:
+def search_is_over(settings: DartsSettings, rows: Sequence[Row]) -> bool:
     """Of the rows of all epochs so far."""
     moved = [row["validation"]["genotype"] for row in rows[settings.alpha_warmup_epochs :]]
     if not moved:

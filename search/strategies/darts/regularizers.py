@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from ...objective.priced_loss import Objective
-from ...settings.run import SearchSettings
+from ...settings.darts import DartsSettings
 from ...supernet.relaxation import rising
+from ...training.loop import Objective
 
 
 def beta_decay(alphas: Tensor) -> Tensor:
@@ -30,7 +30,7 @@ def zero_one(alphas: Tensor) -> Tensor:
 REGULARIZERS: Mapping[str, Callable[[Tensor], Tensor]] = {"beta_decay": beta_decay, "zero_one": zero_one}
 
 
-def weights_of(settings: SearchSettings, epoch: int) -> dict[str, float]:
+def weights_of(settings: DartsSettings, epoch: int) -> dict[str, float]:
     """The weight of each regularizer that is used in an epoch, from 0; nats."""
     weights = {
         "beta_decay": settings.beta_decay * rising(epoch, settings.search_epochs),

@@ -16,6 +16,7 @@ from spikingjelly.activation_based.functional import reset_net
 from torch.optim import Adam
 
 from ....errors import InputError
+from ...data.augmentation import augmentation_of
 from ...data.datasets import Dataset
 from ...evaluators.trials import best_of, limited_contenders
 from ...machine import processes
@@ -23,30 +24,33 @@ from ...machine.channels_last import channels_last
 from ...machine.device import DTYPES, fast_dtype, find_device, repeatable
 from ...machine.freed_memory import keep_freed_memory
 from ...machine.whole_batch_norm import whole_batch_norms
-from ...objective.priced_loss import EVALUATION_BATCH, Objective, Price, cross_entropy_of, mean_sops, priced
+from ...objective.priced_loss import Price, mean_sops, priced
+from ...settings.network import PrimitiveSet
 from ...settings.run import SearchSettings
+from ...settings.supernet import SupernetForm
 from ...space.genotype import Genotype, to_dict
 from ...space.legality import legality_of
-from ...space.network import NetworkSettings
-from ...space.primitives import PrimitiveSet
+from ...space.network import NetworkConfig, network_config
 from ...supernet.kernel_space import KernelSupernet, calculate_in
 from ...supernet.macro import MacroSupernet
 from ...supernet.plain import PlainSupernet
 from ...supernet.relaxation import fading
-from ...supernet.supernet import Supernet, SupernetForm
+from ...supernet.supernet import Supernet
 from ...training.batches import Batch, Batches, Indices, epoch_batches
 from ...training.checkpoint import Row
 from ...training.loop import (
+    EVALUATION_BATCH,
+    Objective,
     Score,
+    cross_entropy_of,
     evaluate,
-    generator,
     run_epochs,
-    seeded,
     set_learning_rate,
     train_epoch,
     weight_optimizer,
 )
 from ...training.progress import Pace, Progress, silent
+from ...training.random_streams import generator, seeded
 from ...training.schedules import SCHEDULES
 from .early_stop import search_is_over
 from .regularizers import regularized, weights_of
@@ -54,17 +58,18 @@ from .second_order import second_order_step
 
 ALPHA_BETAS = (0.5, 0.999)  # of Adam, as in DARTS
 
-SUPERNETS: Mapping[SupernetForm, Callable[[PrimitiveSet, NetworkSettings], Supernet]] = {
+SUPERNETS: Mapping[SupernetForm, Callable[[PrimitiveSet, NetworkConfig], Supernet]] = {
     "kernel": KernelSupernet,
     "plain": PlainSupernet,
 }
 
 
-def supernet_of(settings: SearchSettings, network: NetworkSettings, given: Genotype | None = None) -> Supernet:
+def supernet_of(settings: SearchSettings, config: NetworkConfig, given: Genotype | None = None) -> Supernet:
     """What the level of the settings searches; the cell that is `given` is that of a macro search."""
-    if settings.level == "micro":
-        return SUPERNETS[settings.supernet](settings.primitives, network)
-    return MacroSupernet(settings.primitives if given is None else given.primitives, network, given)
+    primitives = settings.network.primitives
+    if settings.network.level == "micro":
+        return SUPERNETS[settings.supernet.supernet](primitives, config)
+    return MacroSupernet(primitives if given is None else given.primitives, config, given)
 
 
 def halves(samples: int, seed: int) -> tuple[Indices, Indices]:
@@ -113,49 +118,51 @@ def search(
     supernet in eval mode, on the alphas' half (validation), there with the expected synaptic operations per cell.
     """
     with seeded(settings.seed, "search weights"):
-        supernet = supernet_of(settings, settings.search_network(dataset), given)
-    device = find_device(settings.device)
+        supernet = supernet_of(settings, network_config(settings.network, dataset, "search"), given)
+    darts, training = settings.darts, settings.training
+    device = find_device(training.device)
     supernet.to(device)
     keep_freed_memory()
     calculate_in(supernet, dtype_of(settings, device))
-    supernet.relaxation = settings.relaxation
-    supernet.allowed = legality_of(settings.for_target).primitives
-    if settings.second_order and processes.world() > 1:
+    supernet.relaxation = settings.supernet.relaxation
+    supernet.allowed = legality_of(settings.network.for_target).primitives
+    if darts.second_order and processes.world() > 1:
         raise InputError("--second-order takes one process; start without torchrun or leave it out.")
     weight_half, alpha_half = halves(len(dataset.train_images), settings.seed)
-    images, labels, augmentation = dataset.train_images, dataset.train_labels, settings.augmentation(dataset)
-    weights = weight_optimizer(supernet.weights(), settings)
+    images, labels, augmentation = dataset.train_images, dataset.train_labels, augmentation_of(settings.data, dataset)
+    weights = weight_optimizer(supernet.weights(), training)
     alphas = Adam(
         supernet.architecture(),
-        lr=settings.alpha_learning_rate,
+        lr=darts.alpha_learning_rate,
         betas=ALPHA_BETAS,
-        weight_decay=settings.alpha_weight_decay,
+        weight_decay=darts.alpha_weight_decay,
     )
-    price = Price(supernet, settings)
+    price = Price(supernet, settings.objective)
     weight_loss = priced(cross_entropy_of(processes.averaged(supernet, supernet.weights())), price)
     alpha_loss = priced(cross_entropy_of(processes.averaged(supernet, supernet.architecture())), price)
     watched = images[alpha_half[:EVALUATION_BATCH]]
 
     def one_epoch(epoch: int) -> tuple[Score, Score]:
-        schedule = SCHEDULES[settings.schedule]
-        rate = schedule(settings.learning_rate, settings.minimum_learning_rate, epoch, settings.search_epochs)
+        schedule = SCHEDULES[training.schedule]
+        start, end = settings.supernet.learning_rate, training.minimum_learning_rate
+        rate = schedule(start, end, epoch, darts.search_epochs)
         set_learning_rate(weights, rate)
 
         def batches(half: Indices, stream: str) -> Batches:
             rng = generator(settings.seed, stream, epoch)
-            return epoch_batches(images, labels, settings.batch_size, rng, rows=half, augmentation=augmentation)
+            return epoch_batches(images, labels, training.batch_size, rng, rows=half, augmentation=augmentation)
 
         weight_batches = batches(weight_half, "search weights")
         alpha_batches = iter(batches(alpha_half, "search alphas"))
 
-        supernet.skip_beside = fading(epoch, settings.search_epochs) if settings.auxiliary_skip else 0.0
-        loss = regularized(alpha_loss, supernet.choices, weights_of(settings, epoch))
+        supernet.skip_beside = fading(epoch, darts.search_epochs) if darts.auxiliary_skip else 0.0
+        loss = regularized(alpha_loss, supernet.choices, weights_of(darts, epoch))
 
         def step_alphas(step: int) -> None:
-            if epoch < settings.alpha_warmup_epochs:
+            if epoch < darts.alpha_warmup_epochs:
                 return
             batch = next(alpha_batches)
-            if settings.second_order:
+            if darts.second_order:
                 ahead: Any = {"weights": weights, "weight_batch": weight_batches[step], "weight_objective": weight_loss}
                 second_order_step(supernet, alphas, batch, loss, **ahead)
             else:
@@ -164,7 +171,7 @@ def search(
         def tell(step: int, score: Score) -> None:
             pace.tell(epoch, step, len(weight_batches), score.loss, score.accuracy, score.spikes)
 
-        clip = settings.gradient_clip
+        clip = training.gradient_clip
         score = train_epoch(
             supernet,
             weights,
@@ -178,23 +185,28 @@ def search(
         sops = mean_sops(price, watched)
         return score, SearchScore(found.loss, found.accuracy, found.spikes_per_cell, sops, supernet.genotype())
 
-    pace = Pace(progress, "search", settings.search_epochs)
-    over = partial(search_is_over, settings)
+    pace = Pace(progress, "search", darts.search_epochs)
+    over = partial(search_is_over, darts)
     optimizers = {"weights": weights, "alphas": alphas}
     with repeatable(device), whole_batch_norms(supernet), channels_last(supernet):
-        run_epochs("search", supernet, optimizers, settings.search_epochs, checkpoint, record, one_epoch, is_over=over)
-    if not settings.trials:
+        run_epochs("search", supernet, optimizers, darts.search_epochs, checkpoint, record, one_epoch, is_over=over)
+    if not settings.trials.trials:
         return supernet.genotype()
-    found = limited_contenders(supernet, settings, settings.network(dataset), generator(settings.seed, "trials"))
+    found = limited_contenders(
+        supernet, settings.trials, network_config(settings.network, dataset), generator(settings.seed, "trials")
+    )
     parts = halves_of(dataset, weight_half, alpha_half)
     return best_of(found, parts, settings, checkpoint.with_name("trials.json"), progress)
 
 
 def dtype_of(settings: SearchSettings, device: torch.device) -> torch.dtype:
     """Of the spikes and spectra of a kernel-space supernet."""
-    if settings.search_precision == "auto":
-        return torch.float32 if settings.second_order else fast_dtype(device)  # second_order.py takes small differences
-    return DTYPES[settings.search_precision]
+    precision = settings.supernet.search_precision
+    if precision == "auto":
+        return (
+            torch.float32 if settings.darts.second_order else fast_dtype(device)
+        )  # second_order.py takes small differences
+    return DTYPES[precision]
 
 
 def halves_of(dataset: Dataset, weight_half: Indices, alpha_half: Indices) -> Dataset:

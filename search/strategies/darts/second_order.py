@@ -17,9 +17,9 @@ from spikingjelly.activation_based.functional import reset_net
 from torch import Tensor, nn
 from torch.optim import SGD, Adam
 
-from ...objective.priced_loss import Objective
 from ...supernet.supernet import Supernet
 from ...training.batches import Batch
+from ...training.loop import Objective
 
 DISTANCE = 0.01  # |w+ - w|, as in the authors' code
 

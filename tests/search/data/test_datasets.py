@@ -123,7 +123,7 @@ def test_without_files_the_error_says_what_to_do(tmp_path: Path) -> None:
     message = (
         r"^There are no complete files of cifar10 in '.*' \(.*\); add --download, "
         r"name their folder with --data-folder, or fetch them now: "
-        r"python -c \"from spikeport.search.datasets import load_dataset; "
+        r"python -c \"from spikeport.search.data.datasets import load_dataset; "
         rf"load_dataset\('cifar10:{tmp_path}', download=True\)\"\.$"
     )
     with pytest.raises(InputError, match=message):

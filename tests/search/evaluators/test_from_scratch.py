@@ -1,4 +1,3 @@
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +10,24 @@ from torch import nn
 
 from spikeport.errors import InputError
 from spikeport.search.data.datasets import Dataset
-from spikeport.search.machine.device import Precision
-from spikeport.search.settings.run import SearchSettings
+from spikeport.search.evaluators.from_scratch import train_network
+from spikeport.search.settings.run import SearchSettings, changed
+from spikeport.search.settings.training import Precision
 from spikeport.search.space.genotype import random_genotype
-from spikeport.search.space.network import SpikingNetwork
+from spikeport.search.space.network import SpikingNetwork, network_config
 from spikeport.search.training.batches import epoch_batches
 from spikeport.search.training.checkpoint import Row
-from spikeport.search.training.loop import evaluate, seeded, train_epoch, train_network, weight_optimizer
+from spikeport.search.training.loop import evaluate, train_epoch, weight_optimizer
 from spikeport.search.training.progress import ProgressEvent
+from spikeport.search.training.random_streams import seeded
 from spikeport.search.training.spike_counts import cell_of, counting_spikes
 
 
 def small(dataset: Dataset, settings: SearchSettings) -> SpikingNetwork:
     with seeded(0, "train weights"):
-        return SpikingNetwork(random_genotype(np.random.default_rng(0), "plain"), settings.network(dataset))
+        return SpikingNetwork(
+            random_genotype(np.random.default_rng(0), "plain"), network_config(settings.network, dataset)
+        )
 
 
 @pytest.fixture
@@ -79,7 +82,7 @@ def test_spikes_are_counted_per_cell(network: SpikingNetwork, blobs: Dataset) ->
 def test_only_the_optimizers_parameters_learn(network: SpikingNetwork, blobs: Dataset, tiny: SearchSettings) -> None:
     frozen = network.readout.weight
     before = frozen.detach().clone()
-    optimizer = weight_optimizer([p for p in network.parameters() if p is not frozen], tiny)
+    optimizer = weight_optimizer([p for p in network.parameters() if p is not frozen], tiny.training)
     stem = network.stem.conv.weight.detach().clone()
     batches = epoch_batches(blobs.train_images, blobs.train_labels, 16, np.random.default_rng(0))
     score = train_epoch(network, optimizer, batches, gradient_clip=5.0)
@@ -95,7 +98,7 @@ def test_training_learns_and_tells(
 ) -> None:
     rows: list[Row] = []
     events: list[ProgressEvent] = []
-    settings = replace(tiny, train_epochs=12, shift=0)
+    settings = changed(tiny, train_epochs=12, shift=0)
     train_network(network, blobs, settings, tmp_path / "c.safetensors", rows.extend, events.append)
     assert evaluate(network, blobs.test_images, blobs.test_labels).accuracy >= 0.9
     # 48 images, 5 of them kept out, batches of 12
@@ -110,7 +113,7 @@ def test_training_learns_and_tells(
 
 def test_divergence_is_told(network: SpikingNetwork, blobs: Dataset, tiny: SearchSettings) -> None:
     batches = epoch_batches(blobs.train_images * np.float32(np.nan), blobs.train_labels, 16, np.random.default_rng(0))
-    optimizer = weight_optimizer(list(network.parameters()), tiny)
+    optimizer = weight_optimizer(list(network.parameters()), tiny.training)
     nn.init.constant_(network.readout.weight, torch.nan)
     with pytest.raises(InputError, match="The loss must be finite, but is nan; train again with a lower learning rate"):
         train_epoch(network, optimizer, batches, gradient_clip=5.0)
@@ -132,9 +135,9 @@ def test_gradient_checkpointing_changes_nothing(
         train_network(network, blobs, settings, tmp_path / name, lambda new: rows.extend(new[len(rows) :]))
         return network.state_dict(), rows
 
-    settings = replace(tiny, **change)
+    settings = changed(tiny, **change)
     weights, rows = trained("a", settings)
-    expected, expected_rows = trained("b", replace(settings, gradient_checkpointing=False))
+    expected, expected_rows = trained("b", changed(settings, gradient_checkpointing=False))
     assert rows == expected_rows
     assert weights.keys() == expected.keys()
     assert all(torch.equal(weights[name], expected[name]) for name in expected)
@@ -142,13 +145,13 @@ def test_gradient_checkpointing_changes_nothing(
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
 def test_mixed_precision_learns(blobs: Dataset, tiny: SearchSettings, tmp_path: Path, precision: Precision) -> None:
-    settings = replace(tiny, train_epochs=12, shift=0, precision=precision)
+    settings = changed(tiny, train_epochs=12, shift=0, precision=precision)
     network = small(blobs, settings)
     train_network(network, blobs, settings, tmp_path / "c", lambda rows: None)
     assert {tensor.dtype for tensor in network.parameters()} == {torch.float32}
     assert evaluate(network, blobs.test_images, blobs.test_labels).accuracy >= 0.8
     exact = small(blobs, settings)
-    train_network(exact, blobs, replace(settings, precision="float32"), tmp_path / "d", lambda rows: None)
+    train_network(exact, blobs, changed(settings, precision="float32"), tmp_path / "d", lambda rows: None)
     assert not torch.equal(network.readout.weight, exact.readout.weight)
 
 
@@ -157,7 +160,7 @@ def test_resumed_training_ends_as_it_would_have(
     blobs: Dataset, tiny: SearchSettings, tmp_path: Path, change: dict[str, Any]
 ) -> None:
     """A training that stops in its second epoch, and one that does not."""
-    settings = replace(tiny, **change)
+    settings = changed(tiny, **change)
 
     def stop(event: ProgressEvent) -> None:
         if (event.epoch, event.step) == (2, 2):
@@ -178,7 +181,7 @@ def test_the_auxiliary_head_helps_in_training_and_is_gone_after_it(
     plain, helped = small(blobs, tiny), small(blobs, tiny)
     names = list(plain.state_dict())
     train_network(plain, blobs, tiny, tmp_path / "a", lambda rows: None)
-    train_network(helped, blobs, replace(tiny, auxiliary_weight=0.4), tmp_path / "b", lambda rows: None)
+    train_network(helped, blobs, changed(tiny, auxiliary_weight=0.4), tmp_path / "b", lambda rows: None)
     assert list(helped.state_dict()) == names
     assert not torch.equal(plain.stem.conv.weight, helped.stem.conv.weight)
     assert not any(module._forward_hooks for module in helped.modules())
@@ -186,12 +189,12 @@ def test_the_auxiliary_head_helps_in_training_and_is_gone_after_it(
 
 def test_label_smoothing_is_trained_on_and_not_reported(blobs: Dataset, tiny: SearchSettings, tmp_path: Path) -> None:
     """After one step from the same weights the reported loss is the same, the weights are not."""
-    settings = replace(tiny, train_epochs=1, batch_size=43)
+    settings = changed(tiny, train_epochs=1, batch_size=43)
 
     def first(name: str, smoothing: float) -> tuple[Row, torch.Tensor]:
         rows: list[Row] = []
         network = small(blobs, settings)
-        smoothed = replace(settings, label_smoothing=smoothing)
+        smoothed = changed(settings, label_smoothing=smoothing)
         train_network(network, blobs, smoothed, tmp_path / name, rows.extend)
         return rows[0], network.readout.weight
 

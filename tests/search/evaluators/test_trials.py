@@ -21,14 +21,14 @@ from spikeport.search.evaluators.trials import (
     limited_contenders,
     rounds_of,
 )
-from spikeport.search.settings.run import SearchSettings
+from spikeport.search.settings.run import SearchSettings, changed
 from spikeport.search.space.genotype import Edge, Genotype, random_genotype, to_dict
-from spikeport.search.space.network import NetworkSettings, SpikingNetwork, count_parameters
+from spikeport.search.space.network import NetworkConfig, SpikingNetwork, count_parameters
 from spikeport.search.strategies.darts.search import SUPERNETS, halves, halves_of, search
 from spikeport.search.supernet.supernet import Supernet
 from spikeport.search.training.progress import ProgressEvent, silent
 
-NETWORK = NetworkSettings(channels=2, cells=3, time_steps=2, classes=3, input_shape=(1, 4, 4))
+NETWORK = NetworkConfig(channels=2, cells=3, time_steps=2, classes=3, input_shape=(1, 4, 4))
 
 
 def supernet(scale: float) -> Supernet:
@@ -90,12 +90,12 @@ def test_primitives_are_drawn_with_their_weights_and_masked_ones_never() -> None
 
 @pytest.fixture
 def parts(tiny: SearchSettings) -> Dataset:
-    dataset = load_dataset(tiny.dataset)
+    dataset = load_dataset(tiny.data.dataset)
     return halves_of(dataset, *halves(len(dataset.train_images), tiny.seed))
 
 
 def test_trials_see_the_train_split_only(parts: Dataset, tiny: SearchSettings) -> None:
-    dataset = load_dataset(tiny.dataset)
+    dataset = load_dataset(tiny.data.dataset)
     seen = np.concatenate([parts.train_images, parts.test_images])
     assert len(seen) == len(dataset.train_images)
     assert {image.tobytes() for image in seen} == {image.tobytes() for image in dataset.train_images}
@@ -115,11 +115,11 @@ def test_the_lowest_loss_and_price_wins(
     }
     monkeypatch.setattr(trials, "_trial", lambda cell, *rest: Trial(cell, 5, *scores[str(cell)]))
     assert best_of(choices, parts, tiny, tmp_path / "any.json", silent) == choices[1]
-    limited = replace(tiny, trials=3, target_sops=100)
+    limited = changed(tiny, trials=3, target_sops=100)
     assert best_of(choices, parts, limited, tmp_path / "limited.json", silent) == choices[0]
-    limited = replace(tiny, trials=3, target_sops=80)
+    limited = changed(tiny, trials=3, target_sops=80)
     assert best_of(choices, parts, limited, tmp_path / "nothing.json", silent) == choices[2]
-    limited = replace(tiny, trials=3, target_parameters=8)
+    limited = changed(tiny, trials=3, target_parameters=8)
     assert best_of(choices, parts, limited, tmp_path / "few.json", silent) == choices[0]
 
 
@@ -146,12 +146,12 @@ def test_what_is_above_several_limits_is_above_by_the_sum() -> None:
 
 def test_contenders_keep_within_the_limit_of_parameters(tiny: SearchSettings) -> None:
     def sizes(settings: SearchSettings) -> list[int]:
-        found = limited_contenders(supernet(0.0), settings, NETWORK, np.random.default_rng(0))
+        found = limited_contenders(supernet(0.0), settings.trials, NETWORK, np.random.default_rng(0))
         return [count_parameters(SpikingNetwork(cell, NETWORK)) for cell in found]
 
-    free = sizes(replace(tiny, trials=6))
+    free = sizes(changed(tiny, trials=6))
     limit = sorted(free)[1]
-    assert max(free) > limit >= max(sizes(replace(tiny, trials=6, target_parameters=limit)))
+    assert max(free) > limit >= max(sizes(changed(tiny, trials=6, target_parameters=limit)))
 
 
 def test_the_best_third_of_a_round_is_trained_three_times_as_long(
@@ -162,16 +162,16 @@ def test_the_best_third_of_a_round_is_trained_three_times_as_long(
     losses = {5: [0.5, 0.9, 0.4, 0.8], 15: [0.1, 0.0, 0.2, 0.0]}
 
     def one(cell: Genotype, dataset: Dataset, settings: SearchSettings, *rest: object) -> Trial:
-        number, epochs = choices.index(cell), settings.train_epochs
+        number, epochs = choices.index(cell), settings.training.train_epochs
         tried.append((number, epochs))
         return Trial(cell, epochs, losses[epochs][number], 0.0, 0.5, 1.0, 1)
 
     monkeypatch.setattr(trials, "_trial", one)
-    settings, file = replace(tiny, trials=4, trial_rounds=2), tmp_path / "trials.json"
+    settings, file = changed(tiny, trials=4, trial_rounds=2), tmp_path / "trials.json"
     whole = [(0, 5), (1, 5), (2, 5), (3, 5), (2, 15), (0, 15)]
     assert best_of(choices, parts, settings, file, silent) == choices[0]
     assert tried == whole
-    assert rounds_of(4, settings) == [(4, 5), (2, 15)]
+    assert rounds_of(4, settings.trials) == [(4, 5), (2, 15)]
     rows = read_json(file)["trials"]
     for done in range(7):
         tried.clear()
@@ -181,7 +181,7 @@ def test_the_best_third_of_a_round_is_trained_three_times_as_long(
 
 
 def test_what_is_finished_is_not_done_again(parts: Dataset, tiny: SearchSettings, tmp_path: Path) -> None:
-    settings, events = replace(tiny, trial_epochs=1, sop_weight=0.1), list[ProgressEvent]()
+    settings, events = changed(tiny, trial_epochs=1, sop_weight=0.1), list[ProgressEvent]()
     file, choices = tmp_path / "trials.json", cells(2)
     best = best_of(choices, parts, settings, file, events.append)
     rows = read_json(file)["trials"]
@@ -211,8 +211,8 @@ def test_trials_of_another_version_are_told_of(
 
 
 def test_a_search_ends_with_its_trials(tiny: SearchSettings, tmp_path: Path) -> None:
-    settings = replace(tiny, trials=3, trial_epochs=1)
-    found = search(load_dataset(tiny.dataset), settings, tmp_path / "checkpoint.safetensors")
+    settings = changed(tiny, trials=3, trial_epochs=1)
+    found = search(load_dataset(tiny.data.dataset), settings, tmp_path / "checkpoint.safetensors")
     rows = read_json(tmp_path / "trials.json")["trials"]
     assert len(rows) == 3
     totals = [row["loss"] + row["price"] for row in rows]

@@ -5,10 +5,10 @@ from torch import Tensor, nn
 
 from spikeport.search.machine.channels_last import channels_last
 from spikeport.search.space.genotype import random_genotype
-from spikeport.search.space.network import NetworkSettings, SpikingNetwork
+from spikeport.search.space.network import NetworkConfig, SpikingNetwork
 from spikeport.search.supernet.plain import PlainSupernet
 
-SETTINGS = NetworkSettings(channels=2, cells=3, time_steps=3, classes=3, input_shape=(1, 8, 8))
+SETTINGS = NetworkConfig(channels=2, cells=3, time_steps=3, classes=3, input_shape=(1, 8, 8))
 
 
 def network() -> SpikingNetwork:

@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from spikeport.errors import InputError
-from spikeport.search.machine.device import Arithmetic, fast_dtype, find_device, precision_name
+from spikeport.search.machine.device import Arithmetic, fast_dtype, find_device
+from spikeport.search.settings.training import TrainingSettings
 
 
 def test_devices(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -29,7 +30,7 @@ def test_unknown_device(name: str) -> None:
 
 def test_unknown_precision() -> None:
     with pytest.raises(InputError, match="Unknown precision 'half'; choose from float32, bfloat16, float16"):
-        precision_name("half")
+        TrainingSettings(precision="half")
 
 
 def test_each_process_has_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +14,14 @@ from spikeport.errors import InputError
 from spikeport.files import read_json
 from spikeport.search.data.datasets import load_dataset
 from spikeport.search.machine import processes
-from spikeport.search.pipeline import choose_folder, read_history, recorded_settings, run_search
-from spikeport.search.runs import Run, load_tensors
-from spikeport.search.settings.run import SearchSettings
+from spikeport.search.pipeline import read_history, run_search
+from spikeport.search.runs import Run, choose_folder
+from spikeport.search.settings.file import recorded_settings
+from spikeport.search.settings.run import SearchSettings, by_option, changed
+from spikeport.search.settings.supernet import SupernetForm
 from spikeport.search.space.genotype import random_genotype, to_json
 from spikeport.search.strategies.darts.search import SUPERNETS, search
-from spikeport.search.supernet.supernet import SupernetForm
+from spikeport.search.tensors import load_tensors
 
 # Sums over a batch are added in another order, which changes a current in its last digits; so long as no membrane is
 # within that of the threshold, no spike changes. After 8 steps of SGD on the blobs the weights differ by this much.
@@ -32,22 +33,22 @@ SEARCH = """
 import json, sys
 from pathlib import Path
 import torch
-from spikeport.search import processes
-from spikeport.search.darts import search
-from spikeport.search.datasets import load_dataset
-from spikeport.search.settings import settings_from_dict
+from spikeport.search.machine import processes
+from spikeport.search.strategies.darts.search import search
+from spikeport.search.data.datasets import load_dataset
+from spikeport.search.settings.run import settings_from_dict
 
 settings = settings_from_dict(json.loads(sys.argv[2]))
 with processes.joined(torch.device("cpu")):
-    search(load_dataset(settings.dataset), settings, Path(sys.argv[3]))
+    search(load_dataset(settings.data.dataset), settings, Path(sys.argv[3]))
 """
 CLI = ("-m", "spikeport.cli")
 OWN_NORMS = """
 from contextlib import nullcontext
 from spikeport import cli
-from spikeport.search import training
+from spikeport.search.evaluators import from_scratch
 
-training.whole_batch_norms = lambda network: nullcontext()
+from_scratch.whole_batch_norms = lambda network: nullcontext()
 cli.main()
 """
 
@@ -84,14 +85,14 @@ def alone(tiny: SearchSettings, tmp_path_factory: pytest.TempPathFactory) -> Run
     folder = tmp_path_factory.mktemp("alone")
     genotype = folder / "genotype.json"
     genotype.write_text(to_json(random_genotype(np.random.default_rng(0), "plain")))
-    return run_search(replace(tiny, auxiliary_weight=0.4), folder / "run", genotype=genotype)
+    return run_search(changed(tiny, auxiliary_weight=0.4), folder / "run", genotype=genotype)
 
 
 @pytest.fixture
 def options(alone: Run) -> list[str]:
     """What it takes to do the same."""
     settings = recorded_settings(alone)
-    named = [f"--{name.replace('_', '-')}={getattr(settings, name)}" for name in GIVEN]
+    named = [f"--{name.replace('_', '-')}={by_option(settings)[name]}" for name in GIVEN]
     return [*named, f"--genotype={alone.path.parent / 'genotype.json'}"]
 
 
@@ -131,8 +132,8 @@ def difference(one: Run, other: Run) -> float:
 @pytest.mark.parametrize("form", SUPERNETS)
 def test_two_processes_search_as_one(tiny: SearchSettings, tmp_path: Path, form: SupernetForm) -> None:
     """The architecture weights after two epochs, of 24 images each in batches of 12."""
-    settings = replace(tiny, supernet=form, search_precision="float32")
-    search(load_dataset(settings.dataset), settings, tmp_path / "one.safetensors")
+    settings = changed(tiny, supernet=form, search_precision="float32")
+    search(load_dataset(settings.data.dataset), settings, tmp_path / "one.safetensors")
     program = tmp_path / "search.py"
     program.write_text(SEARCH)
     words = (json.dumps(settings.to_dict()), tmp_path / "two.safetensors")

@@ -13,9 +13,9 @@ from spikeport.search.objective.expected_over_paths import expected_sops, expect
 from spikeport.search.objective.priced_loss import REFERENCE_RATE, Price
 from spikeport.search.objective.spike_maps import NetworkSpikes, even_spikes, recording
 from spikeport.search.objective.synaptic_operations import sops_per_cell
-from spikeport.search.settings.run import SearchSettings
+from spikeport.search.settings.objective import ObjectiveSettings
 from spikeport.search.space.genotype import CELL_KINDS, CellKind
-from spikeport.search.space.network import NetworkSettings
+from spikeport.search.space.network import NetworkConfig
 from spikeport.search.space.primitives import PRIMITIVES
 from spikeport.search.supernet.macro import MacroSupernet
 from spikeport.search.supernet.trellis import (
@@ -30,7 +30,7 @@ from spikeport.search.supernet.trellis import (
 )
 
 PLAIN = list(PRIMITIVES["plain"])
-SETTINGS = NetworkSettings(channels=4, cells=3, time_steps=2, classes=3, input_shape=(1, 8, 8))
+SETTINGS = NetworkConfig(channels=4, cells=3, time_steps=2, classes=3, input_shape=(1, 8, 8))
 
 
 def paths_of(trellis: Trellis) -> Iterator[tuple[Stop, ...]]:
@@ -48,7 +48,7 @@ def mixture(kind: CellKind) -> Tensor:
     return torch.softmax(torch.randn(14, len(PLAIN)), dim=1)
 
 
-def uneven_spikes(settings: NetworkSettings = SETTINGS) -> NetworkSpikes:
+def uneven_spikes(settings: NetworkConfig = SETTINGS) -> NetworkSpikes:
     """Maps that differ from cell to cell and from pixel to pixel."""
     torch.manual_seed(4)
     spikes = even_spikes(settings, [stop for layer in trellis_of(settings) for stop in layer], 0.3)
@@ -127,7 +127,7 @@ def test_real_spikes_of_a_sure_path() -> None:
     with recording(net) as spikes, torch.no_grad():
         net(torch.rand(4, 1, 8, 8))
     expected = sops_per_cell(along(spikes, net.trellis, path, (2, 2, 2)), net.mixture, PLAIN, 3)
-    found = Price(net, SearchSettings(sop_weight=1.0)).sops(spikes)
+    found = Price(net, ObjectiveSettings(sop_weight=1.0)).sops(spikes)
     assert min(sops.item() for sops in found.values()) > 0
     assert {cell: sops.item() for cell, sops in found.items()} == pytest.approx(
         {cell: sops.item() for cell, sops in expected.items()}, rel=1e-9
@@ -141,7 +141,7 @@ def test_an_ordinary_supernet_costs_one() -> None:
     ordinary, busy = (even_spikes(SETTINGS, net.plan, rate) for rate in (REFERENCE_RATE, 2 * REFERENCE_RATE))
 
     def price(spikes: NetworkSpikes, **weights: float) -> float:
-        return Price(net, SearchSettings(**weights))(spikes).item()
+        return Price(net, ObjectiveSettings(**weights))(spikes).item()
 
     assert price(ordinary, spike_weight=1.0, sop_weight=0.5) == pytest.approx(1.5, rel=1e-6)
     assert price(busy, spike_weight=3.0) == pytest.approx(6.0, rel=1e-6)

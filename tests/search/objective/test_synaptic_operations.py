@@ -11,14 +11,16 @@ from torch import Tensor
 from spikeport.deploy.synapses import fan_out
 from spikeport.export.trace.walk import trace
 from spikeport.search.objective.spike_maps import STATES, even_spikes, recording
-from spikeport.search.objective.synaptic_operations import chosen, sops_per_cell
+from spikeport.search.objective.synaptic_operations import sops_per_cell
+from spikeport.search.settings.network import PrimitiveSet
+from spikeport.search.settings.supernet import SupernetForm
 from spikeport.search.space.genotype import Edge, Genotype, Layer, random_genotype
-from spikeport.search.space.network import NetworkSettings, SpikingBackbone, SpikingNetwork
-from spikeport.search.space.primitives import PRIMITIVES, PrimitiveSet
+from spikeport.search.space.network import NetworkConfig, SpikingBackbone, SpikingNetwork
+from spikeport.search.space.primitives import PRIMITIVES
 from spikeport.search.strategies.darts.search import SUPERNETS
-from spikeport.search.supernet.supernet import SupernetForm
+from spikeport.search.supernet.supernet import one_hot
 
-SETTINGS = NetworkSettings(channels=3, cells=4, time_steps=2, classes=3, input_shape=(1, 8, 8))
+SETTINGS = NetworkConfig(channels=3, cells=4, time_steps=2, classes=3, input_shape=(1, 8, 8))
 IMAGES = 4
 UNUSUAL = (
     Layer("normal", 1.0),
@@ -59,7 +61,7 @@ def all_spikes(network: SpikingBackbone, images: Tensor) -> dict[str, Tensor]:
     return found
 
 
-def exported(genotype: Genotype, spikes: dict[str, Tensor], settings: NetworkSettings = SETTINGS) -> dict[str, float]:
+def exported(genotype: Genotype, spikes: dict[str, Tensor], settings: NetworkConfig = SETTINGS) -> dict[str, float]:
     """Every spike times the synapses of non-zero weight that leave its neuron in the graph that is exported."""
     torch.manual_seed(2)
     graph = trace(SpikingNetwork(genotype, settings).eval(), torch.rand(1, 1, 8, 8), SETTINGS.time_steps).graph
@@ -88,7 +90,7 @@ def counted(network: SpikingBackbone, genotype: Genotype, images: Tensor) -> dic
     with recording(network) as spikes, torch.no_grad():
         network(images)
     names = list(PRIMITIVES[genotype.primitives])
-    return {cell: sops.item() for cell, sops in sops_per_cell(spikes, partial(chosen, genotype), names, 3).items()}
+    return {cell: sops.item() for cell, sops in sops_per_cell(spikes, partial(one_hot, genotype), names, 3).items()}
 
 
 @pytest.mark.parametrize("genotype", genotypes(), ids=range(5))
@@ -119,9 +121,9 @@ def test_one_hot_weights_give_the_exact_operations(form: SupernetForm, genotype:
     torch.manual_seed(1)
     supernet = SUPERNETS[form](genotype.primitives, SETTINGS)
     for kind, alphas in supernet.alphas.items():
-        one_hot = chosen(genotype, kind)
-        one_hot[:, 0] = 1 - one_hot.sum(1)  # none
-        alphas.data = 1000 * one_hot.float()
+        weights = one_hot(genotype, kind)
+        weights[:, 0] = 1 - weights.sum(1)  # none
+        alphas.data = 1000 * weights.float()
     images = torch.rand(IMAGES, 1, 8, 8)
     names = list(PRIMITIVES[genotype.primitives])
     with recording(supernet) as spikes, torch.no_grad():
@@ -155,7 +157,7 @@ def test_a_mixture_is_the_mean_over_the_cells_it_may_become(primitives: Primitiv
     names = list(PRIMITIVES[primitives])
     torch.manual_seed(3)
     weights = torch.softmax(torch.randn(14, len(names)), dim=1).double()
-    settings = NetworkSettings(channels=2, cells=1, time_steps=2, classes=3, input_shape=(1, 4, 4))
+    settings = NetworkConfig(channels=2, cells=1, time_steps=2, classes=3, input_shape=(1, 4, 4))
     spikes = even_spikes(settings, settings.plan(), 0.3)
     expected = sops_per_cell(spikes, lambda kind: weights, names, 3)["cells.0"].item()
     drawn = []

@@ -3,7 +3,8 @@ import torch
 from torch import Tensor, nn
 
 from spikeport.errors import InputError
-from spikeport.search.space.attention import ATTENTION, CBAM, ECA, TCS, attention_name
+from spikeport.search.settings.network import attention_name
+from spikeport.search.space.attention import ATTENTION, CBAM, ECA, TCS
 
 
 def gate(sum_of_inputs: Tensor) -> Tensor:

@@ -2,7 +2,8 @@ import pytest
 import torch
 from spikingjelly.activation_based.neuron import LIFNode
 
-from spikeport.search.space.attention import ATTENTION, Attention
+from spikeport.search.settings.network import Attention
+from spikeport.search.space.attention import ATTENTION
 from spikeport.search.space.cell import Cell, Stem, lif_neurons
 from spikeport.search.space.genotype import CellKind
 from spikeport.search.space.primitives import PRIMITIVES, Builder

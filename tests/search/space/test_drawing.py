@@ -5,9 +5,9 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
+from spikeport.search.settings.network import PrimitiveSet
 from spikeport.search.space.drawing import draw_genotype, draw_history
 from spikeport.search.space.genotype import Layer, random_genotype
-from spikeport.search.space.primitives import PrimitiveSet
 
 SVG = "{http://www.w3.org/2000/svg}"
 

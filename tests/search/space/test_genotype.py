@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from spikeport.errors import InputError
+from spikeport.search.settings.network import PrimitiveSet
 from spikeport.search.space.genotype import Edge, Genotype, Layer, from_json, random_genotype, to_dict, to_json
-from spikeport.search.space.primitives import PrimitiveSet
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import pytest
 from spikeport.errors import InputError
 from spikeport.search.space.genotype import Layer
 from spikeport.search.space.layout import check_even, default_layers, node_channels, plan_cells
-from spikeport.search.space.network import NetworkSettings
+from spikeport.search.space.network import NetworkConfig
 
 UNUSUAL = (
     Layer("normal", 1.0),
@@ -55,14 +55,14 @@ def test_a_node_has_at_least_one_channel() -> None:
 )
 def test_refused(change: dict[str, Any], layers: tuple[Layer, ...], message: str) -> None:
     known: dict[str, Any] = {"channels": 4, "cells": 5, "time_steps": 2, "classes": 3, "input_shape": (1, 8, 8)}
-    settings = NetworkSettings(**known | change)
+    settings = NetworkConfig(**known | change)
     with pytest.raises(InputError, match=message):
         settings.plan(layers)
 
 
 def test_only_the_reductions_of_the_path_must_find_even_sizes() -> None:
     check_even((10, 6), 1, 1)
-    settings = NetworkSettings(channels=4, cells=3, time_steps=2, classes=3, input_shape=(1, 10, 6))
+    settings = NetworkConfig(channels=4, cells=3, time_steps=2, classes=3, input_shape=(1, 10, 6))
     with pytest.raises(InputError, match="pad them to 12"):
         settings.plan()
     assert settings.plan((UNUSUAL[0], UNUSUAL[1], UNUSUAL[2]))[-1].halvings == 1

@@ -12,20 +12,20 @@ from spikeport.export.netx.writer import check_netx
 from spikeport.export.passes import lower
 from spikeport.export.passes.quantize import quantize
 from spikeport.export.targets import TARGETS, traced
-from spikeport.search.settings.run import SearchSettings
+from spikeport.search.settings.run import choose
+from spikeport.search.settings.supernet import SupernetForm
 from spikeport.search.space import legality
 from spikeport.search.space.genotype import Edge, Genotype, random_genotype
 from spikeport.search.space.legality import ALL_ATTENTION, LEGAL, Legality
-from spikeport.search.space.network import NetworkSettings, SpikingNetwork
+from spikeport.search.space.network import NetworkConfig, SpikingNetwork
 from spikeport.search.space.primitives import PRIMITIVES, spiking_primitives
 from spikeport.search.strategies.darts.search import SUPERNETS
-from spikeport.search.supernet.supernet import SupernetForm
 
-SETTINGS = NetworkSettings(channels=2, cells=3, time_steps=2, classes=3, input_shape=(1, 8, 8))
+SETTINGS = NetworkConfig(channels=2, cells=3, time_steps=2, classes=3, input_shape=(1, 8, 8))
 CASES = [(table, name) for table in PRIMITIVES for name in spiking_primitives(table)]
 
 
-def chip(genotype: Genotype, settings: NetworkSettings) -> None:
+def chip(genotype: Genotype, settings: NetworkConfig) -> None:
     """Everything that the Loihi target may refuse."""
     torch.manual_seed(0)
     check_netx(chain_of(quantize(lower(traced(SpikingNetwork(genotype, settings).eval()).graph), 1.0)))
@@ -52,8 +52,8 @@ def test_loihi_refuses_every_attention_that_is_not_listed(attention: str) -> Non
     with pytest.raises(UnsupportedError):
         chip(only("plain", "conv_3x3"), settings)
     with pytest.raises(InputError, match=f"attention among none, but it is {attention}; say --attention-in search"):
-        SearchSettings(for_target="loihi", attention=attention)
-    SearchSettings(for_target="loihi", attention=attention, attention_in="search")  # the network has none
+        choose(for_target="loihi", attention=attention)
+    choose(for_target="loihi", attention=attention, attention_in="search")  # the network has none
 
 
 def test_every_target_is_one_that_can_be_exported_to() -> None:
@@ -64,7 +64,7 @@ def test_every_target_is_one_that_can_be_exported_to() -> None:
 
 def test_unknown_target() -> None:
     with pytest.raises(InputError, match=r"^Unknown target 'tpu' to search for; choose from onnx, loihi\.$"):
-        SearchSettings(for_target="tpu")
+        choose(for_target="tpu")
 
 
 @pytest.mark.parametrize("form", SUPERNETS)

@@ -11,13 +11,15 @@ from spikingjelly.activation_based.functional import reset_net
 from torch import fx, nn
 
 from spikeport.errors import InputError
-from spikeport.search.runs import Run, load_tensors, save_tensors
-from spikeport.search.space.attention import ATTENTION, CBAM, ECA, Attention
+from spikeport.search.runs import Run
+from spikeport.search.settings.network import Attention, PrimitiveSet
+from spikeport.search.space.attention import ATTENTION, CBAM, ECA
 from spikeport.search.space.genotype import Layer, random_genotype
-from spikeport.search.space.network import NetworkSettings, SpikingNetwork, load_network, save_network
-from spikeport.search.space.primitives import FactorizedReduce, PrimitiveSet
+from spikeport.search.space.network import NetworkConfig, SpikingNetwork, load_network, save_network
+from spikeport.search.space.primitives import FactorizedReduce
+from spikeport.search.tensors import load_tensors, save_tensors
 
-SETTINGS = NetworkSettings(channels=2, cells=3, time_steps=3, classes=5, input_shape=(2, 8, 12))
+SETTINGS = NetworkConfig(channels=2, cells=3, time_steps=3, classes=5, input_shape=(2, 8, 12))
 
 
 def network(primitives: PrimitiveSet = "darts", seed: int = 0, **changes: Any) -> SpikingNetwork:
@@ -143,7 +145,7 @@ def test_a_model_from_before_a_setting_has_its_default(run: Run) -> None:
     config = json.loads(run.config.read_text())
     del config["network"]["stem_stride"]
     run.config.write_text(json.dumps(config))
-    assert load_network(run).settings == SETTINGS
+    assert load_network(run).config == SETTINGS
 
 
 @pytest.fixture
@@ -157,7 +159,7 @@ def test_save_and_load(run: Run) -> None:
     loaded = load_network(run)
     assert not loaded.training
     assert loaded.genotype == network().genotype
-    assert loaded.settings == SETTINGS
+    assert loaded.config == SETTINGS
     images = torch.rand(2, 2, 8, 12)
     assert torch.equal(loaded(images), network().eval()(images))
 

@@ -3,7 +3,8 @@ import torch
 from torch import Tensor, nn
 
 from spikeport.errors import InputError
-from spikeport.search.space.primitives import PRIMITIVES, FactorizedReduce, primitive_set, spiking_primitives
+from spikeport.search.settings.network import primitive_set
+from spikeport.search.space.primitives import PRIMITIVES, FactorizedReduce, spiking_primitives
 
 CASES = [(name, primitive) for name, table in PRIMITIVES.items() for primitive in table]
 

@@ -11,7 +11,7 @@ from spikeport.errors import InputError
 from spikeport.files import read_json
 from spikeport.search.pipeline import run_search
 from spikeport.search.runs import Run
-from spikeport.search.settings.run import SearchSettings
+from spikeport.search.settings.run import SearchSettings, changed
 from spikeport.search.space.genotype import Genotype, Layer, from_json, random_genotype, to_dict, to_json
 from spikeport.search.space.network import load_network
 from spikeport.search.supernet.trellis import WIDTHS
@@ -23,7 +23,7 @@ CELL = random_genotype(np.random.default_rng(8), "darts")
 
 @pytest.fixture(scope="module")
 def both(tiny: SearchSettings) -> SearchSettings:
-    return replace(
+    return changed(
         tiny, level="both", cells=4, search_epochs=3, train_epochs=1, sop_weight=0.1, alpha_learning_rate=0.05
     )
 
@@ -85,13 +85,13 @@ def test_broken_off_and_resumed_ends_as_if_nothing_had_happened(
 
 def test_a_search_at_rest_ends_early(both: SearchSettings, tmp_path: Path) -> None:
     """Weights that learn too slowly to change the cells or the path."""
-    slow = replace(both, alpha_learning_rate=1e-7, search_epochs=6, stop_when_stable=1)
+    slow = changed(both, alpha_learning_rate=1e-7, search_epochs=6, stop_when_stable=1)
     rows = read_history(run_search(slow, tmp_path / "slow"))
     assert len([row for row in rows if row["stage"] == "search"]) == 2
 
 
 def test_the_path_of_a_given_cell(both: SearchSettings, cell: Path, tmp_path: Path) -> None:
-    settings = replace(both, level="macro", search_epochs=1)
+    settings = changed(both, level="macro", search_epochs=1)
     run = run_search(settings, tmp_path / "run", genotype=cell)
     assert replace(found(run), layers=None) == CELL
     check_path(found(run), 4)
@@ -102,7 +102,7 @@ def test_the_path_of_a_given_cell(both: SearchSettings, cell: Path, tmp_path: Pa
 def test_a_path_that_is_given_is_trained(both: SearchSettings, tmp_path: Path) -> None:
     layers = tuple(Layer(kind, 0.5) for kind in ("reduce", "normal", "normal", "normal"))
     (tmp_path / "path.json").write_text(to_json(replace(CELL, layers=layers)))
-    run = run_search(replace(both, level="micro"), tmp_path / "run", genotype=tmp_path / "path.json")
+    run = run_search(changed(both, level="micro"), tmp_path / "run", genotype=tmp_path / "path.json")
     assert [row["stage"] for row in read_history(run)] == ["train"]
     assert load_network(run).genotype.layers == found(run).layers == layers
 
@@ -129,19 +129,19 @@ def test_refused_before_a_folder_is_made(
     given = {"genotype": tmp_path / "cell.json"} | changes
     genotype = given.pop("genotype")
     with pytest.raises(InputError, match=message):
-        run_search(replace(both, **given), tmp_path / "run", genotype=genotype)
+        run_search(changed(both, **given), tmp_path / "run", genotype=genotype)
     assert not (tmp_path / "run").exists()
 
 
 def test_random_paths(both: SearchSettings, cell: Path, tmp_path: Path) -> None:
-    settings = replace(both, strategy="random", candidates=3)
+    settings = changed(both, strategy="random", candidates=3)
     rows = read_json(run_search(settings, tmp_path / "both").candidates)["candidates"]
     assert (
         len({str(row["genotype"]["layers"]) for row in rows})
         == len({str(row["genotype"]["normal"]) for row in rows})
         == 3
     )
-    given = run_search(replace(settings, level="macro"), tmp_path / "macro", genotype=cell)
+    given = run_search(changed(settings, level="macro"), tmp_path / "macro", genotype=cell)
     drawn = [from_json((given.path / f"candidates/00{i}.json").read_text()) for i in (1, 2, 3)]
     assert {replace(genotype, layers=None) for genotype in drawn} == {CELL}
     assert len({genotype.layers for genotype in drawn}) == 3

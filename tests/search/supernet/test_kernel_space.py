@@ -7,10 +7,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from spikeport.search.space.attention import ATTENTION, Attention
+from spikeport.search.settings.network import Attention, PrimitiveSet
+from spikeport.search.space.attention import ATTENTION
 from spikeport.search.space.genotype import CellKind
-from spikeport.search.space.network import NetworkSettings
-from spikeport.search.space.primitives import NONE, PRIMITIVES, FactorizedReduce, PrimitiveSet
+from spikeport.search.space.network import NetworkConfig
+from spikeport.search.space.primitives import NONE, PRIMITIVES, FactorizedReduce
 from spikeport.search.supernet.kernel_space import FROM, GROUPS, ORDER, KernelCell, KernelSupernet, calculate_in
 from spikeport.search.supernet.macro import MacroSupernet
 from spikeport.search.supernet.supernet import EDGES
@@ -18,7 +19,7 @@ from spikeport.search.supernet.supernet import EDGES
 CHANNELS = 3
 CASES = [(primitives, kind) for primitives in PRIMITIVES for kind in ("normal", "reduce")]
 FIXED = {"skip_connect": 0, "max_pool_3x3": 1, "avg_pool_3x3": 2}  # -> row of the variances
-SETTINGS = NetworkSettings(channels=2, cells=3, time_steps=2, classes=3, input_shape=(1, 8, 8))
+SETTINGS = NetworkConfig(channels=2, cells=3, time_steps=2, classes=3, input_shape=(1, 8, 8))
 
 
 def kernel_cell(primitives: PrimitiveSet, kind: CellKind, mixture: Tensor, attention: Attention = "none") -> KernelCell:
@@ -239,7 +240,7 @@ def test_eval_does_not_depend_on_the_batch() -> None:
 def test_bfloat16_is_the_same_network() -> None:
     """Of the spikes about one in two hundred differs; weights and gradients stay float32."""
     torch.manual_seed(0)
-    settings = NetworkSettings(channels=4, cells=3, time_steps=2, classes=10, input_shape=(1, 16, 16))
+    settings = NetworkConfig(channels=4, cells=3, time_steps=2, classes=10, input_shape=(1, 16, 16))
     network, images = KernelSupernet("darts", settings).train(), torch.rand(8, 1, 16, 16)
     heard: dict[str, list[Tensor]] = {}
     for name in ("cells.0.n1", "cells.2.n4"):
@@ -264,7 +265,7 @@ def test_bfloat16_is_the_same_network() -> None:
 @pytest.mark.parametrize("supernet", [KernelSupernet, MacroSupernet])
 def test_everything_moves_to_another_device(supernet: Callable[..., nn.Module], dtype: torch.dtype) -> None:
     """The device `meta` has shapes and no numbers, and refuses tensors of the CPU as a GPU does."""
-    settings = NetworkSettings(channels=4, cells=3, time_steps=2, classes=10, input_shape=(1, 32, 32))
+    settings = NetworkConfig(channels=4, cells=3, time_steps=2, classes=10, input_shape=(1, 32, 32))
     network = supernet("darts", settings).train().to("meta")
     calculate_in(network, dtype)
     logits = network(torch.rand(4, 1, 32, 32, device="meta"))

@@ -8,22 +8,23 @@ from spikingjelly.activation_based.functional import reset_net
 from spikingjelly.activation_based.neuron import BaseNode
 from torch.optim import Adam
 
-from spikeport.search.objective.priced_loss import Price, cross_entropy_of, priced
+from spikeport.search.objective.priced_loss import Price, priced
 from spikeport.search.objective.spike_maps import recording
-from spikeport.search.settings.run import SearchSettings
+from spikeport.search.settings.objective import ObjectiveSettings
 from spikeport.search.space.genotype import Layer, random_genotype
 from spikeport.search.space.layout import default_layers
-from spikeport.search.space.network import NetworkSettings
+from spikeport.search.space.network import NetworkConfig
 from spikeport.search.strategies.darts.search import alpha_step
 from spikeport.search.supernet.kernel_space import KernelSupernet
 from spikeport.search.supernet.macro import MacroSupernet
 from spikeport.search.supernet.trellis import WIDTHS, Stop, place
+from spikeport.search.training.loop import cross_entropy_of
 
-SETTINGS = NetworkSettings(channels=4, cells=4, time_steps=2, classes=3, input_shape=(1, 8, 8))
+SETTINGS = NetworkConfig(channels=4, cells=4, time_steps=2, classes=3, input_shape=(1, 8, 8))
 SURE = 1000.0
 
 
-def supernet(given: int | None = None, settings: NetworkSettings = SETTINGS) -> MacroSupernet:
+def supernet(given: int | None = None, settings: NetworkConfig = SETTINGS) -> MacroSupernet:
     torch.manual_seed(1)
     genotype = None if given is None else random_genotype(np.random.default_rng(given), "plain")
     return MacroSupernet("plain", settings, genotype)
@@ -168,7 +169,7 @@ def test_a_given_cell_stays() -> None:
 def test_a_price_of_operations_narrows_the_path() -> None:
     def width(sop_weight: float) -> float:
         net = supernet()
-        price = Price(net, SearchSettings(sop_weight=sop_weight))
+        price = Price(net, ObjectiveSettings(sop_weight=sop_weight))
         loss = priced(cross_entropy_of(net), price)
         optimizer = Adam(net.architecture(), lr=0.1)
         for _ in range(8):

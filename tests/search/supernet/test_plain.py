@@ -1,10 +1,10 @@
 import torch
 
-from spikeport.search.space.network import NetworkSettings
+from spikeport.search.space.network import NetworkConfig
 from spikeport.search.space.primitives import PRIMITIVES
 from spikeport.search.supernet.plain import MixedEdge, PlainSupernet
 
-SETTINGS = NetworkSettings(channels=2, cells=3, time_steps=2, classes=3, input_shape=(1, 8, 8))
+SETTINGS = NetworkConfig(channels=2, cells=3, time_steps=2, classes=3, input_shape=(1, 8, 8))
 PLAIN = list(PRIMITIVES["plain"])
 
 

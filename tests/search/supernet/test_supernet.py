@@ -3,12 +3,14 @@ import torch
 from spikingjelly.activation_based.functional import reset_net
 
 from spikeport.errors import InputError
-from spikeport.search.space.network import NetworkSettings
-from spikeport.search.space.primitives import PRIMITIVES, PrimitiveSet
+from spikeport.search.settings.network import PrimitiveSet
+from spikeport.search.settings.supernet import SupernetForm, SupernetSettings
+from spikeport.search.space.network import NetworkConfig
+from spikeport.search.space.primitives import PRIMITIVES
 from spikeport.search.strategies.darts.search import SUPERNETS
-from spikeport.search.supernet.supernet import EDGES, Supernet, SupernetForm, derive, supernet_form
+from spikeport.search.supernet.supernet import EDGES, Supernet, derive
 
-SETTINGS = NetworkSettings(channels=2, cells=3, time_steps=2, classes=3, input_shape=(1, 8, 8))
+SETTINGS = NetworkConfig(channels=2, cells=3, time_steps=2, classes=3, input_shape=(1, 8, 8))
 PLAIN = list(PRIMITIVES["plain"])
 
 
@@ -67,7 +69,7 @@ def test_sigmoids_rank_edges_by_their_own_size() -> None:
 
 def test_unknown_form() -> None:
     with pytest.raises(InputError, match=r"^Unknown supernet 'fast'; choose from kernel, plain\.$"):
-        supernet_form("fast")
+        SupernetSettings(supernet="fast")
 
 
 def test_derive_takes_the_two_strongest_edges_and_never_none() -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 from spikeport.errors import InputError
 from spikeport.search.space.genotype import CELL_KINDS, Layer
 from spikeport.search.space.layout import plan_cells
-from spikeport.search.space.network import NetworkSettings
+from spikeport.search.space.network import NetworkConfig
 from spikeport.search.supernet.trellis import (
     WIDTHS,
     Chances,
@@ -29,9 +29,9 @@ from spikeport.search.supernet.trellis import (
 )
 
 
-def settings(**changes: Any) -> NetworkSettings:
+def settings(**changes: Any) -> NetworkConfig:
     known: dict[str, Any] = {"channels": 3, "cells": 4, "time_steps": 2, "classes": 3, "input_shape": (1, 8, 8)}
-    return NetworkSettings(**known | changes)
+    return NetworkConfig(**known | changes)
 
 
 def paths_of(trellis: Trellis) -> Iterator[tuple[Stop, ...]]:

@@ -4,14 +4,14 @@ import numpy as np
 import torch
 
 from spikeport.search.space.genotype import Layer, random_genotype
-from spikeport.search.space.network import NetworkSettings, SpikingNetwork
+from spikeport.search.space.network import NetworkConfig, SpikingNetwork
 from spikeport.search.training.auxiliary import AuxiliaryHead, WithAuxiliary
 
 PATH = tuple(Layer(kind, 1.0) for kind in ("normal", "reduce", "normal", "reduce", "normal"))
 
 
 def test_the_head_reads_the_second_reduction_cell() -> None:
-    settings = NetworkSettings(channels=2, cells=6, time_steps=2, classes=3, input_shape=(1, 8, 8))
+    settings = NetworkConfig(channels=2, cells=6, time_steps=2, classes=3, input_shape=(1, 8, 8))
     network = SpikingNetwork(random_genotype(np.random.default_rng(0), "plain"), settings)
     helped = WithAuxiliary(network)
     heard: list[torch.Tensor] = []
@@ -25,7 +25,7 @@ def test_the_head_reads_the_second_reduction_cell() -> None:
 
 def test_the_head_takes_the_channels_of_any_path() -> None:
     genotype = replace(random_genotype(np.random.default_rng(0), "plain"), layers=PATH)
-    settings = NetworkSettings(channels=4, cells=5, time_steps=2, classes=3, input_shape=(1, 8, 8))
+    settings = NetworkConfig(channels=4, cells=5, time_steps=2, classes=3, input_shape=(1, 8, 8))
     network = SpikingNetwork(genotype, settings)
     heard: list[torch.Tensor] = []
     network.cells[3].register_forward_hook(lambda cell, inputs, spikes: heard.append(spikes))

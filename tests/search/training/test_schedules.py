@@ -1,7 +1,8 @@
 import pytest
 
 from spikeport.errors import InputError
-from spikeport.search.training.schedules import SCHEDULES, cosine, schedule_name
+from spikeport.search.settings.training import TrainingSettings
+from spikeport.search.training.schedules import SCHEDULES, cosine
 
 
 def test_cosine_by_hand() -> None:
@@ -16,4 +17,4 @@ def test_linear_and_constant_by_hand() -> None:
 
 def test_unknown_schedule() -> None:
     with pytest.raises(InputError, match=r"^Unknown schedule 'step'; choose from cosine, linear, constant\.$"):
-        schedule_name("step")
+        TrainingSettings(schedule="step")

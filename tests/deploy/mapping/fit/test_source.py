@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from spikeport.deploy.mapping.capacity import find_chip
-from spikeport.deploy.mapping.fit.source import PlannedNetwork, read_source
+from spikeport.deploy.mapping.fit.source import read_source
 from spikeport.deploy.mapping.fit.verdict import fit
 from spikeport.deploy.mapping.fit.words import advice, contents, headline
+from spikeport.deploy.settings import PlannedNetwork
 from spikeport.errors import InputError, UnsupportedError
 from spikeport.export.graph import neurons
 from spikeport.export.netx.chain import chain_of
@@ -20,9 +21,9 @@ from spikeport.export.passes import lower
 from spikeport.export.passes.quantize import quantize
 from spikeport.export.targets import traced
 from spikeport.search.runs import Run, create_run
-from spikeport.search.settings.run import SearchSettings
+from spikeport.search.settings.network import NetworkSettings
 from spikeport.search.space.genotype import Layer, random_genotype, to_json
-from spikeport.search.space.network import NetworkSettings, SpikingNetwork, save_network
+from spikeport.search.space.network import NetworkConfig, SpikingNetwork, save_network
 
 GOLDEN = Path(__file__).parents[3] / "golden"
 SMALL: dict[str, Any] = {"channels": 2, "cells": 3, "classes": 4, "input_shape": "1x8x8"}
@@ -38,7 +39,7 @@ def genotype(tmp_path: Path) -> Path:
 def run_with(path: Path, attention: Any = "none") -> tuple[Run, SpikingNetwork]:
     """A run whose model is there, untrained."""
     run = create_run(path, {})
-    settings = NetworkSettings(
+    settings = NetworkConfig(
         channels=2, cells=3, time_steps=2, classes=4, input_shape=(1, 8, 8), attention=attention, dataset="digits"
     )
     network = SpikingNetwork(random_genotype(np.random.default_rng(0), "plain"), settings).eval()
@@ -143,9 +144,9 @@ def test_what_is_no_network(tmp_path: Path, genotype: Path) -> None:
 
 
 def test_the_plan_is_that_of_the_search_by_default() -> None:
-    planned, search = PlannedNetwork(), SearchSettings()
+    planned, search = PlannedNetwork(), NetworkSettings()
     assert (planned.channels, planned.cells, planned.time_steps) == (search.channels, search.cells, search.time_steps)
-    assert planned.settings().input_shape == (3, 32, 32)
+    assert planned.image == (3, 32, 32)
 
 
 def test_a_fit_in_words(genotype: Path) -> None:

@@ -4,13 +4,14 @@ from pathlib import Path
 import pytest
 
 from spikeport.search.data.datasets import Dataset
-from spikeport.search.settings.run import SearchSettings
+from spikeport.search.settings.darts import DartsSettings
+from spikeport.search.settings.run import SearchSettings, changed
 from spikeport.search.space.genotype import Edge
 from spikeport.search.strategies.darts.early_stop import search_is_over
 from spikeport.search.strategies.darts.search import search
 from spikeport.search.training.checkpoint import Row
 
-SETTINGS = SearchSettings()
+SETTINGS = DartsSettings()
 
 
 def row(*primitives: str) -> Row:
@@ -42,7 +43,7 @@ def test_a_genotype_that_stays() -> None:
 
 def test_a_search_ends_early(blobs: Dataset, tiny: SearchSettings, tmp_path: Path) -> None:
     rows: list[Row] = []
-    settings = replace(tiny, search_epochs=6, alpha_learning_rate=1e-6, stop_when_stable=1)
+    settings = changed(tiny, search_epochs=6, alpha_learning_rate=1e-6, stop_when_stable=1)
     found = search(blobs, settings, tmp_path / "c", lambda new: rows.extend(new[len(rows) :]))
     assert len(rows) == 2
     assert rows[-1]["validation"]["genotype"]["normal"] == [asdict(edge) for edge in found.normal]

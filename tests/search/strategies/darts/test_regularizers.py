@@ -1,14 +1,14 @@
 import math
-from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor
 
 from spikeport.errors import InputError
-from spikeport.search.settings.run import SearchSettings
+from spikeport.search.settings.run import choose
+from spikeport.search.settings.supernet import SupernetSettings
 from spikeport.search.strategies.darts.regularizers import beta_decay, regularized, weights_of, zero_one
-from spikeport.search.supernet.relaxation import RELAXATIONS, fading, relaxation_name, rising
+from spikeport.search.supernet.relaxation import RELAXATIONS, fading, rising
 
 ALPHAS = torch.tensor([[0.0, 0.0], [math.log(3), 0.0]])
 
@@ -34,9 +34,9 @@ def test_zero_one_by_hand() -> None:
 
 
 def test_beta_decay_rises_and_the_skip_fades() -> None:
-    settings = SearchSettings(search_epochs=5, beta_decay=8.0, zero_one_weight=2.0, relaxation="sigmoid")
-    assert [weights_of(settings, epoch).get("beta_decay", 0.0) for epoch in range(5)] == [0, 2, 4, 6, 8]
-    assert weights_of(settings, 0) == {"zero_one": 2.0}
+    settings = choose(search_epochs=5, beta_decay=8.0, zero_one_weight=2.0, relaxation="sigmoid")
+    assert [weights_of(settings.darts, epoch).get("beta_decay", 0.0) for epoch in range(5)] == [0, 2, 4, 6, 8]
+    assert weights_of(settings.darts, 0) == {"zero_one": 2.0}
     assert [fading(epoch, 5) for epoch in range(5)] == [1, 0.75, 0.5, 0.25, 0]
     assert (rising(0, 1), fading(0, 1)) == (1, 0)
 
@@ -56,9 +56,9 @@ def test_relaxations() -> None:
     torch.testing.assert_close(RELAXATIONS["softmax"](ALPHAS), torch.tensor([[0.5, 0.5], [0.75, 0.25]]))
     torch.testing.assert_close(RELAXATIONS["sigmoid"](ALPHAS), torch.tensor([[0.5, 0.5], [0.75, 0.5]]))
     with pytest.raises(InputError, match=r"^Unknown relaxation 'gumbel'; choose from softmax, sigmoid\.$"):
-        relaxation_name("gumbel")
+        SupernetSettings(relaxation="gumbel")
 
 
 def test_zero_one_needs_sigmoids() -> None:
     with pytest.raises(InputError, match="drives sigmoids to 0 or 1, but the relaxation is softmax"):
-        replace(SearchSettings(), zero_one_weight=1.0)
+        choose(zero_one_weight=1.0)

@@ -7,13 +7,14 @@ import pytest
 import torch
 
 from spikeport.search.data.datasets import Dataset
-from spikeport.search.settings.run import SearchSettings
+from spikeport.search.settings.run import SearchSettings, changed, choose
+from spikeport.search.settings.supernet import SupernetForm
 from spikeport.search.space.genotype import to_json
+from spikeport.search.space.network import network_config
 from spikeport.search.strategies.darts import search as darts
 from spikeport.search.strategies.darts.search import SUPERNETS, alpha_step, dtype_of, halves, search
-from spikeport.search.supernet.supernet import SupernetForm
 from spikeport.search.training.checkpoint import Row
-from spikeport.search.training.loop import seeded
+from spikeport.search.training.random_streams import seeded
 
 
 def test_halves_are_disjoint_and_complete() -> None:
@@ -26,7 +27,7 @@ def test_halves_are_disjoint_and_complete() -> None:
 @pytest.mark.parametrize("form", SUPERNETS)
 def test_alpha_step_moves_only_alphas(form: SupernetForm, blobs: Dataset, tiny: SearchSettings) -> None:
     with seeded(0, "search weights"):
-        supernet = SUPERNETS[form]("plain", tiny.network(blobs))
+        supernet = SUPERNETS[form]("plain", network_config(tiny.network, blobs))
     weights = [parameter.detach().clone() for parameter in supernet.weights()]
     alphas = [parameter.detach().clone() for parameter in supernet.architecture()]
     batch = (torch.from_numpy(blobs.train_images[:8]), torch.from_numpy(blobs.train_labels[:8]))
@@ -61,7 +62,7 @@ def test_weights_and_alphas_learn_from_their_own_half(
 
     monkeypatch.setattr(darts, "train_epoch", spy("weights", darts.train_epoch))
     monkeypatch.setattr(darts, "alpha_step", spy("alphas", darts.alpha_step))
-    search(numbered(blobs), replace(tiny, shift=0), tmp_path / "c.safetensors")
+    search(numbered(blobs), changed(tiny, shift=0), tmp_path / "c.safetensors")
     weight_half, alpha_half = halves(len(blobs.train_images), tiny.seed)
     assert seen == {"weights": set(weight_half.tolist()), "alphas": set(alpha_half.tolist())}
 
@@ -70,7 +71,7 @@ def test_weights_and_alphas_learn_from_their_own_half(
 def test_same_seed_same_genotype(form: SupernetForm, blobs: Dataset, tiny: SearchSettings, tmp_path: Path) -> None:
     def found(name: str) -> tuple[str, list[Row]]:
         rows: list[Row] = []
-        settings = replace(tiny, search_epochs=1, supernet=form)
+        settings = changed(tiny, search_epochs=1, supernet=form)
         genotype = search(blobs, settings, tmp_path / name, lambda new: rows.extend(new[len(rows) :]))
         return to_json(genotype), rows
 
@@ -81,11 +82,11 @@ def test_same_seed_same_genotype(form: SupernetForm, blobs: Dataset, tiny: Searc
 
 
 def test_alphas_rest_while_they_warm_up(blobs: Dataset, tiny: SearchSettings, tmp_path: Path) -> None:
-    settings = replace(tiny, search_epochs=1, alpha_warmup_epochs=1)
+    settings = changed(tiny, search_epochs=1, alpha_warmup_epochs=1)
     with seeded(settings.seed, "search weights"):
-        untouched = SUPERNETS[settings.supernet]("plain", settings.network(blobs)).genotype()
+        untouched = SUPERNETS[settings.supernet.supernet]("plain", network_config(settings.network, blobs)).genotype()
     assert search(blobs, settings, tmp_path / "a") == untouched
-    assert search(blobs, replace(settings, alpha_warmup_epochs=0), tmp_path / "b") != untouched
+    assert search(blobs, changed(settings, alpha_warmup_epochs=0), tmp_path / "b") != untouched
 
 
 def test_history_counts_spikes_in_every_epoch(blobs: Dataset, tiny: SearchSettings, tmp_path: Path) -> None:
@@ -128,7 +129,7 @@ def test_a_resumed_search_ends_as_a_whole_one(
     option: str, blobs: Dataset, tiny: SearchSettings, tmp_path: Path
 ) -> None:
     """Byte for byte: the checkpoint of the last epoch has weights, alphas, optimizers and history."""
-    settings = replace(tiny, search_epochs=3, **OPTIONS[option])
+    settings = changed(tiny, search_epochs=3, **OPTIONS[option])
 
     def stop(event: Any) -> None:
         if (event.epoch, event.step) == (2, 1):
@@ -143,11 +144,11 @@ def test_a_resumed_search_ends_as_a_whole_one(
 
 def test_every_option_changes_the_search(blobs: Dataset, tiny: SearchSettings, tmp_path: Path) -> None:
     def state(name: str, **options: Any) -> bytes:
-        search(blobs, replace(tiny, **options), tmp_path / name)
+        search(blobs, changed(tiny, **options), tmp_path / name)
         return (tmp_path / name).read_bytes()
 
-    changed = [state(name, **OPTIONS[name]) for name in OPTIONS if name not in ("early stop", "legal")]
-    states = [*changed, state("without"), state("again")]
+    states = [state(name, **OPTIONS[name]) for name in OPTIONS if name not in ("early stop", "legal")]
+    states = [*states, state("without"), state("again")]
     assert len(set(states)) == len(states) - 1
 
 
@@ -155,5 +156,5 @@ def test_precision_of_a_search(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(darts, "fast_dtype", lambda device: torch.bfloat16)
     cpu = torch.device("cpu")
     assert dtype_of(SearchSettings(), cpu) == torch.bfloat16
-    assert dtype_of(SearchSettings(search_precision="float32"), cpu) == torch.float32
-    assert dtype_of(SearchSettings(second_order=True), cpu) == torch.float32
+    assert dtype_of(choose(search_precision="float32"), cpu) == torch.float32
+    assert dtype_of(choose(second_order=True), cpu) == torch.float32

@@ -1,0 +1,101 @@
+"""The network built from a genotype, trained from scratch: what the search was for."""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from ..data.augmentation import augmentation_of
+from ..data.datasets import Dataset
+from ..machine import processes
+from ..machine.channels_last import channels_last
+from ..machine.device import Arithmetic, find_device, repeatable
+from ..machine.gradient_checkpointing import recomputed
+from ..machine.whole_batch_norm import whole_batch_norms
+from ..objective.priced_loss import Price, priced
+from ..settings.run import SearchSettings
+from ..settings.training import TrainingSettings
+from ..space.network import SpikingNetwork
+from ..training.auxiliary import WithAuxiliary
+from ..training.batches import epoch_batches
+from ..training.checkpoint import Row
+from ..training.loop import Objective, Score, evaluate, run_epochs, set_learning_rate, train_epoch, weight_optimizer
+from ..training.progress import Pace, Progress, silent
+from ..training.random_streams import generator, seeded
+from ..training.schedules import SCHEDULES
+
+
+def train_network(
+    network: SpikingNetwork,
+    dataset: Dataset,
+    settings: SearchSettings,
+    checkpoint: Path,
+    record: Callable[[list[Row]], None],
+    progress: Progress = silent,
+) -> None:
+    """Train on the train split but for its validation part, in place; the weights of the last epoch are the result."""
+    order = generator(settings.seed, "validation").permutation(len(dataset.train_images))
+    held_out = max(1, round(settings.training.validation_fraction * len(order)))
+    watch, learn = np.sort(order[:held_out]), np.sort(order[held_out:])
+    images, labels, augmentation = dataset.train_images, dataset.train_labels, augmentation_of(settings.data, dataset)
+    training = settings.training
+    device = find_device(training.device)
+    with seeded(settings.seed, "auxiliary"):
+        trained = WithAuxiliary(network) if training.auxiliary_weight else network
+    trained.to(device)
+    parameters = list(trained.parameters())
+    optimizer = weight_optimizer(parameters, training)
+    arithmetic = Arithmetic(training.precision, device)
+    objective = _training_objective(processes.averaged(trained, parameters), training)
+    objective = priced(objective, Price(network, settings.objective))
+
+    def one_epoch(epoch: int) -> tuple[Score, Score]:
+        schedule = SCHEDULES[training.schedule]
+        rate = schedule(training.train_learning_rate, training.minimum_learning_rate, epoch, training.train_epochs)
+        set_learning_rate(optimizer, rate)
+        rng = generator(settings.seed, "train", epoch)
+        batches = epoch_batches(images, labels, training.batch_size, rng, rows=learn, augmentation=augmentation)
+
+        def tell(step: int, score: Score) -> None:
+            pace.tell(epoch, step, len(batches), score.loss, score.accuracy, score.spikes)
+
+        score = train_epoch(
+            network,
+            optimizer,
+            batches,
+            gradient_clip=training.gradient_clip,
+            after_batch=tell,
+            objective=objective,
+            arithmetic=arithmetic,
+        )
+        return score, evaluate(network, images[watch], labels[watch])
+
+    pace = Pace(progress, "train", training.train_epochs)
+    optimizers = {"optimizer": optimizer}
+    with ExitStack() as stack:
+        stack.enter_context(repeatable(device))
+        stack.enter_context(whole_batch_norms(trained))
+        stack.enter_context(channels_last(trained))
+        if training.gradient_checkpointing:
+            stack.enter_context(recomputed(network.cells))
+        run_epochs(
+            "train", trained, optimizers, training.train_epochs, checkpoint, record, one_epoch, arithmetic.scaler
+        )
+
+
+def _training_objective(trained: nn.Module, settings: TrainingSettings) -> Objective:
+    """Cross-entropy with smoothed labels, and that of the auxiliary head times its weight."""
+
+    def objective(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        answers = trained(images)
+        logits, *extra = answers if isinstance(answers, tuple) else (answers,)
+        loss = cross_entropy(logits, labels, label_smoothing=settings.label_smoothing)
+        for helping in extra:
+            also = cross_entropy(helping, labels, label_smoothing=settings.label_smoothing)
+            loss = loss + settings.auxiliary_weight * also
+        return loss, logits
+
+    return objective

@@ -1,0 +1,75 @@
+"""What is built, and what may be found: the space of a search and the size of its network."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, cast, get_args
+
+from ...errors import InputError
+from ...setting import check_settings, chosen, setting
+
+PrimitiveSet = Literal["darts", "plain"]
+Level = Literal["micro", "macro", "both"]
+Attention = Literal["none", "eca", "cbam", "tcs"]
+AttentionIn = Literal["search", "network", "both"]
+
+# Target -> kinds of attention that it takes. A gate that depends on the input is no synapse.
+ATTENTION_FOR: Mapping[str, tuple[Attention, ...]] = {"onnx": get_args(Attention), "loihi": ("none",)}
+
+
+def primitive_set(name: str) -> PrimitiveSet:
+    """The name as a known primitive set, or InputError that lists the sets."""
+    return cast(PrimitiveSet, chosen("primitive_set", name, get_args(PrimitiveSet)))
+
+
+def attention_name(name: str) -> Attention:
+    """The name as a known kind of attention, or InputError that lists the kinds."""
+    return cast(Attention, chosen("attention", name, get_args(Attention)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkSettings:
+    """Raises InputError when a value is out of range, or when the target refuses the attention."""
+
+    primitives: PrimitiveSet = setting(
+        "darts",
+        "Candidate operations: darts (the eight of DARTS) or plain (convolutions, skip, max-pool).",
+        common=True,
+    )
+    level: Level = setting(
+        "micro",
+        "Search the cell (micro), where to reduce and how wide for a --genotype (macro), or both together.",
+    )
+    channels: int = setting(
+        16, "Channels of a node in the first cell; doubled at each reduction.", at_least=1, common=True
+    )
+    cells: int = setting(
+        8, "Cells in a row, reductions at 1/3 and 2/3 unless a path says otherwise.", at_least=3, common=True
+    )  # below 3 there is no normal cell to search
+    time_steps: int = setting(2, "Time steps T of the window.", at_least=1, common=True)
+    stem_stride: int = setting(1, "Stride of the first layer; 2 halves the image, which costs a quarter.", at_least=1)
+    attention: Attention = setting(
+        "none",
+        "On a node's input current: none, eca, cbam or tcs (steps, too). The Loihi target takes none only.",
+        common=True,
+    )
+    attention_in: AttentionIn = setting("both", "Where: in the search, in the network that is trained, or both.")
+    for_target: str = setting("", "Search only what a target takes without a change: loihi, onnx.", spelled="for")
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+        if not self.for_target:
+            return
+        if self.for_target not in ATTENTION_FOR:
+            raise InputError(
+                f"Unknown target '{self.for_target}' to search for; choose from {', '.join(ATTENTION_FOR)}."
+            )
+        taken = ATTENTION_FOR[self.for_target]
+        if self.attention_of("network") not in taken:
+            raise InputError(
+                f"A network for {self.for_target} must have an attention among {', '.join(sorted(taken))}, but it is "
+                f"{self.attention}; say --attention-in search, or leave --for out."
+            )
+
+    def attention_of(self, place: Literal["search", "network"]) -> Attention:
+        """The attention of the supernet, or of the network that is trained."""
+        return self.attention if self.attention_in in (place, "both") else "none"

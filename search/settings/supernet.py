@@ -1,0 +1,34 @@
+"""All candidates at once: in which form, mixed how, calculated in which numbers. For strategies that train one."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ...errors import InputError
+from ...setting import check_settings, setting
+
+SupernetForm = Literal["kernel", "plain"]
+Relaxation = Literal["softmax", "sigmoid"]
+SearchPrecision = Literal["auto", "float32", "bfloat16"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SupernetSettings:
+    """Raises InputError when a value is out of range."""
+
+    supernet: SupernetForm = setting(
+        "kernel", "Mix the candidates' kernels (kernel, fast) or, as in the paper, their currents (plain)."
+    )
+    relaxation: Relaxation = setting(
+        "softmax", "From architecture weights to a mixture: softmax (primitives compete) or sigmoid (each by itself)."
+    )
+    learning_rate: float = setting(0.025, "Of the weights in the search, falling as --schedule says.", above=0)
+    search_precision: SearchPrecision = setting(
+        "auto", "Of spikes and spectra in a search; auto: bfloat16 on a CPU that multiplies it, else float32."
+    )
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+        if self.search_precision == "bfloat16" and self.supernet == "plain":
+            raise InputError(
+                "--search-precision bfloat16 is for the kernel-space supernet; use auto with the plain one."
+            )

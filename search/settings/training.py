@@ -1,0 +1,53 @@
+"""How a network is trained: by which rates, on which device, in which numbers. A supernet's weights learn alike."""
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from ...errors import InputError
+from ...setting import check_settings, require, setting
+
+DEVICE = re.compile(r"auto|cpu|cuda(:[0-9]+)?")
+
+Schedule = Literal["cosine", "linear", "constant"]
+Precision = Literal["float32", "bfloat16", "float16"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingSettings:
+    """Defaults as in DARTS (arXiv 1806.09055, section 3). Raises InputError when a value is out of range."""
+
+    train_epochs: int = setting(
+        100, "Epochs in which the found network is trained from scratch.", at_least=1, common=True
+    )
+    train_learning_rate: float = setting(0.025, "Of that training, falling as --schedule says.", above=0)
+    batch_size: int = setting(64, "Images in a batch.", at_least=1, common=True)
+    schedule: Schedule = setting("cosine", "How the learning rates fall.")
+    minimum_learning_rate: float = setting(0.001, "At the end of the schedule.", at_least=0)
+    momentum: float = setting(0.9, "Of SGD.", at_least=0, below=1)
+    weight_decay: float = setting(3e-4, "Of the weights.", at_least=0)
+    gradient_clip: float = setting(5.0, "Largest norm of the gradient.", above=0)
+    label_smoothing: float = setting(
+        0.0, "Share of a label that is spread over all classes, in that training.", at_least=0, below=1
+    )
+    auxiliary_weight: float = setting(
+        0.0, "Of the loss of a second readout at 2/3 of the depth, in that training only (DARTS: 0.4).", at_least=0
+    )
+    validation_fraction: float = setting(
+        0.1, "Of the train split, kept out of the training to watch it.", above=0, below=1
+    )
+    device: str = setting("auto", "auto (a GPU if there is one), cpu, cuda or cuda:N.", common=True)
+    precision: Precision = setting(
+        "float32", "Of the forward pass in training; float16 scales the loss. Networks are tested in float32."
+    )
+    gradient_checkpointing: bool = setting(
+        False, "Compute each cell a second time in the backward pass, to keep less in memory."
+    )
+    tensorboard: bool = setting(False, "Write the history as TensorBoard events, too, into the run's folder events/.")
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+        if not DEVICE.fullmatch(self.device):
+            raise InputError(f"Unknown device '{self.device}'; choose from auto, cpu, cuda, cuda:N.")
+        if self.auxiliary_weight:
+            require(self, "batch_size", self.batch_size >= 2, "batch_size >= 2 with an auxiliary_weight")
