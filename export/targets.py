@@ -15,7 +15,7 @@ from ..files import write_json
 from ..search.data.datasets import load_dataset
 from ..search.runs import Run
 from ..search.space.network import SpikingNetwork, load_network
-from ..search.training.predict import predict
+from ..search.space.predict import predict
 from .graph import SpikingGraph, neurons
 from .netx.chain import chain_of
 from .netx.writer import check_netx, layer_indices, write_netx

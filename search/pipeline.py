@@ -12,6 +12,7 @@ from .evaluators.from_scratch import train_network
 from .machine import processes
 from .machine.device import find_device
 from .objective.priced_loss import Price, mean_sops
+from .random_streams import seeded
 from .runs import Run, create_run, make_manifest, open_run
 from .settings.file import recorded
 from .settings.network import NetworkSettings
@@ -27,7 +28,6 @@ from .training.checkpoint import Row
 from .training.history import read_history
 from .training.loop import evaluate
 from .training.progress import Progress, Stage, silent
-from .training.random_streams import seeded
 from .training.tensorboard import event_writer
 
 

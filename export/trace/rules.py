@@ -1,8 +1,7 @@
 """The linear rules of tracing: a torch module or function -> what it does to a linear expression of spikes.
 
-Two tables, MODULES and FUNCTIONS. Types are looked up exactly: a subclass may compute something else (SpikingJelly's
-WSConv2d standardises its weights), so it has no rule until it is given one. A rule's parameters are named as torch
-names them; an option that it lacks is refused.
+Rules of modules are registered by their types (registry.py), those of functions stand in the table FUNCTIONS, where a
+rule's parameters are named as torch names them; an option that it lacks is refused.
 """
 
 import operator
@@ -15,13 +14,13 @@ from spikingjelly.activation_based import layer
 from torch import nn
 
 from ...errors import UnsupportedError
-from ...search.space.attention import ATTENTION
-from ...search.space.primitives import FactorizedReduce
 from ..graph import Array, Conv
 from . import linear
 from .linear import Expression
+from .registry import register
 
 
+@register(nn.Conv2d, layer.Conv2d)
 def _conv(x: Expression, module: Any) -> Expression:
     if module.padding_mode != "zeros" or isinstance(module.padding, str):
         raise UnsupportedError("only zero padding given in numbers has a rule")
@@ -35,12 +34,14 @@ def _conv(x: Expression, module: Any) -> Expression:
     return _biased(linear.convolved(x, kernel), module.bias)
 
 
+@register(nn.Linear, layer.Linear)
 def _linear(x: Expression, module: Any) -> Expression:
     if len(x.shape) != 1:
         raise UnsupportedError("a linear layer needs a flattened value; put a flatten before it")
     return _biased(linear.multiplied(x, _array(module.weight)), module.bias)
 
 
+@register(nn.BatchNorm2d, layer.BatchNorm2d)
 def _batch_norm(x: Expression, module: Any) -> Expression:
     if module.running_var is None:
         raise UnsupportedError("batch norm without running statistics is not linear; set track_running_stats=True")
@@ -51,6 +52,7 @@ def _batch_norm(x: Expression, module: Any) -> Expression:
     return linear.scaled(x, scale, shift - scale * _array(module.running_mean))
 
 
+@register(nn.AvgPool2d, layer.AvgPool2d)
 def _average_pool(x: Expression, module: Any) -> Expression:
     size, padding = pair(module.kernel_size), pair(module.padding)
     if not module.count_include_pad and padding != (0, 0):
@@ -60,6 +62,7 @@ def _average_pool(x: Expression, module: Any) -> Expression:
     return linear.convolved(x, _mean_window(x.shape[0], size, pair(module.stride), padding))
 
 
+@register(nn.AdaptiveAvgPool2d, layer.AdaptiveAvgPool2d)
 def _global_average(x: Expression, module: Any) -> Expression:
     if module.output_size not in (1, (1, 1)):
         raise UnsupportedError("adaptive average pool has a rule for output size 1 only")
@@ -72,10 +75,7 @@ def _mean_window(channels: int, size: tuple[int, int], stride: tuple[int, int], 
     return Conv(weight=weight, stride=stride, padding=padding, groups=channels)
 
 
-def _reduce(x: Expression, module: FactorizedReduce) -> Expression:
-    return linear.convolved(x, Conv(weight=_array(module.effective_weight), stride=(2, 2)))
-
-
+@register(nn.Flatten, layer.Flatten)
 def _flatten_layer(x: Expression, module: Any) -> Expression:
     """SpikingJelly's module sees one step, [N, C, H, W]; torch's sees them all, [T, N, C, H, W]."""
     unseen = 1 if isinstance(module, layer.Flatten) else 0
@@ -83,15 +83,10 @@ def _flatten_layer(x: Expression, module: Any) -> Expression:
     return _flatten(x, module.start_dim + unseen, end)
 
 
+# these do nothing in eval mode
+@register(nn.Identity, nn.Dropout, nn.Dropout2d, layer.Dropout, layer.Dropout2d)
 def _same(x: Expression, module: nn.Module) -> Expression:
     return x
-
-
-def _attention(x: Expression, module: nn.Module) -> Expression:
-    raise UnsupportedError(
-        f"the gates of {type(module).__name__} depend on the input and cannot be synapses; search with "
-        "--attention none, or export to onnx"
-    )
 
 
 def _biased(x: Expression, bias: torch.Tensor | None) -> Expression:
@@ -105,19 +100,6 @@ def _array(tensor: torch.Tensor) -> Array:
 def pair(value: Any) -> tuple[int, int]:
     """torch's "one number or two" as two."""
     return (int(value), int(value)) if isinstance(value, int) else (int(value[0]), int(value[1]))
-
-
-MODULES: dict[type, Callable[[Expression, Any], Expression]] = {
-    FactorizedReduce: _reduce,
-    **dict.fromkeys((nn.Conv2d, layer.Conv2d), _conv),
-    **dict.fromkeys((nn.Linear, layer.Linear), _linear),
-    **dict.fromkeys((nn.BatchNorm2d, layer.BatchNorm2d), _batch_norm),
-    **dict.fromkeys((nn.AvgPool2d, layer.AvgPool2d), _average_pool),
-    **dict.fromkeys((nn.AdaptiveAvgPool2d, layer.AdaptiveAvgPool2d), _global_average),
-    **dict.fromkeys((nn.Flatten, layer.Flatten), _flatten_layer),
-    **dict.fromkeys((nn.Identity, nn.Dropout, nn.Dropout2d, layer.Dropout, layer.Dropout2d), _same),  # in eval mode
-    **dict.fromkeys((kind for kind in ATTENTION.values() if isinstance(kind, type)), _attention),
-}
 
 
 def _add(input: Any, other: Any, /) -> Expression:

@@ -19,7 +19,8 @@ from ...errors import InputError, UnsupportedError
 from ..graph import Conv, Population, Projection, SpikeInput, SpikingGraph, check
 from . import linear
 from .linear import Expression
-from .rules import FUNCTIONS, MODULES, pair
+from .registry import rule_of
+from .rules import FUNCTIONS, pair
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +90,7 @@ def population_name(path: str) -> str:
 
 class _Tracer(fx.Tracer):
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        known = isinstance(m, base.StepModule) or type(m) in MODULES
+        known = isinstance(m, base.StepModule) or rule_of(m) is not None
         return known or super().is_leaf_module(m, module_qualified_name)
 
 
@@ -173,11 +174,12 @@ class _Walk:
             return self._neurons(node, module, x)
         if type(module) in (nn.MaxPool2d, layer.MaxPool2d):
             return self._max_pool(node, module, x)
-        if type(module) not in MODULES:
+        rule = rule_of(module)
+        if rule is None:
             raise UnsupportedError(
                 f"a {type(module).__name__} cannot be a synapse or a neuron on the chip; replace it, or export to onnx"
             )
-        return MODULES[type(module)](x, module)
+        return rule(x, module)
 
     def _encoded(self, node: fx.Node) -> Expression:
         """The spikes of a layer that reads the image: an input of the graph."""

@@ -16,6 +16,7 @@ from ..machine.device import Arithmetic, find_device, repeatable
 from ..machine.gradient_checkpointing import recomputed
 from ..machine.whole_batch_norm import whole_batch_norms
 from ..objective.priced_loss import Price, priced
+from ..random_streams import generator, seeded
 from ..settings.run import SearchSettings
 from ..settings.training import TrainingSettings
 from ..space.network import SpikingNetwork
@@ -24,7 +25,6 @@ from ..training.batches import epoch_batches
 from ..training.checkpoint import Row
 from ..training.loop import Objective, Score, evaluate, run_epochs, set_learning_rate, train_epoch, weight_optimizer
 from ..training.progress import Pace, Progress, silent
-from ..training.random_streams import generator, seeded
 from ..training.schedules import SCHEDULES
 
 

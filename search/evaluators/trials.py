@@ -30,6 +30,7 @@ from ..machine import processes
 from ..objective.priced_loss import REFERENCE_RATE, Price, mean_sops_and_cost
 from ..objective.spike_maps import even_spikes
 from ..objective.synaptic_operations import sops_per_cell
+from ..random_streams import seeded
 from ..settings.run import SearchSettings, changed
 from ..settings.trials import TrialSettings
 from ..space.genotype import Genotype, from_dict, to_dict
@@ -38,7 +39,6 @@ from ..space.primitives import PRIMITIVES
 from ..supernet.supernet import Supernet, one_hot
 from ..training.loop import evaluate
 from ..training.progress import Progress
-from ..training.random_streams import seeded
 from .from_scratch import train_network
 
 DRAWS = 20  # at most so many for each genotype that is wanted: a search that is sure of itself repeats itself

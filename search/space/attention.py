@@ -18,6 +18,9 @@ from torch import Tensor, nn
 
 from ..settings.network import Attention
 
+# What an export to a chip says of them (export/trace/registry.py).
+NOT_A_SYNAPSE = "its gates depend on the input; search with --attention none, or export to onnx"
+
 
 def _last(linear: nn.Module) -> nn.Module:
     """The layer before a gate, which says nothing at the start."""
@@ -36,6 +39,8 @@ class ECA(nn.Module):
 
     The kernel's size follows from the channels (equation 12, gamma 2, b 1): the odd number next to log2(C) / 2 + 1 / 2.
     """
+
+    not_a_synapse = NOT_A_SYNAPSE
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -58,6 +63,8 @@ class CBAM(nn.Module):
     channel[N, C]     = 2 sigmoid(mlp(mean over T, H, W) + mlp(max over T, H, W))
     position[N, H, W] = 2 sigmoid(conv7x7 of [mean over T, C; max over T, C] of the current gated by channel)
     """
+
+    not_a_synapse = NOT_A_SYNAPSE
 
     def __init__(self, channels: int, reduction: int = 16) -> None:
         super().__init__()

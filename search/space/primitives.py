@@ -47,6 +47,13 @@ class FactorizedReduce(nn.Module):
         """The convolution kernel [O, I, 2, 2]."""
         return self.weight * self.mask
 
+    def as_convolution(self) -> nn.Conv2d:
+        """What an export takes it for (export/trace/registry.py)."""
+        weight = self.effective_weight
+        convolution = nn.Conv2d(weight.shape[1], weight.shape[0], 2, stride=2, bias=False, device="meta")
+        convolution.weight = nn.Parameter(weight)
+        return convolution
+
     def forward(self, spikes: Tensor) -> Tensor:
         current = functional.conv2d(spikes.flatten(0, 1), self.effective_weight, stride=2)
         return current.view(*spikes.shape[:2], *current.shape[1:])

@@ -13,6 +13,7 @@ import numpy as np
 
 from ...files import read_json, replacing, write_json, write_text
 from ..machine import processes
+from ..random_streams import generator
 from ..runs import Run
 from ..settings.network import NetworkSettings
 from ..settings.run import SearchSettings, changed
@@ -21,7 +22,6 @@ from ..space.legality import legality_of
 from ..space.network import NetworkConfig
 from ..supernet.trellis import random_path, trellis_of
 from ..training.history import read_history
-from ..training.random_streams import generator
 
 # (settings, folder, file of the genotype) -> the run, finished
 Train = Callable[[SearchSettings, Path, Path], Run]

@@ -12,10 +12,10 @@ from ....export.netx.writer import read_graph
 from ....export.passes import lower
 from ....export.targets import traced
 from ....files import read_text
+from ....search.random_streams import seeded
 from ....search.runs import open_run
 from ....search.space.genotype import from_json
 from ....search.space.network import NetworkConfig, SpikingNetwork, load_network
-from ....search.training.random_streams import seeded
 from ...settings import PlannedNetwork
 
 SEED = 0  # of weights that nobody has trained; only where they are zero matters, and none is

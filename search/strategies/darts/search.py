@@ -25,6 +25,7 @@ from ...machine.device import DTYPES, fast_dtype, find_device, repeatable
 from ...machine.freed_memory import keep_freed_memory
 from ...machine.whole_batch_norm import whole_batch_norms
 from ...objective.priced_loss import Price, mean_sops, priced
+from ...random_streams import generator, seeded
 from ...settings.network import PrimitiveSet
 from ...settings.run import SearchSettings
 from ...settings.supernet import SupernetForm
@@ -50,7 +51,6 @@ from ...training.loop import (
     weight_optimizer,
 )
 from ...training.progress import Pace, Progress, silent
-from ...training.random_streams import generator, seeded
 from ...training.schedules import SCHEDULES
 from .early_stop import search_is_over
 from .regularizers import regularized, weights_of

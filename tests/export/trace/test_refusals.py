@@ -140,7 +140,10 @@ def test_refusals_name_the_layer_and_the_next_step(case: str) -> None:
 @pytest.mark.parametrize("attention", ["eca", "cbam", "tcs"])
 def test_attention_is_refused_by_name(attention: Any, lively: Any, uniform: Any) -> None:
     network = lively(uniform("plain", "conv_3x3"), attention=attention)
-    message = r"Layer 'cells.0.n1.attention': the gates of (ECA|CBAM|TCS) .*--attention none, or export to onnx"
+    message = (
+        r"Layer 'cells.0.n1.attention': (ECA|CBAM|TCS) cannot be a synapse: its gates depend on the input; "
+        ".*--attention none, or export to onnx"
+    )
     with pytest.raises(UnsupportedError, match=message):
         trace(network, IMAGES[:1], 3)
 

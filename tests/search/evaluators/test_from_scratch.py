@@ -11,6 +11,7 @@ from torch import nn
 from spikeport.errors import InputError
 from spikeport.search.data.datasets import Dataset
 from spikeport.search.evaluators.from_scratch import train_network
+from spikeport.search.random_streams import seeded
 from spikeport.search.settings.run import SearchSettings, changed
 from spikeport.search.settings.training import Precision
 from spikeport.search.space.genotype import random_genotype
@@ -19,7 +20,6 @@ from spikeport.search.training.batches import epoch_batches
 from spikeport.search.training.checkpoint import Row
 from spikeport.search.training.loop import evaluate, train_epoch, weight_optimizer
 from spikeport.search.training.progress import ProgressEvent
-from spikeport.search.training.random_streams import seeded
 from spikeport.search.training.spike_counts import cell_of, counting_spikes
 
 

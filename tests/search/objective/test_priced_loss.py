@@ -9,6 +9,7 @@ from spikeport.search.data.datasets import Dataset
 from spikeport.search.evaluators.from_scratch import train_network
 from spikeport.search.objective.priced_loss import REFERENCE_RATE, Price, priced, total
 from spikeport.search.objective.spike_maps import even_spikes, recording
+from spikeport.search.random_streams import seeded
 from spikeport.search.settings.objective import ObjectiveSettings
 from spikeport.search.settings.run import SearchSettings, changed
 from spikeport.search.settings.supernet import SupernetForm
@@ -18,7 +19,6 @@ from spikeport.search.space.primitives import PRIMITIVES
 from spikeport.search.strategies.darts.search import SUPERNETS, alpha_step, search
 from spikeport.search.supernet.supernet import Supernet
 from spikeport.search.training.loop import Batch, cross_entropy_of, evaluate
-from spikeport.search.training.random_streams import seeded
 
 PLAIN = list(PRIMITIVES["plain"])
 

@@ -8,8 +8,8 @@ from spikeport.errors import InputError
 from spikeport.search.data.augmentation import Augmentation
 from spikeport.search.data.datasets import Dataset
 from spikeport.search.machine import processes
+from spikeport.search.random_streams import generator
 from spikeport.search.training.batches import Batches, epoch_batches
-from spikeport.search.training.random_streams import generator
 
 
 def test_batches_hold_every_sample_once_and_follow_the_generator(blobs: Dataset) -> None:

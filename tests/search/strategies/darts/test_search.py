@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from spikeport.search.data.datasets import Dataset
+from spikeport.search.random_streams import seeded
 from spikeport.search.settings.run import SearchSettings, changed, choose
 from spikeport.search.settings.supernet import SupernetForm
 from spikeport.search.space.genotype import to_json
@@ -14,7 +15,6 @@ from spikeport.search.space.network import network_config
 from spikeport.search.strategies.darts import search as darts
 from spikeport.search.strategies.darts.search import SUPERNETS, alpha_step, dtype_of, halves, search
 from spikeport.search.training.checkpoint import Row
-from spikeport.search.training.random_streams import seeded
 
 
 def test_halves_are_disjoint_and_complete() -> None:
