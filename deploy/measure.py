@@ -20,6 +20,7 @@ from ..search.space.network import SpikingNetwork, load_network
 from .cost.activity import ActivityRecorder
 from .cost.counts import Activity, Counter, Counts
 from .cost.energy_json import Mapped, energy_json
+from .cost.prices import price_lists
 from .cost.profiles import Profile
 from .cost.traffic import TrafficCounter
 from .mapping.capacity import Chip, find_chip
@@ -27,6 +28,7 @@ from .mapping.core_mapping import RULES, map_graph
 from .mapping.fit.verdict import fit
 from .run.forms import EncoderRunner, TwinRunner
 from .run.record import Spikes
+from .settings import PriceSettings
 
 CHUNK_BYTES = 2**28  # of one batch of a NetX file
 BYTES_PER_NEURON_STEP = 32  # a spike, a mark, and membranes while they are stacked
@@ -68,6 +70,7 @@ class Meter:
     ) -> None:
         self.counter = Counter(graph, on_chip_inputs=on_chip_inputs, zeros=zeros)
         self.recorder = ActivityRecorder(graph)
+        self.answers: list[NDArray[np.int64]] = []  # [T, N] of each batch, where somebody keeps them
         chips = [name for name in dict.fromkeys(profile.chip for profile in profiles) if name]
         self.unmoved = {name: mapped_on(graph, find_chip(name), on_chip_inputs) for name in chips}
         self.traffic = {
@@ -149,6 +152,69 @@ def measure_run(run: Run, profiles: Sequence[Profile], tell: Tell = _silent, *, 
     }
 
 
+def count(graph: SpikingGraph, spikes: Spikes, *, zeros: bool = False) -> Counts:
+    """What a graph does on spikes uint8 [T, N, *shape] of its input: spikes, synaptic operations, neuron updates.
+
+    zeros: synapses of weight zero count, too. Raises InputError where the spikes are not of this graph.
+
+    >>> network, images = spikeport.example_network()
+    >>> graph = spikeport.trace(network, images[:1], 4).graph
+    >>> spikeport.count(graph, spikeport.encode(network, images)).samples
+    8
+    """
+    return _metered(graph, spikes, (), zeros=zeros).counter.counts()
+
+
+def price(
+    graph: SpikingGraph,
+    spikes: Spikes,
+    profiles: str | Sequence[Profile] = "",
+    *,
+    labels: NDArray[np.int64] | None = None,
+    encoder_macs: int = 0,
+    on_chip_inputs: frozenset[str] = frozenset(),
+    zeros: bool = False,
+) -> dict[str, Any]:
+    """Energy, latency and cores of a graph on spikes uint8 [T, N, *shape], by price lists: what `energy.json` holds.
+
+    profiles: names or files, separated by commas, "" for all that come with spikeport. labels [N]: for the accuracy
+    after each step. encoder_macs: multiply-accumulates on the host for one image and step. Raises InputError for an
+    unknown list and for spikes that are not of this graph.
+
+    >>> network, images = spikeport.example_network()
+    >>> graph = spikeport.quantize(spikeport.lower(spikeport.trace(network, images[:1], 4).graph), peak=1.0)
+    >>> energy = spikeport.price(graph, spikeport.encode(network, images), "loihi1-sanafe")
+    >>> energy["mappings"]["loihi1"]["cores"]
+    2
+    """
+    lists = price_lists(PriceSettings(profiles=profiles)) if isinstance(profiles, str) else profiles
+    meter = _metered(graph, spikes, lists, on_chip_inputs=on_chip_inputs, zeros=zeros)
+    accuracy = None
+    if labels is not None:
+        answers = np.concatenate(meter.answers, axis=1)
+        accuracy = [float(right) for right in (answers == labels).mean(1)]
+    return energy_json(
+        graph=graph,
+        counts=meter.counter.counts(),
+        profiles=lists,
+        mapped=meter.mapped(),
+        encoder_macs=encoder_macs,
+        accuracy=accuracy,
+        zeros=zeros,
+    )
+
+
+def activity(graph: SpikingGraph, spikes: Spikes) -> dict[str, Any]:
+    """Firing rates of every population in each step, and the spikes of the first sample: what `activity.json` holds.
+
+    >>> network, images = spikeport.example_network()
+    >>> graph = spikeport.trace(network, images[:1], 4).graph
+    >>> spikeport.activity(graph, spikeport.encode(network, images))["samples"]
+    8
+    """
+    return _metered(graph, spikes, ()).recorder.as_json()
+
+
 def measure_netx(
     path: Path, spikes: NDArray[np.generic], profiles: Sequence[Profile], *, zeros: bool = False
 ) -> dict[str, Any]:
@@ -167,17 +233,17 @@ def measure_netx(
             f"{list(spikes.shape)}: it belongs to another network."
         )
     on_chip = frozenset({entry.name} if network.encoder else ())
-    meter = Meter(graph, profiles, on_chip_inputs=on_chip, zeros=zeros)
+    return price(graph, np.swapaxes(spikes, 0, 1), profiles, on_chip_inputs=on_chip, zeros=zeros)
+
+
+def _metered(graph: SpikingGraph, spikes: NDArray[np.generic], profiles: Sequence[Profile], **options: Any) -> "Meter":
+    """The graph run on spikes [T, N, *shape], batch by batch."""
+    meter = Meter(graph, profiles, **options)
     for batch in _batches(graph, spikes):
-        meter.add(_activity(graph, batch))
-    return energy_json(
-        graph=graph,
-        counts=meter.counter.counts(),
-        profiles=profiles,
-        mapped=meter.mapped(),
-        encoder_macs=0,
-        zeros=zeros,
-    )
+        done, answers = _activity(graph, batch)
+        meter.add(done)
+        meter.answers.append(answers)
+    return meter
 
 
 def _encoder_macs(network: SpikingNetwork) -> int:
@@ -202,18 +268,20 @@ def mapped_on(graph: SpikingGraph, chip: Chip, on_chip_inputs: frozenset[str] = 
 
 def _batches(graph: SpikingGraph, spikes: NDArray[np.generic]) -> Iterator[Spikes]:
     """[T, some samples, *shape]. Raises InputError for what is not 0 or 1."""
-    size = spikes.shape[1] * BYTES_PER_NEURON_STEP * sum(map(neurons, graph.shapes().values()))
+    size = len(spikes) * BYTES_PER_NEURON_STEP * sum(map(neurons, graph.shapes().values()))
     some = max(1, CHUNK_BYTES // size)
-    for start in range(0, len(spikes), some):
-        batch = np.swapaxes(np.asarray(spikes[start : start + some]), 0, 1)
+    for start in range(0, spikes.shape[1], some):
+        batch = np.asarray(spikes[:, start : start + some])
         if not np.isin(batch, (0, 1)).all():
             raise InputError("Spikes must be 0 or 1, but the file has other values; give the spikes, not the images.")
         yield np.ascontiguousarray(batch.astype(np.uint8))
 
 
-def _activity(graph: SpikingGraph, spikes: Spikes) -> Activities:
+def _activity(graph: SpikingGraph, spikes: Spikes) -> tuple[Activities, NDArray[np.int64]]:
+    """What every population did, and the class after each step [T, N]."""
     (entry,) = graph.inputs
     trace = simulate(graph, {entry.name: spikes})
-    return {entry.name: Activity(spikes=spikes)} | {
+    did = {entry.name: Activity(spikes=spikes)} | {
         p.name: Activity(spikes=trace.spikes.get(p.name), active=trace.active[p.name]) for p in graph.populations
     }
+    return did, np.asarray(trace.readout.reshape(*trace.readout.shape[:2], -1).argmax(2), np.int64)

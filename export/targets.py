@@ -68,7 +68,7 @@ def _loihi(run: Run, network: SpikingNetwork, folder: Path) -> None:
     assert found.encoder is not None  # images are read by an encoder
     write_encoder(folder / "encoder.onnx", found.encoder, _example(network), metadata)
     write_twin(folder / "twin.onnx", graph, metadata)
-    write_netx(folder / "network.net", chain, graph)
+    write_netx(folder / "network.net", graph, chain)
     manifest = {
         "time_steps": graph.time_steps,
         "input": asdict(graph.inputs[0]),

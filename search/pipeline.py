@@ -1,6 +1,7 @@
 """Search, then train what was found, then test it: the whole stage, into one run folder."""
 
 import json
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -50,9 +51,14 @@ def run_search(
     one is returned at once. `download` lets torchvision fetch a data set, `tell` is told what is done to its images.
     Started by torchrun, all processes train together and the first writes. Raises InputError when `out` holds a run
     and `resume` is not set, when the settings differ from those the run was started with, and for unusable data.
+
+    >>> settings = spikeport.choose(primitives="plain", channels=2, cells=3, search_epochs=1, train_epochs=1)
+    >>> spikeport.run_search(settings, "runs/mine").metrics.exists()
+    True
     """
+    out = Path(out)
     with processes.joined(find_device(settings.training.device)):
-        run = open_run(out) if resume else Run(Path(out))
+        run = open_run(out) if resume else Run(out)
         given = _given_genotype(run, genotype)
         dataset = _load(settings, download)
         _check_path(settings.network, network_config(settings.network, dataset), given)  # before a folder is made
@@ -180,14 +186,68 @@ def _by_option(settings: dict[str, Any]) -> dict[str, Any]:
     return by_option(chosen) | {"genotype": settings.get("genotype")}
 
 
+def find_cell(
+    settings: SearchSettings,
+    dataset: Dataset | None = None,
+    *,
+    checkpoint: Path | None = None,
+    record: Callable[[list[Row]], None] = lambda rows: None,
+    progress: Progress = silent,
+    given: Genotype | None = None,
+) -> Genotype:
+    """What a search by the strategy of the settings finds on a data set, by default that of the settings.
+
+    checkpoint: a file to go on from, and to write after every epoch. record: is told the rows of the history after
+    every epoch. given: the cell whose path is searched at the level `macro`. Raises InputError for unusable data.
+
+    >>> settings = spikeport.choose(dataset="digits", primitives="plain", channels=2, cells=3, search_epochs=1)
+    >>> spikeport.find_cell(settings).primitives
+    'plain'
+    """
+    dataset = _load(settings, download=False) if dataset is None else dataset
+    with tempfile.TemporaryDirectory(prefix="spikeport-") as folder:
+        if isinstance(settings.strategy, RandomSettings):
+            best = run_search(settings, Path(folder) / "run", progress=progress)
+            return from_json(read_text(best.genotype))
+        return search(dataset, settings, checkpoint or Path(folder) / "checkpoint", record, progress, given)
+
+
+def train(
+    genotype: Genotype,
+    settings: SearchSettings,
+    dataset: Dataset | None = None,
+    *,
+    checkpoint: Path | None = None,
+    record: Callable[[list[Row]], None] = lambda rows: None,
+    progress: Progress = silent,
+) -> SpikingNetwork:
+    """The network built from a genotype, trained from scratch on a data set, by default that of the settings.
+
+    checkpoint and record: as of `find_cell`. The network is in eval mode. Raises InputError for unusable data, and
+    where the training diverges.
+
+    >>> settings = spikeport.choose(dataset="digits", primitives="plain", channels=2, cells=3, train_epochs=1)
+    >>> import numpy
+    >>> genotype = spikeport.random_genotype(numpy.random.default_rng(0), "plain")
+    >>> spikeport.train(genotype, settings).training
+    False
+    """
+    dataset = _load(settings, download=False) if dataset is None else dataset
+    with seeded(settings.seed, "train weights"):
+        network = SpikingNetwork(genotype, network_config(settings.network, dataset))
+    with tempfile.TemporaryDirectory(prefix="spikeport-") as folder:
+        train_network(network, dataset, settings, checkpoint or Path(folder) / "checkpoint", record, progress)
+    return network.eval()
+
+
 def _search(
     run: Run, dataset: Dataset, settings: SearchSettings, given: Genotype | None, progress: Progress
 ) -> Genotype:
     searching = _searches(settings.network, given)
     found = given
     if found is None or searching:
-        record = _recorder(run, settings, "search", [])
-        found = search(dataset, settings, run.search_checkpoint, record, progress, given)
+        told: Any = {"record": _recorder(run, settings, "search", []), "progress": progress, "given": given}
+        found = find_cell(settings, dataset, checkpoint=run.search_checkpoint, **told)
     if processes.is_first():
         if searching:
             write_text(run.history_svg, draw_history(read_history(run)))
@@ -200,10 +260,8 @@ def _train(
     run: Run, dataset: Dataset, settings: SearchSettings, genotype: Genotype, progress: Progress
 ) -> SpikingNetwork:
     searched = [row for row in read_history(run) if row["stage"] == "search"]
-    with seeded(settings.seed, "train weights"):
-        network = SpikingNetwork(genotype, network_config(settings.network, dataset))
     record = _recorder(run, settings, "train", searched)
-    train_network(network, dataset, settings, run.train_checkpoint, record, progress)
+    network = train(genotype, settings, dataset, checkpoint=run.train_checkpoint, record=record, progress=progress)
     if processes.is_first():
         write_text(run.history_svg, draw_history(read_history(run)))
     return network

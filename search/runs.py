@@ -108,7 +108,12 @@ def create_run(path: Path, manifest: Mapping[str, Any]) -> Run:
 
 
 def open_run(path: Path) -> Run:
-    """Raises InputError when the folder is missing or holds no run."""
+    """The run in a folder, as paths. Raises InputError when the folder is missing or holds no run.
+
+    >>> spikeport.open_run("nowhere")
+    Traceback (most recent call last):
+    spikeport.errors.InputError: There is no run folder 'nowhere'; make one with `spikeport search --out nowhere`.
+    """
     run = Run(Path(path))
     if not run.path.is_dir():
         raise InputError(f"There is no run folder '{path}'; make one with `spikeport search --out {path}`.")

@@ -97,7 +97,6 @@ def test_a_file_of_ours_shows_its_populations(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     from spikeport.export.graph import Conv, Dense, Population, Projection, SpikeInput, SpikingGraph
-    from spikeport.export.netx.chain import chain_of
     from spikeport.export.netx.writer import write_netx
     from spikeport.export.passes import lower
     from spikeport.export.passes.quantize import quantize
@@ -116,7 +115,7 @@ def test_a_file_of_ours_shows_its_populations(
         time_steps=2,
     )
     quantized = quantize(lower(graph), 10.0)
-    write_netx(tmp_path / "ours.net", chain_of(quantized), quantized)
+    write_netx(tmp_path / "ours.net", quantized)
     assert invoke(monkeypatch, "inspect", tmp_path / "ours.net") == 0
     out = capsys.readouterr().out
     assert "layer/1: 1 neuron, 1 relay" in out and "1 readout" in out

@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...export.graph import Array, Conv, Dense, Population, Projection, Role, SpikeInput, SpikingGraph, check, neurons
-from ...export.netx.chain import chain_of
 from ...export.netx.writer import write_netx
 from ...export.passes import lower
 from ...export.passes.quantize import THRESHOLD_MAX, quantize
@@ -139,7 +138,7 @@ def against_lava(cases: list[Case], time_limit_s: float, tell: Callable[[str], N
     with TemporaryDirectory(prefix="spikeport-conformance-") as folder:
         paths = [Path(folder, f"{i}.net") for i in range(len(cases))]
         for path, case in zip(paths, cases, strict=True):
-            write_netx(path, chain_of(case.graph), case.graph)
+            write_netx(path, case.graph)
         jobs = [(path, case.graph, case.spikes) for path, case in zip(paths, cases, strict=True)]
         records = lava_records(jobs, time_limit_s, tell)
     return [

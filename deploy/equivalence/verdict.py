@@ -53,6 +53,35 @@ class Check:
         return asdict(self)
 
 
+def compare(
+    reference: Record | Reference,
+    candidate: Record,
+    *,
+    name: str = "forms",
+    reference_name: str = "reference",
+    candidate_name: str = "candidate",
+) -> Check:
+    """Do two forms compute the same? Integers with ==; float forms by spikes, classes and logits.
+
+    reference: a record, or a function of nudges that runs the float reference again, by which ties are told from
+    differences (`TorchRunner` is one, with its images bound). Raises InputError where the records are of different
+    networks or inputs.
+
+    >>> network, images = spikeport.example_network()
+    >>> spikes = spikeport.encode(network, images)
+    >>> traced = spikeport.trace(network, images[:1], 4)
+    >>> spikeport.compare(spikeport.run(network, images), spikeport.run(traced.graph, spikes)).verdict
+    'pass'
+    """
+    names = (name, reference_name, candidate_name)
+    if isinstance(reference, Record):
+        record = reference
+        if record.readout.dtype.kind == candidate.readout.dtype.kind == "i":
+            return compare_integers(*names, record, candidate)
+        return compare_float(*names, lambda nudges: record, candidate)
+    return compare_float(*names, reference, candidate)
+
+
 def compare_float(
     name: str, reference_name: str, candidate_name: str, reference: Reference, candidate: Record
 ) -> Check:

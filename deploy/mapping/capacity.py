@@ -79,6 +79,9 @@ def find_chip(name_or_path: str) -> Chip:
 
     Raises InputError for an unknown name, and where the file is not what the head of this module says; then it names
     file and key.
+
+    >>> spikeport.find_chip("loihi1").limits["cores"].value
+    128
     """
     if name_or_path in chip_names():
         return _read(CHIPS / f"{name_or_path}.toml")

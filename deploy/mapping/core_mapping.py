@@ -17,7 +17,7 @@ from ...export.graph import Shape, SpikingGraph
 from ...export.passes.relays import levels
 from ..synapses import Box
 from .boxes import Axes, fewest_boxes, powers_of_two
-from .capacity import CORES_PER_TILE, Chip
+from .capacity import CORES_PER_TILE, Chip, find_chip
 from .core_demand import QUANTITIES, Load, MemoryRule, Site, TooLargeError, allowances, boxes_of, fraction
 from .cores import Core, LevelCores, Part
 from .memory import loihi1_memory, loihi2_memory
@@ -104,15 +104,21 @@ RULES: dict[str, Rule] = {
 }
 
 
-def map_graph(graph: SpikingGraph, chip: Chip, *, on_chip_inputs: frozenset[str] = frozenset()) -> CoreMapping:
-    """Map a graph to as many chips as it takes.
+def map_graph(graph: SpikingGraph, chip: Chip | str, *, on_chip_inputs: frozenset[str] = frozenset()) -> CoreMapping:
+    """Map a graph to the cores of as many chips as it takes. chip: one that `find_chip` gives, its name or its file.
 
     on_chip_inputs: inputs whose neurons lie on the chip; they are mapped like populations without synapses. The spikes
     of the other inputs come from the host.
 
     Raises UnsupportedError for a chip whose rule says nothing about cores, for weights that a synapse cannot hold, and,
     as TooLargeError, for the first population that no cut brings onto the cores.
+
+    >>> network, images = spikeport.example_network()
+    >>> graph = spikeport.quantize(spikeport.lower(spikeport.trace(network, images[:1], 4).graph), peak=1.0)
+    >>> spikeport.map_graph(graph, "loihi1").chips
+    1
     """
+    chip = find_chip(chip) if isinstance(chip, str) else chip
     if chip.rule not in RULES:
         raise UnsupportedError(
             f"What lies on which core of {chip.title} is not known, only its totals; compare those with `spikeport fit "

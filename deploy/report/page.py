@@ -95,7 +95,7 @@ def render(
         "twin": twin_accuracy(checks),
         "energy": energy,
         "activity": activity,
-        "figures": {figure.name: figure for figure in _figures(energy, activity)},
+        "figures": {figure.name: figure for figure in figures_of(energy, activity)},
         "environment": list(flatten(manifest)),
         "cells": cells_svg and _markup(cells_svg, "cells", "The cells that the search found"),
         "history": history_svg and _markup(history_svg, "history", "The course of the search"),
@@ -125,7 +125,8 @@ def _costs(energy: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _figures(energy: Mapping[str, Any] | None, activity: Mapping[str, Any] | None) -> Iterable[Figure]:
+def figures_of(energy: Mapping[str, Any] | None, activity: Mapping[str, Any] | None) -> list[Figure]:
+    """All that there is to draw of an energy and an activity, in the order of the page."""
     found: list[Figure | None] = []
     if energy is not None:
         baseline = energy["ann_baseline"]

@@ -42,6 +42,11 @@ class TorchRunner:
             if layer.v_reset:
                 raise UnsupportedError(f"Layer '{name}': `v_reset` must be 0 or None, but is {layer.v_reset}.")
 
+    def first_spikes(self, images: NDArray[np.float32]) -> NDArray[np.uint8]:
+        """[T, N, *shape] of the first spiking layer, which reads the image."""
+        record = self(images)
+        return np.asarray(record.spikes[self.names[0]])
+
     def __call__(self, images: NDArray[np.float32], nudges: Nudges | None = None) -> Record:
         currents: dict[str, torch.Tensor] = {}
         handles = [

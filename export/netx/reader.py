@@ -47,6 +47,12 @@ def read_netx(
     input_shape: (C, H, W) or (N,) of the spikes; needed where the file has no input layer and begins with a conv.
 
     Raises what `read_layers` raises, and InputError at the first error that `lint` finds.
+
+    >>> network, images = spikeport.example_network()
+    >>> graph = spikeport.quantize(spikeport.lower(spikeport.trace(network, images[:1], 4).graph), peak=1.0)
+    >>> found = spikeport.read_netx(spikeport.write_netx("network.net", graph), time_steps=4)
+    >>> [layer.name for layer in found.graph.populations]
+    ['layer0', 'layer2']
     """
     return network_of(read_layers(path, layers=layers, input_shape=input_shape), time_steps)
 

@@ -25,7 +25,7 @@ from ...errors import InputError, UnsupportedError
 from ...files import replacing
 from ..graph import Conv, Dense, Population, Projection, SpikeInput, SpikingGraph, check
 from ..simulate import DECAY_UNITY
-from .chain import Chain
+from .chain import Chain, chain_of
 
 FORMAT = 1  # of the group /spikeport
 
@@ -55,10 +55,20 @@ def check_netx(chain: Chain) -> None:
             )
 
 
-def write_netx(path: Path, chain: Chain, graph: SpikingGraph) -> None:
-    """Write the chain as NetX layers and, beside them, the graph it came from."""
+def write_netx(path: Path, graph: SpikingGraph, chain: Chain | None = None) -> Path:
+    """A quantized graph as a NetX file that stock lava-dl 0.6.0 loads; the graph itself travels in it, too.
+
+    chain: the graph as a chain (`chain_of`), where one has it already. Returns the path. Raises UnsupportedError that
+    names the population that a chain, or lava-dl, cannot hold.
+
+    >>> network, images = spikeport.example_network()
+    >>> graph = spikeport.quantize(spikeport.lower(spikeport.trace(network, images[:1], 4).graph), peak=1.0)
+    >>> spikeport.write_netx("network.net", graph).exists()
+    True
+    """
     if graph.arithmetic != "loihi":
-        raise ValueError("write_netx takes a quantized graph")
+        raise UnsupportedError("A NetX file holds the chip's integers, but the graph is float; quantize it first.")
+    path, chain = Path(path), chain_of(graph) if chain is None else chain
     check_netx(chain)
     indices = layer_indices(chain)
     with replacing(path) as temporary, h5py.File(temporary, "w") as file:
@@ -69,12 +79,19 @@ def write_netx(path: Path, chain: Chain, graph: SpikingGraph) -> None:
             layer = file.create_group(f"layer/{index}")
             _write_layer(layer, population, *chain.graph.incoming(population.name))
         _write_graph(file.create_group("spikeport"), graph)
+    return path
 
 
 def read_graph(path: Path) -> SpikingGraph:
-    """The quantized graph of a file that `write_netx` wrote.
+    """The quantized graph of a file that `write_netx` wrote, name for name.
 
     Raises InputError for a file that is missing, no HDF5, truncated, damaged, or without that graph.
+
+    >>> network, images = spikeport.example_network()
+    >>> graph = spikeport.quantize(spikeport.lower(spikeport.trace(network, images[:1], 4).graph), peak=1.0)
+    >>> again = spikeport.read_graph(spikeport.write_netx("network.net", graph))
+    >>> [population.name for population in again.populations] == [population.name for population in graph.populations]
+    True
     """
     try:
         with h5py.File(path, "r") as file:

@@ -56,10 +56,20 @@ def twin_of(graph: SpikingGraph, metadata: dict[str, str]) -> onnx.ModelProto:
     return model
 
 
-def write_twin(path: Path, graph: SpikingGraph, metadata: dict[str, str]) -> None:
-    model = twin_of(graph, metadata)
+def write_twin(path: Path, graph: SpikingGraph, metadata: dict[str, str] | None = None) -> Path:
+    """A quantized graph as ONNX, integer for integer what the chip computes. Returns the path.
+
+    metadata: text to keep in the file. Raises UnsupportedError for what the arithmetic of ONNX cannot hold.
+
+    >>> network, images = spikeport.example_network()
+    >>> graph = spikeport.quantize(spikeport.lower(spikeport.trace(network, images[:1], 4).graph), peak=1.0)
+    >>> spikeport.write_twin("twin.onnx", graph).exists()
+    True
+    """
+    path, model = Path(path), twin_of(graph, metadata or {})
     with replacing(path) as temporary:
         onnx.save(model, str(temporary))
+    return path
 
 
 def with_spikes(model: onnx.ModelProto, graph: SpikingGraph) -> onnx.ModelProto:

@@ -20,15 +20,34 @@ from ..trace.walk import spiking_layers, symbolic
 OPSET = 18
 
 
-def write_model(path: Path, network: nn.Module, example: torch.Tensor, metadata: dict[str, str]) -> None:
-    """Write the network in eval mode. example: images [2 or more, C, H, W]; metadata: text to keep in the file."""
+def write_model(path: Path, network: nn.Module, example: torch.Tensor, metadata: dict[str, str] | None = None) -> Path:
+    """A network in eval mode as ONNX of the whole time window, with the spikes of every layer. Returns the path.
+
+    example: images [2 or more, C, H, W]; metadata: text to keep in the file. Raises UnsupportedError where the forward
+    pass depends on the data.
+
+    >>> network, images = spikeport.example_network()
+    >>> spikeport.write_model("model.onnx", network, images[:2]).exists()
+    True
+    """
     module = with_spikes(network)
     names = ["logits", *(f"{name}/spikes" for name in spiking_layers(module))]
-    _write(path, module, example, names, metadata)
+    return _write(Path(path), module, example, names, metadata or {})
 
 
-def write_encoder(path: Path, encoder: nn.Module, example: torch.Tensor, metadata: dict[str, str]) -> None:
-    _write(path, encoder, example, ["spikes"], metadata)
+def write_encoder(
+    path: Path, encoder: nn.Module, example: torch.Tensor, metadata: dict[str, str] | None = None
+) -> Path:
+    """The part of a network that stays on the host (`Traced.encoder`) as ONNX: images -> spikes. Returns the path.
+
+    example and metadata: as of `write_model`.
+
+    >>> network, images = spikeport.example_network()
+    >>> traced = spikeport.trace(network, images[:1], 4)
+    >>> spikeport.write_encoder("encoder.onnx", traced.encoder, images[:2]).exists()
+    True
+    """
+    return _write(Path(path), encoder, example, ["spikes"], metadata or {})
 
 
 def with_spikes(network: nn.Module) -> fx.GraphModule:
@@ -40,7 +59,7 @@ def with_spikes(network: nn.Module) -> fx.GraphModule:
     return module.eval()
 
 
-def _write(path: Path, module: nn.Module, example: torch.Tensor, outputs: list[str], metadata: dict[str, str]) -> None:
+def _write(path: Path, module: nn.Module, example: torch.Tensor, outputs: list[str], metadata: dict[str, str]) -> Path:
     functional.reset_net(module)
     exporter = logging.getLogger("torch.onnx")
     level = exporter.level
@@ -71,3 +90,4 @@ def _write(path: Path, module: nn.Module, example: torch.Tensor, outputs: list[s
     onnx.checker.check_model(model, full_check=True)
     with replacing(path) as temporary:
         onnx.save(model, str(temporary))
+    return path

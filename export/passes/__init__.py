@@ -16,7 +16,14 @@ LOIHI_PASSES: tuple[Pass, ...] = (
 
 
 def lower(graph: SpikingGraph) -> SpikingGraph:
-    """All float passes of the Loihi target."""
+    """A float graph as the chip needs it: dead populations gone, every projection one level long, relays between.
+
+    It computes the same numbers. Raises UnsupportedError that names the population that cannot be levelled.
+
+    >>> network, images = spikeport.example_network()
+    >>> spikeport.lower(spikeport.trace(network, images[:1], 4).graph).arithmetic
+    'float'
+    """
     for run in LOIHI_PASSES:
         graph = run(graph)
     return graph

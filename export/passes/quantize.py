@@ -38,6 +38,11 @@ def quantize(graph: SpikingGraph, peak: float) -> SpikingGraph:
 
     peak: the largest |membrane| of the readout over a calibration set (logits, no unit). Raises UnsupportedError with
     the population that the chip's neuron cannot be.
+
+    >>> network, images = spikeport.example_network()
+    >>> peak = float(network(images).abs().max())
+    >>> spikeport.quantize(spikeport.lower(spikeport.trace(network, images[:1], 4).graph), peak).arithmetic
+    'loihi'
     """
     if graph.arithmetic == "loihi":
         return graph

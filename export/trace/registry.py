@@ -26,7 +26,14 @@ RULES: dict[type, Rule] = {}
 
 
 def register(*kinds: type) -> Callable[[Rule], Rule]:
-    """The rule below is that of modules of these types, not of their subclasses."""
+    """The rule below is that of modules of these types, not of their subclasses.
+
+    >>> import torch
+    >>> class Mine(torch.nn.Identity): ...
+    >>> @spikeport.register(Mine)
+    ... def mine(x, module):
+    ...     return x
+    """
 
     def add(rule: Rule) -> Rule:
         RULES.update(dict.fromkeys(kinds, rule))

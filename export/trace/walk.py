@@ -45,6 +45,11 @@ def trace(network: nn.Module, example: torch.Tensor, time_steps: int, *, reads_s
     example: one input, images [1, C, H, W], or spikes [T, 1, C, H, W] when reads_spikes is set. The network's result
     must be a linear layer averaged over time. Raises UnsupportedError that names the module that cannot be carried, and
     InputError where the network does not run on the example. Membranes are reset.
+
+    >>> network, images = spikeport.example_network()
+    >>> traced = spikeport.trace(network, images[:1], 4)
+    >>> [population.name for population in traced.graph.populations]
+    ['hidden', 'readout']
     """
     if any(module.training for module in network.modules()):
         raise UnsupportedError("Tracing needs the trained network in eval mode: call network.eval() first.")

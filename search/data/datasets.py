@@ -272,6 +272,9 @@ def load_dataset(name: str, folder: str | Path = DATA_FOLDER, *, download: bool 
 
     `folder` is where torchvision keeps its files, unless the name says another; `download` lets it fetch them. Raises
     InputError when the name is unknown or its files are not what they have to be.
+
+    >>> spikeport.load_dataset("digits").test_images.shape
+    (360, 1, 8, 8)
     """
     kind = dataset_kind(name)
     argument = name.partition(":")[2]

@@ -47,7 +47,11 @@ PLACES: Mapping[str, str] = {"seed": "", "strategy": ""} | {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchSettings:
-    """Raises InputError when settings contradict each other, and for one that the strategy would ignore."""
+    """Raises InputError when settings contradict each other, and for one that the strategy would ignore.
+
+    >>> spikeport.SearchSettings().network.cells
+    8
+    """
 
     seed: int = setting(
         0, "The same seed gives the same genotype and weights on the same machine.", at_least=0, common=True
@@ -139,7 +143,7 @@ def changed(settings: SearchSettings, **options: Any) -> SearchSettings:
     With another `strategy` the tables that it does not read return to their defaults. Raises InputError for an unknown
     name, for an option that the strategy would ignore, and for a value that is out of range.
 
-    >>> changed(SearchSettings(), channels=8, search_epochs=6).network.channels
+    >>> spikeport.changed(spikeport.SearchSettings(), channels=8, search_epochs=6).network.channels
     8
     """
     options = dict(options)
@@ -164,7 +168,7 @@ def changed(settings: SearchSettings, **options: Any) -> SearchSettings:
 def choose(**options: Any) -> SearchSettings:
     """Settings by the names of the options; what is not given has its default. Raises what `changed` raises.
 
-    >>> choose(dataset="digits", strategy="random", candidates=3).random.candidates
+    >>> spikeport.choose(dataset="digits", strategy="random", candidates=3).random.candidates
     3
     """
     return changed(SearchSettings(), **options)

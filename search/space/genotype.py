@@ -148,7 +148,12 @@ def _fields(data: object, types: Mapping[str, type], what: str) -> dict[str, Any
 def random_genotype(
     rng: np.random.Generator, primitives: PrimitiveSet, allowed: frozenset[str] | None = None
 ) -> Genotype:
-    """Two different sources and two primitives (never `none`) for every node, all drawn uniformly from the allowed."""
+    """Two different sources and two primitives (never `none`) for every node, all drawn uniformly from the allowed.
+
+    >>> import numpy
+    >>> spikeport.random_genotype(numpy.random.default_rng(0), "plain").primitives
+    'plain'
+    """
     choices = [name for name in spiking_primitives(primitive_set(primitives)) if allowed is None or name in allowed]
 
     def cell() -> tuple[Edge, ...]:

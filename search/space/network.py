@@ -152,6 +152,10 @@ def load_network(run: Run) -> SpikingNetwork:
     """The trained network of a run, in eval mode.
 
     Raises InputError when the run has no model, or when the weights are damaged, not finite or of another network.
+
+    >>> settings = spikeport.choose(primitives="plain", channels=2, cells=3, search_epochs=1, train_epochs=1)
+    >>> spikeport.load_network(spikeport.run_search(settings, "runs/mine")).config.channels
+    2
     """
     if not (run.config.is_file() and run.weights.is_file()):
         raise InputError(f"The run '{run.path}' has no trained network; finish it with `spikeport search --resume`.")

@@ -92,6 +92,11 @@ def fit(
 
     channels: of the settings that the graph was built with; the width is then changed by one channel at a time, else by
     1/64. Raises InputError for less than one chip, UnsupportedError for weights that a synapse cannot hold.
+
+    >>> network, images = spikeport.example_network()
+    >>> graph = spikeport.lower(spikeport.trace(network, images[:1], 4).graph)
+    >>> spikeport.fit(graph, spikeport.find_chip("loihi1")).fits
+    True
     """
     if chips < 1:
         raise InputError(f"`chips >= 1` must hold, but chips={chips}; give the number of chips there are.")

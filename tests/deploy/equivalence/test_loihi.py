@@ -63,7 +63,7 @@ def export(folder: Path, network: SpikingNetwork, images: NDArray[np.float32]) -
 def written(folder: Path, graph: SpikingGraph, spikes: NDArray[np.uint8]) -> Exported:
     chain = chain_of(graph)
     write_twin(folder / "twin.onnx", graph, {})
-    write_netx(folder / "network.net", chain, graph)
+    write_netx(folder / "network.net", graph, chain)
     return Exported(folder, graph, chain, spikes)
 
 

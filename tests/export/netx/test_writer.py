@@ -26,7 +26,7 @@ def chain(quantized: SpikingGraph) -> Chain:
 @pytest.fixture
 def path(tmp_path: Path, chain: Chain, quantized: SpikingGraph) -> Path:
     found = tmp_path / "network.net"
-    write_netx(found, chain, quantized)
+    write_netx(found, quantized, chain)
     return found
 
 
@@ -58,7 +58,7 @@ def test_the_layers(path: Path, chain: Chain) -> None:
 def test_decays_are_what_a_step_forgets(tmp_path: Path, chain: Chain, quantized: SpikingGraph) -> None:
     changed = tuple(replace(p, decay=1000 / 4096, current_decay=3 / 4096) for p in chain.graph.populations)
     other = replace(chain, graph=replace(chain.graph, populations=changed))
-    write_netx(tmp_path / "x.net", other, quantized)
+    write_netx(tmp_path / "x.net", quantized, other)
     with h5py.File(tmp_path / "x.net") as file:
         assert file["layer/0/neuron/vDecay"][()] == 3096
         assert file["layer/0/neuron/iDecay"][()] == 4093
@@ -85,7 +85,7 @@ def test_a_changed_weight_in_the_file_shows(path: Path, quantized: SpikingGraph,
 
 
 def test_the_same_graph_gives_the_same_bytes(tmp_path: Path, path: Path, chain: Chain, quantized: SpikingGraph) -> None:
-    write_netx(tmp_path / "again.net", chain, quantized)
+    write_netx(tmp_path / "again.net", quantized, chain)
     assert (tmp_path / "again.net").read_bytes() == path.read_bytes()
 
 
@@ -99,14 +99,14 @@ def test_a_failing_write_leaves_the_old_file(
 
     monkeypatch.setattr(netx, "_write_graph", fail)
     with pytest.raises(RuntimeError, match="disk full"):
-        write_netx(path, chain, quantized)
+        write_netx(path, quantized, chain)
     assert path.read_bytes() == before
     assert list(path.parent.iterdir()) == [path]
 
 
 def test_a_float_graph_is_a_defect(tmp_path: Path, chain: Chain, random_graph: Any) -> None:
     with pytest.raises(ValueError, match="quantized"):
-        write_netx(tmp_path / "x.net", chain, random_graph())
+        write_netx(tmp_path / "x.net", random_graph(), chain)
 
 
 def test_a_matrix_without_positive_weights_is_refused(tmp_path: Path, chain: Chain, quantized: SpikingGraph) -> None:
@@ -114,7 +114,7 @@ def test_a_matrix_without_positive_weights_is_refused(tmp_path: Path, chain: Cha
     assert isinstance(last.kernel, Dense)
     negative = replace(last, kernel=Dense(weight=-np.abs(last.kernel.weight)))
     broken = replace(chain, graph=replace(chain.graph, projections=(*chain.graph.projections[:-1], negative)))
-    for refuse in (lambda: check_netx(broken), lambda: write_netx(tmp_path / "x.net", broken, quantized)):
+    for refuse in (lambda: check_netx(broken), lambda: write_netx(tmp_path / "x.net", quantized, broken)):
         with pytest.raises(UnsupportedError, match=r"'readout': lava-dl needs a positive weight .*train the network"):
             refuse()
     assert not list(tmp_path.glob("*x.net"))

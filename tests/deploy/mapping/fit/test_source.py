@@ -15,7 +15,6 @@ from spikeport.deploy.mapping.fit.words import advice, contents, headline
 from spikeport.deploy.settings import PlannedNetwork
 from spikeport.errors import InputError, UnsupportedError
 from spikeport.export.graph import neurons
-from spikeport.export.netx.chain import chain_of
 from spikeport.export.netx.writer import write_netx
 from spikeport.export.passes import lower
 from spikeport.export.passes.quantize import quantize
@@ -81,7 +80,7 @@ def test_a_run_is_read_as_trained_and_then_as_exported(tmp_path: Path) -> None:
     source = read_source(run.path, {})
     assert (source.graph.arithmetic, source.channels) == ("float", 2)
     graph = quantize(lower(traced(network).graph), 8.0)
-    write_netx(run.export_folder("loihi") / "network.net", chain_of(graph), graph)
+    write_netx(run.export_folder("loihi") / "network.net", graph)
     exported = read_source(run.path, {})
     assert (exported.graph.arithmetic, exported.channels) == ("loihi", 2)
     same = read_source(run.export_folder("loihi") / "network.net", {})  # the graph that travels in the file

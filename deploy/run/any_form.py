@@ -1,0 +1,65 @@
+"""Any form of a network, run: the network itself, its graph, or a file of it."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from ...errors import InputError
+from ...export.graph import SpikingGraph
+from ...export.netx.reader import read_netx
+from .forms import EncoderRunner, GraphRunner, OnnxRunner, TwinRunner
+from .record import Record, Spikes
+from .torch_network import TorchRunner
+
+
+def run(
+    form: nn.Module | SpikingGraph | Path | str, values: NDArray[np.generic], graph: SpikingGraph | None = None
+) -> Record:
+    """What a form of a network answers: the spikes of every population, and the readout.
+
+    form: a network in eval mode or model.onnx, which read images float32 [N, C, H, W]; a graph, float or quantized, a
+    NetX file, or twin.onnx together with its quantized `graph`, which read spikes uint8 [T, N, *shape]. Raises
+    InputError for a file that is damaged or of another kind.
+
+    >>> network, images = spikeport.example_network()
+    >>> spikeport.run(network, images).readout.shape
+    (8, 10)
+    """
+    if isinstance(form, nn.Module):
+        return TorchRunner(form)(np.asarray(values, np.float32))
+    if isinstance(form, SpikingGraph):
+        return GraphRunner(form)(_spikes(values))
+    path = Path(form)
+    if path.suffix == ".net":
+        spikes = _spikes(values)
+        return GraphRunner(read_netx(path, time_steps=len(spikes), input_shape=spikes.shape[2:]).graph)(spikes)
+    if graph is not None:
+        return TwinRunner(path, graph)(_spikes(values))
+    return OnnxRunner(path)(np.asarray(values, np.float32))
+
+
+def encode(encoder: nn.Module | Path | str, images: NDArray[np.float32] | torch.Tensor) -> Spikes:
+    """Images [N, C, H, W] -> the spikes uint8 [T, N, *shape] that enter the chip.
+
+    encoder: `Traced.encoder`, encoder.onnx, or a whole network, of which the first spiking layer is meant.
+
+    >>> network, images = spikeport.example_network()
+    >>> spikeport.encode(network, images).shape
+    (4, 8, 8, 8, 8)
+    """
+    pixels = np.asarray(images, np.float32)
+    if not isinstance(encoder, nn.Module):
+        return EncoderRunner(Path(encoder))(pixels)
+    found = TorchRunner(encoder).first_spikes(pixels)
+    return np.ascontiguousarray(found)
+
+
+def _spikes(values: NDArray[np.generic]) -> Spikes:
+    if not np.isin(values, (0, 1)).all():
+        raise InputError(
+            "This form reads spikes, 0 or 1, but got other values; `spikeport.encode` makes them of images."
+        )
+    return np.asarray(values, np.uint8)
