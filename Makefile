@@ -3,21 +3,30 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+WORKERS ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint conformance clean
+.PHONY: help demo test quick lint conformance clean
 
 help:
 	@echo "make demo   search -> export -> deploy on scikit-learn's digits, into runs/demo"
-	@echo "make test   ruff, mypy --strict and every test"
+	@echo "make test   ruff, mypy --strict and every test, on all cores (WORKERS=2: on two)"
+	@echo "make quick  the tests that need neither Lava, nor a browser, nor a training"
 	@echo "make lint   ruff and mypy --strict alone"
-	@echo "make conformance   300 random graphs against real Lava"
+	@echo "make conformance   300 random graphs against real Lava, and the large budgets of the random tests"
 	@echo "make clean  remove the environment and the caches"
 
+# uv installs in about a minute what takes pip several; where it cannot be had, pip does it.
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("spikeport needs Python 3.11 or later, but $(PYTHON) is " + sys.version.split()[0] + "; say make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@echo "setting up $(VENV), 6 GB: about a minute with uv, several with pip"
+	@$(PYTHON) -m venv $(VENV)
+	@if $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt uv \
+	  && $(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[dev]'; then :; \
+	else \
+	  echo "uv did not do it; installing with pip"; \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'; \
+	fi
 	@touch $@
 
 .typecheck/spikeport:
@@ -28,12 +37,17 @@ demo: $(READY)
 
 lint: $(READY) .typecheck/spikeport
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check --quiet .
 	MYPYPATH=.typecheck $(BIN)/mypy -p spikeport
 
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS)
+
+quick: $(READY)
+	$(BIN)/python -m pytest -n $(WORKERS) -m "not lava and not browser and not training"
 
 conformance: $(READY)
+	SPIKEPORT_BUDGET=large $(BIN)/python -m pytest -n $(WORKERS) -m "budget" tests
 	$(BIN)/python benchmarks/conformance.py
 
 clean:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich import box
 from rich.console import Console as RichConsole
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from .files import read_json
@@ -41,10 +41,21 @@ class Console:
         self._tasks: dict[str, Any] = {}
 
     def tell(self, sentence: str) -> None:
-        """A stage begins."""
+        """A stage begins: a line; on a terminal it turns until the next one and shows how long it takes."""
         self.close()
-        if not self.quiet:
-            self.err.print(sentence, highlight=False, markup=False)
+        if self.quiet:
+            return
+        if not self.err.is_terminal:
+            self.err.print(sentence, highlight=False, markup=False, soft_wrap=True)
+            return
+        columns = (
+            SpinnerColumn(finished_text="[green]✓[/]"),
+            TextColumn("{task.description}", markup=False),
+            TimeElapsedColumn(),
+        )
+        self._bar = Progress(*columns, console=self.err)
+        self._tasks = {"stage": self._bar.add_task(sentence, total=1)}
+        self._bar.start()
 
     def step(self, event: ProgressEvent) -> None:
         """A batch is done: one bar per stage."""
@@ -54,7 +65,8 @@ class Console:
             if event.step == event.steps:
                 self.err.print(_sentence(event), highlight=False, soft_wrap=True)
             return
-        if self._bar is None:
+        if self._bar is None or "stage" in self._tasks:
+            self.close()
             columns = (
                 TextColumn("{task.description}"),
                 BarColumn(),
@@ -70,7 +82,10 @@ class Console:
         self._bar.update(self._tasks[event.stage], completed=done, note=_numbers(event))
 
     def close(self) -> None:
+        """What turns stands still; what has begun counts as done."""
         if self._bar is not None:
+            if "stage" in self._tasks:
+                self._bar.update(self._tasks["stage"], completed=1)
             self._bar.stop()
             self._bar, self._tasks = None, {}
 

@@ -44,8 +44,8 @@ def export(run: Run, target: str, tell: Tell) -> list[Path]:
     chosen = TARGETS if target == "all" else {target: TARGETS[target]}
     folders = []
     for name, write in chosen.items():
-        tell(f"exporting to {name}")
-        folders.append(_replace_folder(run.export_folder(name), partial(write, run, network)))
+        write_all = partial(write, run, network, tell=lambda stage, name=name: tell(f"{name}: {stage}"))
+        folders.append(_replace_folder(run.export_folder(name), write_all))
     return folders
 
 
@@ -54,20 +54,27 @@ def traced(network: SpikingNetwork) -> Traced:
     return trace(network, _example(network)[:1], network.config.time_steps)
 
 
-def _onnx(run: Run, network: SpikingNetwork, folder: Path) -> None:
+def _onnx(run: Run, network: SpikingNetwork, folder: Path, tell: Tell) -> None:
+    tell("writing model.onnx, the whole time window; this takes the longest and grows with cells")
     write_model(folder / "model.onnx", network, _example(network), _metadata(run, network))
 
 
-def _loihi(run: Run, network: SpikingNetwork, folder: Path) -> None:
+def _loihi(run: Run, network: SpikingNetwork, folder: Path, tell: Tell) -> None:
+    tell("tracing the network")
     found = traced(network)
+    tell("finding the largest logit on the train split")
     peak = _peak(network)
+    tell("choosing levels and relays, quantizing")
     graph = quantize(lower(found.graph), peak)
     chain = chain_of(graph)
     check_netx(chain)  # everything that can be refused is refused before the first byte
     metadata = _metadata(run, network)
     assert found.encoder is not None  # images are read by an encoder
+    tell("writing encoder.onnx")
     write_encoder(folder / "encoder.onnx", found.encoder, _example(network), metadata)
+    tell("writing twin.onnx")
     write_twin(folder / "twin.onnx", graph, metadata)
+    tell("writing network.net")
     write_netx(folder / "network.net", graph, chain)
     manifest = {
         "time_steps": graph.time_steps,
@@ -81,7 +88,8 @@ def _loihi(run: Run, network: SpikingNetwork, folder: Path) -> None:
     write_json(folder / "manifest.json", manifest)
 
 
-TARGETS: dict[str, Callable[[Run, SpikingNetwork, Path], None]] = {"onnx": _onnx, "loihi": _loihi}
+# target -> (run, network, folder, tell) -> its files in the folder
+TARGETS: dict[str, Callable[..., None]] = {"onnx": _onnx, "loihi": _loihi}
 
 
 def _populations(graph: SpikingGraph) -> dict[str, object]:

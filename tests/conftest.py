@@ -1,4 +1,4 @@
-"""What all tests share: real Lava, and one thread."""
+"""What all tests share: real Lava, one thread, and marks for those that need something."""
 
 import os
 from collections.abc import Iterator
@@ -7,6 +7,15 @@ import pytest
 import torch
 
 from spikeport.deploy.run import lava
+
+NEEDS = {"real_lava": "lava", "chromium": "browser"}  # fixture -> mark of the tests that use it
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        for fixture, mark in NEEDS.items():
+            if fixture in getattr(item, "fixturenames", ()):
+                item.add_marker(mark)
 
 
 @pytest.fixture(scope="session")

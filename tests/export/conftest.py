@@ -20,12 +20,6 @@ from spikeport.search.space.genotype import EDGES_PER_NODE, NODES, Edge, Genotyp
 from spikeport.search.space.network import NetworkConfig, SpikingNetwork
 
 
-@pytest.fixture(autouse=True, scope="session")
-def one_thread() -> None:
-    """Networks as small as these are slower on several threads than on one."""
-    torch.set_num_threads(1)
-
-
 @dataclass(frozen=True)
 class TorchRecord:
     """spikes: population -> uint8 [T, N, ...] of every spiking layer; logits [N, classes]."""

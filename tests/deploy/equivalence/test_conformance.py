@@ -1,5 +1,6 @@
 """Random graphs: the chain, the twin and real Lava all equal the definition; a broken weight is found."""
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -17,9 +18,13 @@ from spikeport.export.netx.chain import chain_of, unpacked
 from spikeport.export.onnx.twin import twin_of
 from spikeport.export.simulate import simulate
 
-LAVA_GRAPHS = 26
+LARGE = os.environ.get("SPIKEPORT_BUDGET") == "large"  # make conformance
+EXAMPLES = 400 if LARGE else 40
+LAVA_GRAPHS = 26 if LARGE else 10
 
-relaxed = settings(max_examples=100, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+pytestmark = pytest.mark.budget
+
+relaxed = settings(max_examples=EXAMPLES, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 
 
 @st.composite
