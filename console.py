@@ -139,6 +139,7 @@ class Console:
                 check["verdict"] or f"not run: {check['reason']}",
             )
         parts: list[Table | str] = [table, *_divergences(checks), *_costs(found.energy), _headline(found, checks)]
+        parts += [f"not confirmed by '{c['name']}': {c['reason']}" for c in checks if c["status"] == "not run"]
         data = {
             "run": str(found.run.path),
             **found.equivalence,

@@ -147,9 +147,7 @@ def measure_run(run: Run, profiles: Sequence[Profile], tell: Tell = _silent, *, 
     spikes = EncoderRunner(folder / "encoder.onnx")(dataset.test_images)
     tell("measuring the twin on it, counting and mapping")
     measured = measure(TwinRunner(folder / "twin.onnx", graph), spikes, profiles, zeros=zeros)
-    return priced(measured, graph, profiles, network, dataset.test_labels, zeros=zeros) | {
-        "samples": len(dataset.test_labels)
-    }
+    return priced(measured, graph, profiles, network, dataset.test_labels, zeros=zeros)
 
 
 def count(graph: SpikingGraph, spikes: Spikes, *, zeros: bool = False) -> Counts:

@@ -11,7 +11,7 @@ import pytest
 
 from spikeport.deploy.cost.profiles import builtin_profiles, find_profile
 from spikeport.deploy.mapping.fit.source import read_source
-from spikeport.deploy.measure import measure_netx
+from spikeport.deploy.measure import measure_netx, measure_run
 from spikeport.deploy.pipeline import deploy
 from spikeport.deploy.report.files import compare_runs
 from spikeport.deploy.run.forms import EncoderRunner
@@ -90,6 +90,22 @@ def test_every_check_without_lava(run: Run) -> None:
     for path, content in ((run.energy, found.energy), (run.activity, found.activity)):
         assert json.loads(path.read_text()) == content
     assert "not run" in run.report.read_text() and "not run" in run.report_md.read_text()
+
+
+def test_the_energy_of_a_run_is_what_its_deployment_found(run: Run) -> None:
+    lists = [find_profile("loihi1-davies2018"), find_profile("loihi2-proxy")]
+    settings = DeploySettings(lava=False, samples=2, lava_samples=2, profiles="loihi1-davies2018,loihi2-proxy")
+    deployed = deploy(run, settings, silent).energy
+    assert deployed is not None
+    found = measure_run(run, lists)
+    assert found == deployed
+    assert measure_run(run, lists, zeros=True) != deployed
+
+
+def test_a_run_without_an_export_has_no_energy(copy: Run) -> None:
+    shutil.rmtree(copy.export_folder("loihi"))
+    with pytest.raises(InputError, match=r"has no export for a chip; run `spikeport export .* --target loihi` first"):
+        measure_run(copy, [])
 
 
 def test_a_price_list_of_ones_own_and_zero_weights(copy: Run, tmp_path: Path) -> None:

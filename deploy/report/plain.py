@@ -12,7 +12,7 @@ from .figures.marks import Figure
 from .frame import rendered
 from .page import figures_of, render
 
-ROOM = 190  # pixels that title, key and caption take beside a drawing
+ROOM = 220  # pixels that title, key and caption take beside a drawing
 
 
 @dataclass(frozen=True, slots=True)
