@@ -8,7 +8,7 @@ import torch
 
 from spikeport.deploy.run import lava
 
-NEEDS = {"real_lava": "lava", "chromium": "browser"}  # fixture -> mark of the tests that use it
+NEEDS = {"real_lava": "lava", "chromium": "browser", "trained": "training"}  # fixture -> mark of its tests
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

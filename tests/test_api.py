@@ -12,7 +12,12 @@ import pytest
 
 import spikeport
 
-VERBS = [name for name in spikeport.__all__ if not name.endswith("Error")]
+TRAIN = ("find_cell", "train", "run_search", "load_network")
+VERBS = [
+    pytest.param(name, marks=[pytest.mark.training] if name in TRAIN else [])
+    for name in spikeport.__all__
+    if not name.endswith("Error")
+]
 ROOT = Path(__file__).parents[1]
 
 

@@ -43,6 +43,8 @@ UNUSUAL = (
     Layer("normal", 0.5),
 )
 
+pytestmark = pytest.mark.training
+
 
 def silent(sentence: str) -> None:
     pass

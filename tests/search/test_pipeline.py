@@ -30,6 +30,8 @@ from pathlib import Path
 from spikeport.search.pipeline import run_search
 from spikeport.search.settings.run import settings_from_dict
 
+pytestmark = pytest.mark.training
+
 settings, out, stage, epoch, step = json.loads(sys.argv[1])
 
 def kill(event):

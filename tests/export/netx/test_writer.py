@@ -104,8 +104,8 @@ def test_a_failing_write_leaves_the_old_file(
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_a_float_graph_is_a_defect(tmp_path: Path, chain: Chain, random_graph: Any) -> None:
-    with pytest.raises(ValueError, match="quantized"):
+def test_a_float_graph_is_refused(tmp_path: Path, chain: Chain, random_graph: Any) -> None:
+    with pytest.raises(UnsupportedError, match="the graph is float; quantize it first"):
         write_netx(tmp_path / "x.net", random_graph(), chain)
 
 

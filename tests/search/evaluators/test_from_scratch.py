@@ -22,6 +22,8 @@ from spikeport.search.training.loop import evaluate, train_epoch, weight_optimiz
 from spikeport.search.training.progress import ProgressEvent
 from spikeport.search.training.spike_counts import cell_of, counting_spikes
 
+pytestmark = pytest.mark.training
+
 
 def small(dataset: Dataset, settings: SearchSettings) -> SpikingNetwork:
     with seeded(0, "train weights"):

@@ -28,6 +28,8 @@ from spikeport.search.strategies.darts.search import SUPERNETS, halves, halves_o
 from spikeport.search.supernet.supernet import Supernet
 from spikeport.search.training.progress import ProgressEvent, silent
 
+pytestmark = pytest.mark.training
+
 NETWORK = NetworkConfig(channels=2, cells=3, time_steps=2, classes=3, input_shape=(1, 4, 4))
 
 

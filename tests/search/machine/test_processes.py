@@ -48,6 +48,8 @@ from contextlib import nullcontext
 from spikeport import cli
 from spikeport.search.evaluators import from_scratch
 
+pytestmark = pytest.mark.training
+
 from_scratch.whole_batch_norms = lambda network: nullcontext()
 cli.main()
 """

@@ -20,6 +20,8 @@ from spikeport.search.strategies.darts.search import SUPERNETS, alpha_step, sear
 from spikeport.search.supernet.supernet import Supernet
 from spikeport.search.training.loop import Batch, cross_entropy_of, evaluate
 
+pytestmark = pytest.mark.training
+
 PLAIN = list(PRIMITIVES["plain"])
 
 

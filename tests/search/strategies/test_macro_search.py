@@ -18,6 +18,8 @@ from spikeport.search.supernet.trellis import WIDTHS
 from spikeport.search.training.history import read_history
 from spikeport.search.training.progress import ProgressEvent
 
+pytestmark = pytest.mark.training
+
 CELL = random_genotype(np.random.default_rng(8), "darts")
 
 

@@ -11,6 +11,8 @@ from spikeport.search.space.genotype import from_dict, from_json
 from spikeport.search.training.history import read_history
 from spikeport.search.training.progress import ProgressEvent
 
+pytestmark = pytest.mark.training
+
 FILES = ("history", "history_svg", "cells_svg", "genotype", "weights", "config", "metrics")
 
 

@@ -11,6 +11,8 @@ from spikeport.search.strategies.darts.early_stop import search_is_over
 from spikeport.search.strategies.darts.search import search
 from spikeport.search.training.checkpoint import Row
 
+pytestmark = pytest.mark.training
+
 SETTINGS = DartsSettings()
 
 

@@ -16,6 +16,8 @@ from spikeport.search.strategies.darts import search as darts
 from spikeport.search.strategies.darts.search import SUPERNETS, alpha_step, dtype_of, halves, search
 from spikeport.search.training.checkpoint import Row
 
+pytestmark = pytest.mark.training
+
 
 def test_halves_are_disjoint_and_complete() -> None:
     weights, alphas = halves(101, seed=4)
