@@ -2,11 +2,9 @@
 
     python examples/own_network.py     # writes own.net and spikes.npy into the working folder
 
-Trains a small network on scikit-learn's digits, traces it, lowers it to a chain of levels, quantizes it to the chip's
-integers, writes the NetX file and runs that file on the spikes of the test images.
+Trains a small network on scikit-learn's digits, traces it and compares the graph with it, lowers the graph to levels,
+quantizes it to the chip's integers, writes the NetX file and runs that file on the spikes of the test images.
 """
-
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,16 +12,10 @@ from sklearn.datasets import load_digits
 from spikingjelly.activation_based import functional, layer, neuron, surrogate
 from torch import nn
 
-from spikeport.deploy.run.kernels.runner import compiled
-from spikeport.deploy.run.netx import run_netx
-from spikeport.export.netx.chain import chain_of
-from spikeport.export.netx.writer import write_netx
-from spikeport.export.passes import lower
-from spikeport.export.passes.quantize import quantize
-from spikeport.export.trace.walk import trace
+import spikeport
 
 TIME_STEPS = 4
-EPOCHS = 10
+EPOCHS = 5
 TEST_IMAGES = 360
 
 
@@ -64,35 +56,28 @@ def train(network: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> Non
             functional.reset_net(network)
 
 
-@torch.no_grad()
-def fresh(module: nn.Module, images: torch.Tensor) -> torch.Tensor:
-    """What a module makes of images, from empty membranes."""
-    functional.reset_net(module)
-    return module(images)
-
-
 def main() -> None:
     torch.manual_seed(0)
     pixels, digits = load_digits(return_X_y=True)
     images, labels = torch.tensor(pixels / 16, dtype=torch.float32).view(-1, 1, 8, 8), torch.tensor(digits)
-    images, test_images = images[:-TEST_IMAGES], images[-TEST_IMAGES:]
-    labels, test_labels = labels[:-TEST_IMAGES], labels[-TEST_IMAGES:]
+    test_images, test_labels = images[-TEST_IMAGES:], digits[-TEST_IMAGES:]
+    images, labels = images[:-TEST_IMAGES], labels[:-TEST_IMAGES]
     network = Network()
     train(network, images, labels)
     network.eval()
-    logits = fresh(network, test_images)
 
-    traced = trace(network, test_images[:1], TIME_STEPS)
-    peak = float(fresh(network, images).abs().max())  # the readout's register shall hold the largest logit
-    graph = quantize(lower(traced.graph), peak)
-    write_netx(Path("own.net"), chain_of(graph), graph)
+    traced = spikeport.trace(network, images[:1], TIME_STEPS)
+    peak = np.abs(spikeport.run(network, images).readout).max()  # the readout's register shall hold the largest logit
+    graph = spikeport.quantize(spikeport.lower(traced.graph), float(peak))
+    spikeport.write_netx("own.net", graph)
 
-    spikes = fresh(traced.encoder, test_images).transpose(0, 1).numpy().astype(np.uint8)  # [S, T, C, H, W]
-    np.save("spikes.npy", spikes)
-    run = run_netx(Path("own.net"), spikes, runner=compiled)  # the first time it compiles, which takes a while
-    answers = run.membrane[:, -1].argmax(1)  # the readout's membrane after the last step: the logits, scaled
-    print(f"accuracy {(logits.argmax(1) == test_labels).float().mean():.4f} float in torch")
-    print(f"accuracy {np.mean(answers == test_labels.numpy()):.4f} in the chip's integers, own.net")
+    spikes = spikeport.encode(traced.encoder, test_images)  # uint8 [T, N, C, H, W]
+    np.save("spikes.npy", spikes.swapaxes(0, 1))  # [N, T, C, H, W], as the command line reads them
+    torch_record = spikeport.run(network, test_images)
+    check = spikeport.compare(torch_record, spikeport.run(traced.graph, spikes))
+    print(f"trace: {check.verdict}, {check.spikes_differing} of {check.spikes_compared} spikes differ from torch")
+    for name, record in (("torch", torch_record), ("own.net", spikeport.run("own.net", spikes))):
+        print(f"accuracy {np.mean(record.predictions == test_labels):.4f} {name}")
 
 
 if __name__ == "__main__":

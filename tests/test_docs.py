@@ -101,6 +101,19 @@ def test_python_imports_what_exists(page: Path) -> None:
                 assert [name.name for name in node.names if not hasattr(module, name.name)] == []
 
 
+def test_the_recipe_from_torch_to_netx_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    (recipe,) = (block for block in blocks if "spikeport.trace(" in block)
+    exec(recipe, {})
+    for line, said in zip(
+        re.findall(r"^print.*# (.*)$", recipe, re.MULTILINE), capsys.readouterr().out.splitlines(), strict=True
+    ):
+        assert said.startswith(line)
+
+
 def test_markers_are_known(page: Path) -> None:
     names = re.findall(r"<!-- from code: (\w+) -->", page.read_text("utf-8"))
     assert set(names) <= PARTS.keys()
