@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 WORKERS ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick lint conformance clean
+.PHONY: help demo test quick lint conformance docs clean
 
 help:
 	@echo "make demo   search -> export -> deploy on scikit-learn's digits, into runs/demo"
@@ -14,6 +14,7 @@ help:
 	@echo "make quick  the tests that need neither Lava, nor a browser, nor a training"
 	@echo "make lint   ruff and mypy --strict alone"
 	@echo "make conformance   300 random graphs against real Lava, and the large budgets of the random tests"
+	@echo "make docs   the site of docs/, into build/docs"
 	@echo "make clean  remove the environment and the caches"
 
 # uv installs in about a minute what takes pip several; where it cannot be had, pip does it.
@@ -49,6 +50,10 @@ quick: $(READY)
 conformance: $(READY)
 	SPIKEPORT_BUDGET=large $(BIN)/python -m pytest -n $(WORKERS) -m "budget" tests
 	$(BIN)/python benchmarks/conformance.py
+
+docs: $(READY)
+	$(BIN)/python -m sphinx -q -W --keep-going -E -b html docs build/docs
+	@echo "build/docs/index.html"
 
 clean:
 	rm -rf $(VENV) .typecheck .pytest_cache .mypy_cache .ruff_cache build *.egg-info

@@ -70,7 +70,8 @@ def module_of(path: Path) -> str:
 
 def sources() -> dict[str, str]:
     """Module, without `spikeport.`, -> its text; those that the package consists of."""
-    paths = [path for path in tracked("*.py") if path.relative_to(ROOT).parts[0] not in ("tests", "benchmarks", "docs")]
+    around = ("tests", "benchmarks", "docs", "examples")
+    paths = [path for path in tracked("*.py") if path.relative_to(ROOT).parts[0] not in around]
     return {module_of(path): path.read_text(encoding="utf-8") for path in paths if path.name != "lava_runner.py"}
 
 
