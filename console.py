@@ -115,7 +115,7 @@ class Console:
         return data | ({} if drawn is None else drawn), [
             *parts,
             *missed,
-            f"next: spikeport export --run {run.path} --target all",
+            f"next: spikeport export {run.path}",
         ]
 
     def exported(self, run: Run, folders: list[Path]) -> tuple[Mapping[str, Any], Iterable[Table | str]]:
@@ -123,7 +123,7 @@ class Console:
         for folder in folders:
             table.add_row(folder.name, "\n".join(str(path) for path in sorted(folder.iterdir())))
         data = {"run": str(run.path), "targets": {folder.name: str(folder) for folder in folders}}
-        return data, [table, f"next: spikeport deploy --run {run.path}"]
+        return data, [table, f"next: spikeport deploy {run.path}"]
 
     def deployed(self, found: "Deployment") -> tuple[Mapping[str, Any], Iterable[Table | str]]:
         checks = found.equivalence["checks"]
@@ -152,8 +152,9 @@ class Console:
         self, file: Path, found: Mapping[str, Any], out: Path | None
     ) -> tuple[Mapping[str, Any], Iterable[Table | str]]:
         counts = found["counts"]
+        spikes = counts["spikes"]["mean"] + counts["input_spikes"]["mean"]
         head = (
-            f"{file}: {found['samples']} samples of {found['time_steps']} steps; {counts['spikes']['mean']:.0f} spikes "
+            f"{file}: {found['samples']} samples of {found['time_steps']} steps; {spikes:.0f} spikes "
             f"and {counts['synaptic_operations']['mean']:.0f} SOPs per inference"
         )
         kept = f"everything: {out}" if out else "--out energy.json keeps everything, terms, sources and the mapping"

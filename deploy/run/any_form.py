@@ -9,8 +9,10 @@ from torch import nn
 
 from ...errors import InputError
 from ...export.graph import SpikingGraph
+from ...export.netx.file import read_layers
 from ...export.netx.reader import read_netx
-from .forms import EncoderRunner, GraphRunner, OnnxRunner, TwinRunner
+from ...export.netx.writer import read_graph
+from .forms import EncoderRunner, GraphRunner, NetxRunner, OnnxRunner, TwinRunner
 from .record import Record, Spikes
 from .torch_network import TorchRunner
 
@@ -21,8 +23,9 @@ def run(
     """What a form of a network answers: the spikes of every population, and the readout.
 
     form: a network in eval mode or model.onnx, which read images float32 [N, C, H, W]; a graph, float or quantized, a
-    NetX file, or twin.onnx together with its quantized `graph`, which read spikes uint8 [T, N, *shape]. Raises
-    InputError for a file that is damaged or of another kind.
+    NetX file, or twin.onnx together with its quantized `graph`, which read spikes uint8 [T, N, *shape]. The populations
+    of a NetX file are those of the graph that it was written from, or, of anyone else's, its layers. Raises InputError
+    for a file that is damaged or of another kind.
 
     >>> network, images = spikeport.example_network()
     >>> spikeport.run(network, images).readout.shape
@@ -35,6 +38,8 @@ def run(
     path = Path(form)
     if path.suffix == ".net":
         spikes = _spikes(values)
+        if read_layers(path).carries_graph:
+            return NetxRunner(path, read_graph(path))(spikes)
         return GraphRunner(read_netx(path, time_steps=len(spikes), input_shape=spikes.shape[2:]).graph)(spikes)
     if graph is not None:
         return TwinRunner(path, graph)(_spikes(values))
@@ -42,7 +47,7 @@ def run(
 
 
 def encode(encoder: nn.Module | Path | str, images: NDArray[np.float32] | torch.Tensor) -> Spikes:
-    """Images [N, C, H, W] -> the spikes uint8 [T, N, *shape] that enter the chip.
+    """Images [N, C, H, W] -> the spikes uint8 [T, N, *shape] that enter the chip (files have the samples first).
 
     encoder: `Traced.encoder`, encoder.onnx, or a whole network, of which the first spiking layer is meant.
 
