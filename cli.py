@@ -17,8 +17,8 @@ from spikeport import __version__
 from spikeport.console import Console
 from spikeport.deploy.mapping.capacity import chip_names, find_chip
 from spikeport.deploy.settings import DeploySettings, PlannedNetwork, PriceSettings
-from spikeport.errors import SpikeportError
-from spikeport.files import existing, write_json
+from spikeport.errors import SpikeportError, told
+from spikeport.files import writable, write_json
 from spikeport.options import (
     GroupedCommand,
     common_options,
@@ -30,6 +30,7 @@ from spikeport.options import (
     tables_options,
     the_run,
 )
+from spikeport.path_kind import ARRAY, GENOTYPE, NETWORK, NETX, PRICED, expected, kind_of
 from spikeport.search.runs import choose_folder, open_run
 from spikeport.search.settings.file import recorded_settings, resolve_settings
 from spikeport.search.settings.network import ATTENTION_FOR
@@ -102,11 +103,16 @@ def search_command(
     path = choose_folder(out, resume)
     started = recorded_settings(open_run(path)) if resume else None
     settings = resolve_settings(file, given, started, console.tell)
-    given_genotype = genotype and existing(genotype, "a genotype's JSON file, as search/genotype.json of a run")
+    given_genotype = genotype and expected(genotype, GENOTYPE, "search --genotype")
     from spikeport.search.pipeline import above_targets, run_search
 
     told: Any = {"progress": console.step, "tell": console.tell, "command": console.command}
-    run = run_search(settings, path, resume=resume, genotype=given_genotype, download=download, **told)
+    try:
+        run = run_search(settings, path, resume=resume, genotype=given_genotype, download=download, **told)
+    except KeyboardInterrupt:
+        raise SpikeportError(
+            f"Stopped; `spikeport search --resume --out {path}` goes on from its last epoch."
+        ) from None
     missed = above_targets(run, settings)
     console.result(console.searched(run, missed))
     _end(failed=bool(missed))
@@ -160,6 +166,7 @@ def demo_command(console: Console, out: Path, no_lava: bool) -> None:
 
     A demo that was killed goes on where it was. Without a Python 3.10 it goes on without Lava, and says so.
     """
+    choose_folder(out, resume=False)
     from spikeport.demo import run_demo
 
     found = run_demo(out, lava=not no_lava, progress=console.step, tell=console.tell, command=console.command)
@@ -176,7 +183,7 @@ def inspect_command(console: Console, file: Path, layers: int | None) -> None:
 
     Ends with exit code 3 if the network cannot be run as Lava would run it.
     """
-    existing(file, "a NetX file")
+    expected(file, NETX, "inspect")
     from spikeport.deploy.netx_table import inspect_netx
 
     found = inspect_netx(file, layers=layers)
@@ -201,8 +208,10 @@ def run_command(console: Console, file: Path, given: Path, out: Path | None, **o
     spikeport run network.net --input spikes.npy --out result.npz     0 or 1, [S, T, C, H, W] or [S, T, N]
     spikeport run network.net --input images.npy --time-steps 16      [S, C, H, W] or [S, N]
     """
-    existing(given, "an array that numpy.save wrote")
-    existing(file, "a NetX file")
+    expected(given, ARRAY, "run --input")
+    expected(file, NETX, "run")
+    if out:
+        writable(out)
     from spikeport.deploy.run.kernels.runner import compiled
     from spikeport.deploy.run.netx import read_values, run_netx, write_run
 
@@ -235,10 +244,11 @@ def energy_command(
 
     settings = PriceSettings(**_chosen(given))
     lists, path = price_lists(settings), one_of(source, folder)
+    if out:
+        writable(out)
     if spikes:
-        existing(spikes, "an array that numpy.save wrote")
-    if path is not None and path.suffix == ".net":
-        existing(path, "a NetX file")
+        expected(spikes, ARRAY, "energy --spikes")
+    if path is not None and kind_of(expected(path, PRICED, "energy")) == "netx":
         if spikes is None:
             raise click.UsageError(
                 f"'{path}' is a NetX file, which has no data of its own; give its input as --spikes."
@@ -283,7 +293,7 @@ def fit_command(
     Ends with exit code 3 if it does not fit.
     """
     chip, path = find_chip(name), one_of(source, folder)
-    path = existing(path, "a run folder, a NetX file or a genotype") if path else the_run(None).path
+    path = expected(path, NETWORK, "fit") if path else the_run(None).path
     from spikeport.deploy.mapping.fit.source import read_source
     from spikeport.deploy.mapping.fit.verdict import fit
 
@@ -318,7 +328,7 @@ def report_command(console: Console, folders: tuple[Path, ...], named: tuple[Pat
         write_reports(runs[0])
         console.result(console.reported(runs[0]))
         return
-    target = out or runs[0].path.parent / "comparison.html"
+    target = writable(out or runs[0].path.parent / "comparison.html")
     console.result(console.compared(compare_runs(runs, target), target))
 
 
@@ -348,8 +358,11 @@ def main() -> None:
     """The entry point: known errors become one line and exit code 1."""
     try:
         cli()
-    except SpikeportError as error:
-        click.echo(f"spikeport: {error}", err=True)
+    except (SpikeportError, OSError, MemoryError, RuntimeError) as error:
+        line = told(error)
+        if line is None:
+            raise
+        click.echo(f"spikeport: {line}", err=True)
         sys.exit(1)
 
 

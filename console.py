@@ -16,7 +16,7 @@ from rich.table import Table
 
 from .files import read_json
 from .search.launch import is_first
-from .search.runs import Run
+from .search.runs import Run, read_metrics
 from .search.training.progress import ProgressEvent
 
 if TYPE_CHECKING:  # what a command shows it has imported itself; help and errors shall not wait for it
@@ -35,7 +35,8 @@ class Console:
 
     def __init__(self, *, as_json: bool, quiet: bool) -> None:
         self.as_json, self.quiet = as_json, quiet or not is_first()
-        self.out, self.err = RichConsole(), RichConsole(stderr=True)
+        plain: Any = {"markup": False, "emoji": False}  # names of files and layers mean what they say
+        self.out, self.err = RichConsole(**plain), RichConsole(stderr=True, **plain)
         self.command = shlex.join(["spikeport", *sys.argv[1:]])
         self._bar: Progress | None = None
         self._tasks: dict[str, Any] = {}
@@ -102,7 +103,7 @@ class Console:
             self.out.print(part, highlight=False, soft_wrap=isinstance(part, str))
 
     def searched(self, run: Run, missed: Sequence[str] = ()) -> tuple[Mapping[str, Any], Iterable[Table | str]]:
-        metrics = read_json(run.metrics)
+        metrics = read_metrics(run)
         table = _table("Found and trained", "", "")
         table.add_row("test accuracy", f"{metrics['test_accuracy']:.4f}")
         table.add_row("spikes per inference", f"{metrics['spikes_per_inference']:.0f}")

@@ -4,6 +4,19 @@ Each message is one line: the invariant, the values, the name of the file or nod
 ends with exit code 1. Everything else that is raised is a defect of spikeport and keeps its traceback.
 """
 
+import errno
+import unicodedata
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+# how torch says it, in a RuntimeError
+NO_MEMORY = (
+    "out of memory",
+    "can't allocate memory",
+    "not enough memory",
+    "calculation overflowed",
+    "multiplication overflow",
+)
+
 
 class SpikeportError(Exception):
     """A known error, told in one line."""
@@ -19,3 +32,22 @@ class UnsupportedError(SpikeportError):
 
 class ToolError(SpikeportError):
     """Something outside this process (Python 3.10, Lava) is missing, failed or ran past its time limit."""
+
+
+def told(error: Exception) -> str | None:
+    """The one line for an error that a user can meet; None for a defect, which keeps its traceback."""
+    if isinstance(error, SpikeportError):
+        return _one_line(str(error))
+    if isinstance(error, OSError):
+        return f"{error.strerror}; make room and run the command again." if error.errno in FULL else None
+    if isinstance(error, MemoryError) or any(words in str(error) for words in NO_MEMORY):
+        return "This takes more memory than there is; make the network, the batch or the input smaller."
+    return None
+
+
+def _one_line(text: str) -> str:
+    """Line breaks and other control characters escaped, of whatever name or file they came from."""
+    return "".join(
+        repr(letter)[1:-1] if unicodedata.category(letter) in ("Cc", "Cf", "Cs", "Zl", "Zp") else letter
+        for letter in text
+    )

@@ -13,6 +13,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from .errors import InputError
 
+LARGEST = 2**63  # whole numbers below it are what arrays count with
 NEAREST = 3  # names that an unknown one may have meant
 
 
@@ -101,5 +102,7 @@ def _check(known: Known, value: Any) -> None:
         ):
             if not holds:
                 raise InputError(f"`{name} {word} {limit:g}` must hold, but got {name}={value}.")
+        if isinstance(value, int) and abs(value) >= LARGEST:
+            raise InputError(f"`{name} < 2 ** 63` must hold, but it has {len(hex(abs(value))) * 4 - 8} bits.")
         if not math.isfinite(value):
             raise InputError(f"`{name}` must be a finite number, but got {name}={value}.")

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ..errors import InputError, UnsupportedError
 from ..export.graph import SpikingGraph, neurons
+from ..export.netx.file import read_layers
 from ..export.netx.reader import read_netx
 from ..export.netx.writer import read_graph
 from ..export.simulate import simulate
@@ -27,6 +28,7 @@ from .mapping.capacity import Chip, find_chip
 from .mapping.core_mapping import RULES, map_graph
 from .mapping.fit.verdict import fit
 from .run.forms import EncoderRunner, TwinRunner
+from .run.netx import check_layout
 from .run.record import Spikes
 from .settings import PriceSettings
 
@@ -223,6 +225,7 @@ def measure_netx(
     """
     if spikes.ndim < 3 or not spikes.size:
         raise InputError(f"Spikes must have shape [S, T, *shape], but the file has {list(spikes.shape)}.")
+    check_layout(read_layers(path), spikes, spikes.shape[2:], images=False)
     network = read_netx(path, time_steps=spikes.shape[1], input_shape=spikes.shape[2:])
     (entry,), graph = network.graph.inputs, network.graph
     if spikes.shape[2:] != entry.shape:

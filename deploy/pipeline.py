@@ -19,7 +19,7 @@ import numpy as np
 from ..errors import InputError, UnsupportedError
 from ..export.netx.writer import read_graph
 from ..export.targets import TARGETS, traced
-from ..files import write_json
+from ..files import writable, write_json
 from ..search.data.datasets import Dataset, load_dataset
 from ..search.runs import Run
 from ..search.space.network import SpikingNetwork, load_network
@@ -59,6 +59,7 @@ def deploy(run: Run, settings: DeploySettings, tell: Tell) -> Deployment:
     found = [target for target in TARGETS if run.export_folder(target).is_dir()]
     if not found:
         raise InputError(f"The run '{run.path}' has no export; run `spikeport export --run {run.path}` first.")
+    writable(run.equivalence)
     checks: list[Check] = []
     energy = activity = None
     reference = _Reference(network, dataset.test_images[: settings.samples])

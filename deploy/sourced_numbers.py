@@ -90,7 +90,7 @@ def read_table(path: Path) -> Table:
     """A whole TOML file. Raises InputError naming the file when it is missing or damaged."""
     try:
         return Table(file=path, key="", values=tomllib.loads(read_text(path)))
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # of its syntax, of a number too long, of a nesting too deep
         raise InputError(f"'{path}' must be TOML, but is not ({error}); correct it there.") from error
 
 

@@ -11,7 +11,7 @@ from tempfile import mkdtemp
 import torch
 
 from ..errors import InputError
-from ..files import write_json
+from ..files import writable, write_json
 from ..search.data.datasets import load_dataset
 from ..search.runs import Run
 from ..search.space.network import SpikingNetwork, load_network
@@ -120,7 +120,7 @@ def _metadata(run: Run, network: SpikingNetwork) -> dict[str, str]:
 
 def _replace_folder(folder: Path, write: Callable[[Path], None]) -> Path:
     """Let `write` fill an empty folder and put it in the place of `folder`; on an error nothing changes."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    writable(folder / "manifest.json").parent.parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
         write(fresh)

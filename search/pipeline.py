@@ -7,20 +7,20 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
-from ..files import read_json, read_text, write_json, write_text
+from ..files import read_json, write_json, write_text
 from .data.datasets import Dataset, load_dataset
 from .evaluators.from_scratch import train_network
 from .machine import processes
 from .machine.device import find_device
 from .objective.priced_loss import Price, mean_sops
 from .random_streams import seeded
-from .runs import Run, create_run, make_manifest, open_run
+from .runs import Run, create_run, make_manifest, open_run, read_metrics
 from .settings.file import recorded
 from .settings.network import NetworkSettings
 from .settings.random_cells import RandomSettings
 from .settings.run import SearchSettings, by_option, settings_from_dict
 from .space.drawing import draw_genotype, draw_history
-from .space.genotype import Genotype, from_dict, from_json, to_dict, to_json
+from .space.genotype import Genotype, from_dict, from_file, to_dict, to_json
 from .space.network import NetworkConfig, SpikingNetwork, count_parameters, network_config, save_network
 from .strategies.darts.search import search
 from .strategies.random_cells import random_search
@@ -100,7 +100,7 @@ def run_search(
 
 def above_targets(run: Run, settings: SearchSettings) -> list[str]:
     """What the network of a finished run takes more of than its targets allow, a sentence each."""
-    metrics = read_json(run.metrics)
+    metrics = read_metrics(run)
     limits = (
         ("synaptic operations per inference", metrics["sops_per_inference"], "target_sops"),
         ("parameters", metrics["parameters"], "target_parameters"),
@@ -153,13 +153,13 @@ def _load(settings: SearchSettings, download: bool) -> Dataset:
 
 def read_genotype(run: Run) -> Genotype | None:
     """What the search of a run has found; None before its end."""
-    return from_json(read_text(run.genotype)) if run.genotype.exists() else None
+    return from_file(run.genotype) if run.genotype.exists() else None
 
 
 def _given_genotype(run: Run, genotype: Path | None) -> Genotype | None:
     """A genotype that was given instead of searched for: now, or when the run was started."""
     if genotype is not None:
-        return from_json(read_text(genotype))
+        return from_file(genotype)
     found = recorded(run).get("genotype") if run.manifest.exists() else None
     return None if found is None else from_dict(found)
 
@@ -172,8 +172,8 @@ def _check_same(run: Run, manifest: dict[str, Any]) -> None:
                 f"A run must be resumed with the settings it was started with, but '{run.path}' has "
                 f"{key}={before.get(key)} and now it is {value}; leave it out or use another --out."
             )
-    images = read_json(run.manifest).get("dataset", {})
-    if any(images.get(key) != manifest["dataset"][key] for key in ("name", "sha256")):
+    images = read_json(run.manifest).get("dataset")
+    if not isinstance(images, dict) or any(images.get(key) != manifest["dataset"][key] for key in ("name", "sha256")):
         raise InputError(
             f"A run must be resumed with the images it was started with, but '{manifest['dataset']['name']}' "
             f"has changed since; use another --out."
@@ -208,7 +208,7 @@ def find_cell(
     with tempfile.TemporaryDirectory(prefix="spikeport-") as folder:
         if isinstance(settings.strategy, RandomSettings):
             best = run_search(settings, Path(folder) / "run", progress=progress)
-            return from_json(read_text(best.genotype))
+            return from_file(best.genotype)
         return search(dataset, settings, checkpoint or Path(folder) / "checkpoint", record, progress, given)
 
 

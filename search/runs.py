@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
-from ..files import write_json
+from ..files import read_json, write_json
+from ..path_kind import RUN, expected, kind_of
 from .launch import launched
 
+METRICS = ("test_accuracy", "spikes_per_inference", "sops_per_inference", "parameters")  # that every run has
 PACKAGES = ("numpy", "spikeport", "spikingjelly", "torch")
 
 
@@ -115,11 +117,25 @@ def open_run(path: Path) -> Run:
     spikeport.errors.InputError: There is no run folder 'nowhere'; make one with `spikeport search --out nowhere`.
     """
     run = Run(Path(path))
-    if not run.path.is_dir():
+    if not run.path.exists():
         raise InputError(f"There is no run folder '{path}'; make one with `spikeport search --out {path}`.")
-    if not run.manifest.is_file():
+    if kind_of(run.path) != "folder":  # one that held a run, perhaps
+        expected(run.path, RUN)
+    elif not run.manifest.is_file():
         raise InputError(f"A run folder must hold manifest.json, but '{path}' does not; name the folder of a run.")
     return run
+
+
+def read_metrics(run: Run) -> dict[str, Any]:
+    """What the test of a run found. Raises InputError when the file is missing, damaged or of another kind."""
+    found = read_json(run.metrics)
+    missing = [name for name in METRICS if not isinstance(found.get(name), int | float)]
+    if missing:
+        raise InputError(
+            f"'{run.metrics}' must be the metrics of a run, but lacks {', '.join(missing)}; delete it, and "
+            f"`spikeport search --resume --out {run.path}` trains and tests again."
+        )
+    return found
 
 
 def newest_run(root: Path = Path("runs")) -> Run:

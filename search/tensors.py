@@ -28,7 +28,9 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             return tensors, dict(file.metadata() or {})
     except SafetensorError as error:
-        raise InputError(f"'{path}' must be a safetensors file, but is damaged ({error}); write it again.") from error
+        raise InputError(
+            f"'{path}' must be a safetensors file, but is damaged ({error}); copy it again or train again."
+        ) from error
 
 
 def check_tensors(path: Path, tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:

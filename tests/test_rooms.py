@@ -15,7 +15,7 @@ MOST_LINES = 400  # of a file
 # From the ground up. What stands on one line does not import each other.
 FLOORS = (
     ("errors",),
-    ("setting", "files"),
+    ("setting", "files", "path_kind"),
     ("search.launch", "search.tensors", "search.random_streams"),
     ("search.runs",),
     ("search.settings",),

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from ...errors import InputError
+from ...path_kind import PRICES, expected
 from ..sourced_numbers import Grade, Table, not_negative, read_table
 
 JOULES = {"pJ": 1e-12, "nJ": 1e-9, "uJ": 1e-6, "J": 1.0}
@@ -131,11 +132,11 @@ def find_profile(name_or_path: str) -> Profile:
     if name_or_path in builtin:
         return load_profile(builtin[name_or_path])
     path = Path(name_or_path)
-    if not path.is_file():
+    if not path.exists() and path.suffix != ".toml":
         raise InputError(
             f"Unknown profile '{name_or_path}'; choose from {', '.join(builtin)}, or give the path of a TOML file."
         )
-    profile = load_profile(path)
+    profile = load_profile(expected(path, PRICES, "--profiles"))
     if profile.name in builtin and path.resolve() != builtin[profile.name].resolve():
         raise InputError(f"'{path}': the name '{profile.name}' is a builtin profile's; give yours a name of its own.")
     return profile

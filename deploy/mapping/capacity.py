@@ -18,6 +18,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from ...errors import InputError
+from ...path_kind import CHIP, expected
 from ..sourced_numbers import Grade, Table, read_table
 
 CHIPS = Path(__file__).with_name("chips")
@@ -85,11 +86,11 @@ def find_chip(name_or_path: str) -> Chip:
     """
     if name_or_path in chip_names():
         return _read(CHIPS / f"{name_or_path}.toml")
-    if not name_or_path.endswith(".toml"):
+    if not name_or_path.endswith(".toml") and not Path(name_or_path).exists():
         raise InputError(
             f"Unknown chip '{name_or_path}'; choose from {', '.join(chip_names())}, or give the path of a .toml file."
         )
-    return _read(Path(name_or_path))
+    return _read(expected(Path(name_or_path), CHIP, "--chip"))
 
 
 def _read(path: Path) -> Chip:

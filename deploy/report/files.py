@@ -1,6 +1,7 @@
 """From the files of deployed runs to what a person reads: the report of a run, and runs side by side."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from ...search.runs import Run
 from .compare import Comparison, compare
 from .comparison_page import comparison_markdown, render_comparison
 from .markdown import markdown
-from .page import render
+from .page import render, require
 from .verdict import twin_accuracy
 
 
@@ -18,17 +19,19 @@ def write_reports(run: Run) -> None:
     """report.html and report.md of a deployed run. Raises InputError where a file of it is missing or damaged."""
     manifest, metrics = read_json(run.manifest) | {"name": run.path.name}, read_json(run.metrics)
     equivalence, energy = _deployed(run), _json(run.energy)
-    page = render(
-        manifest=manifest,
-        metrics=metrics,
-        equivalence=equivalence,
-        energy=energy,
-        activity=_json(run.activity),
-        cells_svg=_text(run.cells_svg),
-        history_svg=_text(run.history_svg),
-    )
+    with _of(run):
+        page = render(
+            manifest=manifest,
+            metrics=metrics,
+            equivalence=equivalence,
+            energy=energy,
+            activity=_json(run.activity),
+            cells_svg=_text(run.cells_svg),
+            history_svg=_text(run.history_svg),
+        )
+        text = markdown(manifest=manifest, metrics=metrics, equivalence=equivalence, energy=energy)
     write_text(run.report, page)
-    write_text(run.report_md, markdown(manifest=manifest, metrics=metrics, equivalence=equivalence, energy=energy))
+    write_text(run.report_md, text)
 
 
 def compare_runs(runs: Sequence[Run], out: Path) -> Comparison:
@@ -40,15 +43,20 @@ def compare_runs(runs: Sequence[Run], out: Path) -> Comparison:
     found = []
     for run in runs:
         equivalence, metrics = _deployed(run), read_json(run.metrics)
-        twin = twin_accuracy(equivalence["checks"])
+        twin, energy = twin_accuracy(equivalence["checks"]), _json(run.energy)
+        if energy is not None:
+            with _of(run):
+                require("energy", energy)
         found.append(
             {
                 "name": run.path.resolve().name,
                 "accuracy": twin["accuracy"] if twin else metrics.get("test_accuracy"),
-                "energy": _json(run.energy),
+                "energy": energy,
                 "equivalence": equivalence,
             }
         )
+    if out.suffix == ".md":
+        raise InputError(f"'{out}' is where its Markdown goes; give the HTML another ending, as {out.stem}.html.")
     comparison = compare(found)
     write_text(out, render_comparison(comparison))
     write_text(out.with_suffix(".md"), comparison_markdown(comparison))
@@ -59,9 +67,21 @@ def _deployed(run: Run) -> dict[str, Any]:
     if not run.equivalence.is_file():
         raise InputError(f"The run '{run.path}' was not deployed; run `spikeport deploy --run {run.path}` first.")
     found = read_json(run.equivalence)
-    if not {"verdict", "checks"} <= found.keys():
-        raise InputError(f"'{run.equivalence}' must have the keys verdict and checks; run `spikeport deploy` again.")
+    checks = found.get("checks")
+    if "verdict" not in found or not isinstance(checks, list) or not all(isinstance(check, dict) for check in checks):
+        raise InputError(
+            f"'{run.equivalence}' must have verdict and checks, a list of tables; run `spikeport deploy` again."
+        )
     return found
+
+
+@contextmanager
+def _of(run: Run) -> Iterator[None]:
+    """Whatever is wrong with the files of a run names it."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"'{run.path}': {error}") from error
 
 
 def _json(path: Path) -> dict[str, Any] | None:

@@ -192,9 +192,8 @@ def require(file: str, content: Mapping[str, Any]) -> None:
     """Raises InputError naming the file and the keys that it lacks."""
     missing = [key for key in REQUIRED[file] if key not in content]
     if missing:
-        raise InputError(
-            f"{file}.json must have the keys {missing}, but has {sorted(content)}; run `spikeport deploy` again."
-        )
+        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        raise InputError(f"{file}.json lacks the keys {', '.join(missing[:3])}{more}; run `spikeport deploy` again.")
 
 
 def _parts(check: Mapping[str, Any]) -> bool:

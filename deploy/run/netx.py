@@ -20,6 +20,7 @@ from ...export.netx.lint import MAX_BIAS
 from ...export.netx.reader import Encoder, NetxNetwork, network_of
 from ...export.simulate import STEP, Integers, Spikes, simulate
 from ...files import replacing
+from ...path_kind import ARRAY, expected
 from .warm_up import with_warm_up
 
 # graph, spikes [windows * T, N, *shape] by input, windows -> spikes by population, membranes of the last after reset
@@ -75,7 +76,7 @@ def run_netx(
     file = read_layers(path, layers=layers)
     images = file.encoder is not None and not skip_input
     shape = values.shape[1 if images else 2 :]
-    _check_layout(file, values, shape, images)
+    check_layout(file, values, shape, images)
     if len(shape) == 3 and not file.input_declared and shape != file.input_shape:
         file = read_layers(path, layers=layers, input_shape=shape)
     steps = _time_steps(file, values, images, time_steps)
@@ -141,18 +142,21 @@ def write_run(path: Path, run: NetxRun) -> None:
 
 def read_values(path: Path) -> NDArray[np.generic]:
     """The numbers of an `.npy` file, not yet read into memory. Raises InputError for anything else."""
+    expected(path, ARRAY)
     try:
-        values = np.load(path, mmap_mode="r", allow_pickle=False)
-    except FileNotFoundError as error:
-        raise InputError(f"{path} does not exist; save the input with numpy.save.") from error
-    except (OSError, ValueError, EOFError, OverflowError, SyntaxError) as error:
-        raise InputError(f"{path} must be an array saved with numpy.save, but is not ({error}).") from error
-    if not isinstance(values, np.ndarray) or values.dtype.kind not in "biuf":
-        raise InputError(f"{path} must be one array of numbers saved with numpy.save, but is not.")
+        values: NDArray[np.generic] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError, OverflowError, SyntaxError, TypeError, MemoryError) as error:
+        # not the reason NumPy gives: it advises to unpickle
+        raise InputError(
+            f"'{path}' is an array (.npy), but damaged, cut short or of Python objects; save numbers with numpy.save."
+        ) from error
+    if values.dtype.kind not in "biuf":
+        raise InputError(f"'{path}' must hold numbers, but holds {values.dtype}; save numbers with numpy.save.")
     return values
 
 
-def _check_layout(file: NetxFile, values: NDArray[np.generic], shape: Shape, images: bool) -> None:
+def check_layout(file: NetxFile, values: NDArray[np.generic], shape: Shape, images: bool) -> None:
+    """Raises InputError where values are not of the shape that a file reads. shape: of one image or step."""
     declared = file.input_shape
     fits = values.ndim - len(shape) == (1 if images else 2) and len(shape) in (1, 3) and values.size > 0
     if len(declared) == 3 and not file.input_declared:  # the file says the channels only
@@ -184,11 +188,13 @@ def _time_steps(file: NetxFile, values: NDArray[np.generic], images: bool, asked
 
 def _chunks(network: NetxNetwork, samples: int, steps: int, *, streamed: bool) -> Iterator[slice]:
     """Which samples are run together: as many as fit CHUNK_BYTES; a stream is one run."""
-    per_sample = steps * BYTES_PER_NEURON_STEP * sum(map(neurons, network.graph.shapes().values()))
-    if per_sample * (samples if streamed else 1) > MAX_BYTES:
+    per_step = BYTES_PER_NEURON_STEP * sum(map(neurons, network.graph.shapes().values()))
+    per_sample = steps * per_step
+    whole = max(samples * steps, network.graph.time_steps) if streamed else steps
+    if whole * per_step > MAX_BYTES:
         raise InputError(
-            f"{samples if streamed else 1} samples of {steps} steps would take {per_sample * samples / 2**30:.0f} GiB "
-            f"of memory, more than {MAX_BYTES / 2**30:.0f}; give fewer."
+            f"{whole} steps at once would take {whole * per_step / 2**30:.0f} GiB of memory, more than "
+            f"{MAX_BYTES / 2**30:.0f}; give fewer samples, or a shorter --reset-interval."
         )
     size = samples if streamed else max(1, CHUNK_BYTES // per_sample)
     for first in range(0, samples, size):

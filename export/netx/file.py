@@ -127,7 +127,10 @@ def read_layers(path: Path, *, layers: int | None = None, input_shape: Shape | N
 def _read(path: Path, file: h5py.File, limit: int | None, given: Shape | None) -> NetxFile:
     group = file.get("layer")
     if not isinstance(group, h5py.Group) or not len(group):
-        raise InputError("a NetX file must have a group `layer` with layers 0, 1, ..., but this one has none.")
+        raise InputError(
+            "a NetX file must have a group `layer` with layers 0, 1, ..., but this HDF5 file has none; "
+            "`spikeport export --target loihi` writes one."
+        )
     count = len(group)
     if count > MAX_LAYERS or set(group) != {str(i) for i in range(count)}:
         names = ", ".join(sorted(group)[:5])

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import InputError, UnsupportedError
+from ...path_kind import NETX, expected
 from ..graph import Array
 
 Level = Literal["error", "warning"]
@@ -31,18 +32,17 @@ def opened(path: Path) -> Iterator[h5py.File]:
 
     Raises InputError for a file that is missing, no HDF5 or damaged.
     """
+    expected(path, NETX)
     try:
         _check_heaps(path)
         with h5py.File(path, "r") as file:
             yield file
-    except FileNotFoundError as error:
-        raise InputError(f"{path} does not exist; name a NetX file (`.net`).") from error
     except OSError as error:
-        raise InputError(f"{path} is no readable HDF5 file ({_line(error)}); write it again.") from error
+        raise InputError(f"{path} is a damaged HDF5 file ({_line(error)}); export it again.") from error
     except (InputError, UnsupportedError) as error:
         raise type(error)(f"{path}: {error}") from error
     except (KeyError, ValueError, TypeError, RuntimeError, AttributeError, OverflowError) as error:
-        raise InputError(f"{path} is damaged ({_line(error)}); write it again.") from error
+        raise InputError(f"{path} is damaged ({_line(error)}); export it again.") from error
 
 
 def _check_heaps(path: Path) -> None:
@@ -52,7 +52,7 @@ def _check_heaps(path: Path) -> None:
     """
     with path.open("rb") as file:
         if not os.fstat(file.fileno()).st_size:
-            raise InputError("is empty; name a NetX file (`.net`).")
+            raise InputError("is empty; export it again.")
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             start = data.find(HEAP)
             while start >= 0:
@@ -65,7 +65,7 @@ def _check_heaps(path: Path) -> None:
                     if index == 0 and length < 16:
                         at = end + 1
                 if at > end or end > len(data):
-                    raise InputError("its strings are damaged; write it again.")
+                    raise InputError("its strings are damaged; export it again.")
                 start = data.find(HEAP, start + 8)
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import InputError
+from ...path_kind import ARRAYS, expected
 from ..settings.data import DataSettings
 
 Images = NDArray[np.float32]  # [N, C, H, W]
@@ -143,16 +144,19 @@ def _npz(argument: str, folder: Path, download: bool) -> Dataset:
 
 
 def _read_npz(path: Path) -> tuple[Images, Labels]:
+    expected(path, ARRAYS, "search --dataset npz:")
     try:
         with path.open("rb") as handle:
             if not is_zipfile(handle):  # np.load would take it for something else
                 raise BadZipFile("it is no zip archive, or is cut short")
             with np.load(handle, allow_pickle=False) as file:
                 found: dict[str, NDArray[Any]] = {name: file[name] for name in file.files}
-    except FileNotFoundError as error:
-        raise InputError(f"There is no file '{path}'; name an .npz file with `images` and `labels`.") from error
     except (BadZipFile, OSError, ValueError, zlib.error) as error:
-        raise InputError(f"'{path}' must be an .npz file of plain arrays, but cannot be read ({error}).") from error
+        # NumPy advises to unpickle
+        reason = "an array of it holds Python objects" if "pickle" in str(error) else str(error)
+        raise InputError(
+            f"'{path}' must be an .npz file of plain arrays, but cannot be read ({reason}); write it with numpy.savez."
+        ) from error
     if not {"images", "labels"} <= found.keys():
         raise InputError(
             f"'{path}' must hold the arrays `images` and `labels`, but holds {', '.join(found) or 'none'}."
@@ -164,7 +168,8 @@ def _read_npz(path: Path) -> tuple[Images, Labels]:
         )
     if labels.dtype.kind not in "iu" or labels.shape != images.shape[:1] or labels.min() < 0:
         raise InputError(
-            f"'{path}': `labels` must be {len(images)} integers from 0, but is {labels.dtype} {labels.shape}."
+            f"'{path}': `labels` must be {len(images)} integers from 0, but is {labels.dtype} {labels.shape}"
+            f"{f' with {labels.min()}' if labels.dtype.kind in 'iu' and labels.size else ''}."
         )
     return normalised(images, None), labels.astype(np.int64)
 

@@ -21,6 +21,7 @@ from typing import Any
 
 from ...errors import InputError
 from ...files import read_json, read_text
+from ...path_kind import SETTINGS, expected
 from ..runs import Run
 from .darts import DartsSettings
 from .data import DATASET_DEFAULTS, DataSettings
@@ -52,9 +53,10 @@ class FileSettings:
 
 def read_settings(path: Path) -> FileSettings:
     """Raises InputError naming the file when it is no TOML, when a key is unknown or when a value is out of range."""
+    expected(path, SETTINGS, "search --settings")
     try:
         data = tomllib.loads(read_text(path))
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # of its syntax, of a number too long, of a nesting too deep
         raise InputError(f"'{path}' must be TOML, but is not ({error}); see the files in examples/.") from error
     try:
         flat = _is_flat(data)
@@ -104,7 +106,11 @@ def recorded(run: Run) -> dict[str, Any]:
 
 def recorded_settings(run: Run) -> SearchSettings:
     """The settings a run was started with. Raises InputError when its manifest is damaged."""
-    return settings_from_dict({key: value for key, value in recorded(run).items() if key != "genotype"})
+    found = {key: value for key, value in recorded(run).items() if key != "genotype"}
+    try:
+        return settings_from_dict(found)
+    except InputError as error:
+        raise InputError(f"'{run.manifest}': {error} Start again with another --out.") from error
 
 
 def as_toml(options: Mapping[str, Any], strategy: str | None = None) -> str:
@@ -148,11 +154,12 @@ def _flat(path: Path, data: Mapping[str, Any]) -> FileSettings:
 
 def _tables(data: Mapping[str, Any]) -> FileSettings:
     options: dict[str, Any] = {}
+    known = (*CONCERNS, "strategy")
     for key, values in data.items():
         if key == "seed":
             options[key] = values
-        elif key not in {*CONCERNS, "strategy"}:
-            raise InputError(f"Unknown setting or table '{key}'; {nearest_settings(key)}")
+        elif key not in known:
+            raise InputError(f"Unknown setting or table '{key}'; {nearest_settings(key, known)}")
         elif not isinstance(values, Mapping):
             raise InputError(f"`{key}` must be a table, [{key}], but is {values!r}.")
         elif key != "strategy":

@@ -5,7 +5,7 @@ Each setting has one place: `seed` stands alone, every other in a table, `[netwo
 `[strategy.darts]`. All have names of their own, so that the command line and `changed` need no tables.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -181,25 +181,32 @@ def place_of(option: str) -> str:
     return PLACES[option]
 
 
-def nearest_settings(option: str, table: str | None = None) -> str:
-    """Those that an unknown name may have meant, and the table of the first. table: look in it alone."""
-    known = [name for name, place in PLACES.items() if table is None or place == table]
-    words = nearest(option, known)
+def nearest_settings(option: str, tables: Iterable[str] = ()) -> str:
+    """Those that an unknown name may have meant, and the table of the first. tables: names that may be meant, too."""
+    words = nearest(option, dict.fromkeys((*tables, *PLACES)))
     first = words.split("'")[1]
-    return words + (f" '{first}' belongs to [{PLACES[first]}]." if PLACES[first] else "")
+    return words + (f" '{first}' belongs to [{PLACES[first]}]." if first not in tables and PLACES[first] else "")
 
 
 def settings_from_dict(data: Mapping[str, Any]) -> SearchSettings:
-    """The inverse of `to_dict`; also of runs that knew no tables yet. Raises InputError for what is unknown."""
+    """The inverse of `to_dict`; also of runs that knew no tables yet.
+
+    Raises InputError for what is unknown, and for a table that is none.
+    """
     if not any(isinstance(data.get(table), Mapping) for table in CONCERNS):
         return choose(**readable(data, str(data.get("strategy", DartsSettings.name))))
-    strategies = data.get("strategy", {})
-    options: dict[str, Any] = {name: value for name, value in data.items() if not isinstance(value, Mapping)}
+    options: dict[str, Any] = {name: value for name, value in data.items() if name not in (*CONCERNS, "strategy")}
     for table in CONCERNS:
-        options |= data.get(table, {})
-    for name, values in strategies.items():
-        options |= {"strategy": name, **values}
+        options |= _mapping(table, data.get(table, {}))
+    for name, values in _mapping("strategy", data.get("strategy", {})).items():
+        options |= {"strategy": name, **_mapping(f"strategy.{name}", values)}
     return choose(**options)
+
+
+def _mapping(table: str, values: object) -> Mapping[str, Any]:
+    if not isinstance(values, Mapping):
+        raise InputError(f"`{table}` must be a table, but is {values!r}.")
+    return values
 
 
 def readable(options: Mapping[str, Any], strategy: str) -> dict[str, Any]:

@@ -5,13 +5,17 @@ the network which of the two it is and how wide; without one, the layout is the 
 """
 
 import json
+import math
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
 
 from ...errors import InputError
+from ...files import read_text
 from ..settings.network import PrimitiveSet, primitive_set
 from .primitives import spiking_primitives
 
@@ -110,7 +114,17 @@ def from_json(text: str) -> Genotype:
         data = json.loads(text)
     except json.JSONDecodeError as error:
         raise InputError(f"A genotype must be JSON, but line {error.lineno} is not: {error.msg}.") from error
+    except (ValueError, RecursionError) as error:  # a number too long, a nesting too deep
+        raise InputError(f"A genotype must be JSON, but is not: {error}.") from error
     return from_dict(data)
+
+
+def from_file(path: Path) -> Genotype:
+    """Of a JSON file. Raises InputError that names it."""
+    try:
+        return from_json(read_text(path))
+    except InputError as error:
+        raise InputError(f"'{path}': {error}") from error
 
 
 def from_dict(data: object) -> Genotype:
@@ -132,7 +146,8 @@ def _edge(data: object) -> Edge:
 
 def _layer(data: object) -> Layer:
     fields = _fields(data, {"kind": str, "width": float}, "A layer of a genotype")
-    return Layer(fields["kind"], float(fields["width"]))
+    width = fields["width"]
+    return Layer(fields["kind"], math.inf if width > sys.float_info.max else float(width))
 
 
 def _fields(data: object, types: Mapping[str, type], what: str) -> dict[str, Any]:

@@ -158,10 +158,14 @@ def load_network(run: Run) -> SpikingNetwork:
     2
     """
     if not (run.config.is_file() and run.weights.is_file()):
-        raise InputError(f"The run '{run.path}' has no trained network; finish it with `spikeport search --resume`.")
+        raise InputError(
+            f"The run '{run.path}' has no trained network; finish it with `spikeport search --resume --out {run.path}`."
+        )
     config = read_json(run.config)
     if config.keys() != {"genotype", "network"}:
-        raise InputError(f"'{run.config}' must have the keys genotype and network, but has {', '.join(config)}.")
+        raise InputError(
+            f"'{run.config}' must have the keys genotype and network, but has {', '.join(config) or 'none'}."
+        )
     network = SpikingNetwork(genotype_from_dict(config["genotype"]), _config(run.config, config["network"]))
     tensors, _ = load_tensors(run.weights)
     check_tensors(run.weights, tensors, network.state_dict())
@@ -181,4 +185,9 @@ def _config(path: Path, data: object) -> NetworkConfig:
             f"'{path}': `network` must have the keys {', '.join(sorted(needed))}, "
             f"and no others than {', '.join(sorted(known - needed))}."
         )
+    for key, value in data.items():
+        whole = value if key == "input_shape" and isinstance(value, list) else [value]
+        wanted = str if key in ("attention", "dataset") else int
+        if not all(type(one) is wanted for one in whole) or (key == "input_shape") != isinstance(value, list):
+            raise InputError(f"'{path}': `{key}` of `network` is {value!r}, which is of a wrong type; copy it again.")
     return NetworkConfig(**data | {"input_shape": tuple(data["input_shape"])})

@@ -14,5 +14,5 @@ def read_history(run: Run) -> list[Row]:
         return []
     try:
         return [json.loads(line) for line in read_text(run.history).splitlines()]
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"'{run.history}' is damaged ({error}); start again with another --out.") from error

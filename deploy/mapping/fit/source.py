@@ -11,10 +11,10 @@ from ....export.netx.reader import network_of
 from ....export.netx.writer import read_graph
 from ....export.passes import lower
 from ....export.targets import traced
-from ....files import read_text
+from ....path_kind import NETWORK, Kind, expected, kind_of
 from ....search.random_streams import seeded
 from ....search.runs import open_run
-from ....search.space.genotype import from_json
+from ....search.space.genotype import from_file
 from ....search.space.network import NetworkConfig, SpikingNetwork, load_network
 from ...settings import PlannedNetwork
 
@@ -44,18 +44,12 @@ class FitSource:
 
 
 def read_source(path: Path, planned: Mapping[str, int | str]) -> FitSource:
-    """The network in a run folder, a .net file or a genotype's .json.
+    """The network in a run folder, a NetX file or a genotype's JSON.
 
     planned: fields of PlannedNetwork that are given; a genotype alone takes them. Raises InputError for a path that is
     none of the three, damaged or given with settings of its own, UnsupportedError for a network with attention.
     """
-    if not path.exists():
-        raise InputError(f"There is no '{path}'; give a run folder, a NetX file or a genotype.")
-    read = _run if path.is_dir() else SUFFIXES.get(path.suffix)
-    if read is None:
-        raise InputError(
-            f"'{path}' must be a run folder or end in {', '.join(SUFFIXES)}; give a run, a NetX file or a genotype."
-        )
+    read = READERS.get(kind_of(expected(path, NETWORK, "fit")), _genotype)
     if planned and read is not _genotype:
         raise InputError(
             f"'{path}' says itself how large its network is, so --{'/--'.join(planned).replace('_', '-')} cannot be "
@@ -84,10 +78,7 @@ def _netx(path: Path, planned: Mapping[str, int | str]) -> FitSource:
 
 def _genotype(path: Path, planned: Mapping[str, int | str]) -> FitSource:
     """The network built from it, with random weights. A path has its own number of cells; no other may be given."""
-    try:
-        genotype = from_json(read_text(path))
-    except InputError as error:
-        raise InputError(f"'{path}': {error}") from error
+    genotype = from_file(path)
     own = {} if genotype.layers is None else {"cells": len(genotype.layers)}
     config = planned_config(PlannedNetwork(**own | dict(planned)))  # type: ignore[arg-type]
     with seeded(SEED, "train weights"):  # the weights with which a training would begin
@@ -95,4 +86,4 @@ def _genotype(path: Path, planned: Mapping[str, int | str]) -> FitSource:
     return FitSource(path=path, graph=lower(traced(network.eval()).graph), channels=config.channels)
 
 
-SUFFIXES: dict[str, Callable[[Path, Mapping[str, int | str]], FitSource]] = {".net": _netx, ".json": _genotype}
+READERS: dict[Kind, Callable[[Path, Mapping[str, int | str]], FitSource]] = {"run": _run, "netx": _netx}

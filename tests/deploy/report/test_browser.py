@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from matplotlib.image import imread
 
 from spikeport.deploy.report.compare import compare
 from spikeport.deploy.report.comparison_page import render_comparison
@@ -20,6 +21,7 @@ SVG = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 90 90"><path d="M0 0
 POPULATIONS = '[aria-label="Populations, scrollable"] table'
 COMPLAINTS = ("Log.entryAdded", "Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Audits.issueAdded")
 PHONE, DESK, A4 = 360, 1280, 718  # A4: between the margins that browsers leave, at 96 dots per inch
+WINDOW, TABLET, WIDE_PHONE = 1300, 900, 390
 WHITE = "rgb(255, 255, 255)"
 
 
@@ -118,6 +120,87 @@ def unreadable(chromium: Chromium) -> list[Any]:
     return found
 
 
+def unreachable(chromium: Chromium) -> list[str]:
+    """Cells of tables of which a part can be seen nowhere: outside of the window, or of a box that does not scroll.
+
+    A box that scrolls shows whatever lies between 0 and its scrollWidth, so from there on its own edges count.
+    """
+    found: list[str] = chromium.evaluate(
+        """[...document.querySelectorAll('th, td')].filter((cell) => cell.checkVisibility()).filter((cell) => {
+             let {left, right} = cell.getBoundingClientRect();
+             for (let box = cell.parentElement; box; box = box.parentElement) {
+               const edge = box.getBoundingClientRect(), flow = getComputedStyle(box).overflowX;
+               if (flow === 'visible') continue;
+               if (flow === 'auto' || flow === 'scroll') {
+                 const start = edge.left + box.clientLeft - box.scrollLeft;
+                 if (left < start - 1 || right > start + box.scrollWidth + 1) return true;
+                 ({left, right} = edge);
+               } else if (left < edge.left - 1 || right > edge.right + 1) return true;
+             }
+             return left < -1 || right > document.documentElement.clientWidth + 1;
+           }).map((cell) => cell.textContent.trim())"""
+    )
+    return found
+
+
+def wider_than_their_box(chromium: Chromium) -> list[str]:
+    found: list[str] = chromium.evaluate(
+        "[...document.querySelectorAll('.scroll')].filter((e) => e.checkVisibility()"
+        " && e.scrollWidth > e.clientWidth + 1).map((e) => e.ariaLabel)"
+    )
+    return found
+
+
+def unfold(chromium: Chromium) -> None:
+    chromium.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+
+
+@pytest.mark.parametrize("width", [WINDOW, TABLET, WIDE_PHONE])
+def test_every_cell_can_be_reached(page: Path, chromium: Chromium, width: int) -> None:
+    chromium.size(width)
+    chromium.open(page)
+    unfold(chromium)
+    assert unreachable(chromium) == []
+    assert chromium.evaluate("document.documentElement.scrollWidth") <= width
+    if width == WINDOW:
+        assert wider_than_their_box(chromium) == []
+
+
+@pytest.mark.parametrize(
+    ("scrolls", "cuts"),
+    [
+        ("overflow-x: auto; margin", "overflow-x: hidden; margin"),
+        ("overflow-x: auto; margin", "overflow-x: visible; margin"),
+        ("</style>", "table { display: block; max-width: 10rem; overflow: hidden; }</style>"),
+    ],
+)
+def test_a_cell_that_is_cut_is_found(chromium: Chromium, tmp_path: Path, scrolls: str, cuts: str) -> None:
+    sound = report()
+    assert sound.count(scrolls) == 1
+    chromium.size(WIDE_PHONE)
+    chromium.open(written(tmp_path, sound.replace(scrolls, cuts)))
+    assert "Time" in unreachable(chromium)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_a_shade_says_that_a_table_goes_on(chromium: Chromium, tmp_path: Path, theme: str) -> None:
+    """Its edge is darker than the card where there is more to the right, and at the end it is not."""
+    chromium.size(WIDE_PHONE)
+    chromium.theme(theme)
+    chromium.open(written(tmp_path, report()))
+    box = "document.querySelector('[aria-label=\"Price lists, scrollable\"]')"
+    chromium.evaluate(f"{box}.scrollIntoView({{block: 'start'}})")
+    edges = []
+    for place in (0, 10_000):
+        chromium.evaluate(f"{box}.scrollLeft = {place}")
+        chromium.screenshot(tmp_path / "edge.png", whole=False)
+        right, top = chromium.evaluate(
+            f"(() => {{ const b = {box}.getBoundingClientRect(); return [b.right, b.top]; }})()"
+        )
+        edges.append(float(imread(tmp_path / "edge.png")[int(top) + 24, int(right) - 3, :3].mean()))
+    assert edges[0] < edges[1] - 0.02
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [DESK, PHONE])
 def test_no_error_no_request_and_every_figure_drawn(page: Path, chromium: Chromium, width: int, theme: str) -> None:
@@ -205,7 +288,7 @@ def focus(chromium: Chromium, selector: str) -> None:
 def test_a_table_sorts_by_click_and_by_keyboard(chromium: Chromium, tmp_path: Path) -> None:
     chromium.size(DESK)
     chromium.open(written(tmp_path, report()))
-    names, energy = order_of(chromium, POPULATIONS, 0), 3
+    names, energy = order_of(chromium, POPULATIONS, 0), 2
     assert set(sorts(chromium, POPULATIONS)) == {None}
     chromium.click(button(POPULATIONS, energy))
     joules = [float(value) for value in order_of(chromium, POPULATIONS, energy)]
@@ -268,7 +351,8 @@ def test_paper_is_light_and_nothing_is_cut_off(chromium: Chromium, tmp_path: Pat
     chromium.size(A4)
     try:
         chromium.open(written(tmp_path, report()))
-        chromium.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+        unfold(chromium)
+        assert unreachable(chromium) == []
         assert chromium.evaluate("document.documentElement.scrollWidth") <= A4
         assert chromium.evaluate("getComputedStyle(document.querySelector('.figure')).backgroundColor") == WHITE
         assert chromium.evaluate("document.querySelector('.art.narrow').checkVisibility()") is False

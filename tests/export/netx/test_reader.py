@@ -253,11 +253,11 @@ def test_a_file_that_is_cut_or_damaged_anywhere(write: Write) -> None:
 
 
 def test_files_that_are_no_netx(tmp_path: Path, write: Write) -> None:
-    with pytest.raises(InputError, match="does not exist"):
+    with pytest.raises(InputError, match=r"There is no '.*nowhere.net'; give a NetX file"):
         read_netx(tmp_path / "nowhere.net")
     text = tmp_path / "text.net"
     text.write_text("layer")
-    with pytest.raises(InputError, match="no readable HDF5"):
+    with pytest.raises(InputError, match="is a text file, but a NetX file"):
         read_netx(text)
     path = write([])
     with pytest.raises(InputError, match="group `layer`"):

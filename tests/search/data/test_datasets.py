@@ -175,13 +175,17 @@ def test_bad_npz(tmp_path: Path, arrays: dict[str, Any], message: str) -> None:
 
 
 def test_npz_files_must_be_there_and_whole(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"There is no file '.*a\.npz'"):
+    with pytest.raises(InputError, match=r"There is no '.*a\.npz'; give an \.npz file"):
         load_dataset(f"npz:{tmp_path / 'a.npz'},{tmp_path / 'a.npz'}")
     with pytest.raises(InputError, match=r"needs two files, npz:TRAIN.npz,TEST.npz, but got 'npz:one.npz'"):
         load_dataset("npz:one.npz")
     np.savez(tmp_path / "a.npz", **GOOD)
     whole = (tmp_path / "a.npz").read_bytes()
-    for damaged in (whole[:200], b"", b"text"):
+    for damaged, said in (
+        (whole[:200], "must be an .npz file of plain arrays, but cannot be read"),
+        (b"", "is an empty file, but search --dataset npz: reads an .npz file"),
+        (b"text", "is a text file, but search --dataset npz: reads an .npz file"),
+    ):
         (tmp_path / "a.npz").write_bytes(damaged)
-        with pytest.raises(InputError, match=r"must be an .npz file of plain arrays, but cannot be read"):
+        with pytest.raises(InputError, match=said):
             load_dataset(f"npz:{tmp_path / 'a.npz'},{tmp_path / 'a.npz'}")

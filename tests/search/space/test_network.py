@@ -200,6 +200,12 @@ def test_damaged_files(run: Run) -> None:
     run.weights.write_bytes(run.weights.read_bytes()[:100])
     with pytest.raises(InputError, match=r"model.safetensors' must be a safetensors file, but is damaged"):
         load_network(run)
+    for key, value in (("channels", "2"), ("cells", 3.0), ("input_shape", 8), ("time_steps", True), ("dataset", None)):
+        wrong = {"genotype": config["genotype"], "network": config["network"] | {key: value}}
+        run.config.write_text(json.dumps(wrong))
+        with pytest.raises(InputError, match=f"`{key}` of `network` is .*, which is of a wrong type"):
+            load_network(run)
+    run.config.write_text(json.dumps(config))
     run.weights.unlink()
-    with pytest.raises(InputError, match="has no trained network; finish it with `spikeport search --resume`"):
+    with pytest.raises(InputError, match="has no trained network; finish it with `spikeport search --resume --out "):
         load_network(run)

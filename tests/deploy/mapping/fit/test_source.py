@@ -123,15 +123,16 @@ def test_what_is_no_network(tmp_path: Path, genotype: Path) -> None:
     (tmp_path / "damaged.json").write_text("{")
     (tmp_path / "other.json").write_text('{"primitives": "plain"}')
     (tmp_path / "damaged.net").write_text("none")
+    (tmp_path / "some.net").write_bytes(b"\x89HDF\r\n\x1a\n")
     (tmp_path / "empty").mkdir()
     for name, given, said in (
         ("nowhere", {}, "There is no '"),
-        ("notes.txt", {}, "must be a run folder or end in .net, .json"),
+        ("notes.txt", {}, "is a text file, but fit reads a run folder, a NetX file or a genotype"),
         ("damaged.json", {}, "damaged.json': A genotype must be JSON"),
         ("other.json", {}, "other.json': A genotype must have exactly the keys primitives, normal, reduce"),
-        ("damaged.net", {}, "damaged.net is no readable HDF5 file"),
-        ("damaged.net", {"channels": 8, "time_steps": 2}, "so --channels/--time-steps cannot be given"),
-        ("empty", {}, "A run folder must hold manifest.json"),
+        ("damaged.net", {}, "damaged.net' is a text file, but fit reads"),
+        ("some.net", {"channels": 8, "time_steps": 2}, "so --channels/--time-steps cannot be given"),
+        ("empty", {}, "is a folder that holds no run, but fit reads"),
         ("genotype.json", {"input_shape": "32x32"}, "`input shape` must be channels x rows x columns"),
         ("genotype.json", {"input_shape": "3x-1x32"}, "`input shape` must be channels x rows x columns"),
         ("genotype.json", {"input_shape": "3x30x32"}, "pad them to 32"),

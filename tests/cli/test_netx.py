@@ -10,7 +10,7 @@ import pytest
 
 from spikeport import cli
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = Path(__file__).parents[1] / "golden"
 
 
 def invoke(monkeypatch: pytest.MonkeyPatch, *words: object) -> int:
@@ -74,8 +74,11 @@ def test_run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
         (("inspect", "nowhere.net"), "There is no 'nowhere.net'; give a NetX file"),
         (("run", "nowhere.net", "--input", "spikes.npy"), "There is no 'nowhere.net'; give a NetX file"),
         (("run", "some.net", "--input", "nowhere.npy"), "There is no 'nowhere.npy'"),
-        (("run", "some.net", "--input", "some.net"), "some.net must be an array saved with numpy.save"),
-        (("inspect", "spikes.npy"), "spikes.npy is no readable HDF5 file"),
+        (
+            ("run", "some.net", "--input", "some.net"),
+            "'some.net' is an HDF5 file, as NetX is, but run --input reads an array",
+        ),
+        (("inspect", "spikes.npy"), "'spikes.npy' is an array (.npy), but inspect reads a NetX file"),
         (("inspect", "some.net", "--layers", 9), "`1 <= layers <= 4` must hold"),
     ],
 )

@@ -13,7 +13,7 @@ HEAVY = {
 }
 # Of the package, what a command may need before it has anything to do.
 LIGHT = {
-    *("cli", "console", "errors", "files", "options", "setting"),
+    *("cli", "console", "errors", "files", "options", "path_kind", "setting"),
     *("deploy", "deploy.mapping", "deploy.mapping.capacity", "deploy.settings", "deploy.sourced_numbers"),
     *("search", "search.launch", "search.runs", "search.training", "search.training.progress", "search.settings"),
     *(f"search.settings.{name}" for name in ("darts", "data", "file", "network", "objective", "random_cells", "run")),
@@ -59,7 +59,7 @@ def started(folder: Path, *words: str) -> tuple[int, set[str], str]:
         (("search", "--learning-rate", "inf"), 1, "must be a finite number"),
         (("search", "--device", "tpu"), 1, "Unknown device 'tpu'"),
         (("search", "--candidates", "3"), 1, "belongs to the strategy random"),
-        (("search", "--settings", "nowhere.toml"), 1, "There is no file 'nowhere.toml'"),
+        (("search", "--settings", "nowhere.toml"), 1, "There is no 'nowhere.toml'"),
         (("search", "--genotype", "nowhere.json"), 1, "There is no 'nowhere.json'"),
         (("search", "--resume", "--out", "nowhere"), 1, "There is no run folder 'nowhere'"),
         (("export", "--target", "akida"), 1, "Unknown target 'akida'; choose from onnx, loihi, all"),

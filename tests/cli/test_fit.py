@@ -62,7 +62,7 @@ def test_a_chip_of_ones_own_on_which_it_does_not_fit(
     [
         (("fit",), "run `spikeport search` first"),
         (("fit", "nowhere"), "There is no 'nowhere'"),
-        (("fit", "mine.toml"), "'mine.toml' must be a run folder or end in .net, .json"),
+        (("fit", "mine.toml"), "'mine.toml' is a TOML file, but fit reads a run folder, a NetX file or a genotype"),
         (("fit", "genotype.json", "--chip", "loihi3"), "Unknown chip 'loihi3'; choose from loihi1, loihi2, speck"),
         (("fit", "genotype.json", "--chip", "nowhere.toml"), "nowhere.toml"),
         (("fit", "genotype.json", "--chip", "mine.toml"), "`limits.cores` must be there for the rule 'loihi1'"),
