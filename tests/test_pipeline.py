@@ -30,6 +30,8 @@ from spikeport.search.space.network import load_network
 from spikeport.search.supernet.macro import MacroSupernet
 from spikeport.search.supernet.trellis import WIDTHS, place
 
+pytestmark = pytest.mark.training
+
 TINY = choose(
     primitives="plain", channels=2, cells=3, time_steps=2, search_epochs=1, train_epochs=3, train_learning_rate=0.1
 )
@@ -42,8 +44,6 @@ UNUSUAL = (
     Layer("reduce", 1.0),
     Layer("normal", 0.5),
 )
-
-pytestmark = pytest.mark.training
 
 
 def silent(sentence: str) -> None:

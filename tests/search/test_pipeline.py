@@ -23,14 +23,14 @@ from spikeport.search.training.history import read_history
 from spikeport.search.training.loop import evaluate
 from spikeport.search.training.progress import ProgressEvent, Stage
 
+pytestmark = pytest.mark.training
+
 KILLED = """
 import json, os, signal, sys
 import torch
 from pathlib import Path
 from spikeport.search.pipeline import run_search
 from spikeport.search.settings.run import settings_from_dict
-
-pytestmark = pytest.mark.training
 
 settings, out, stage, epoch, step = json.loads(sys.argv[1])
 

@@ -23,6 +23,8 @@ from spikeport.search.space.genotype import random_genotype, to_json
 from spikeport.search.strategies.darts.search import SUPERNETS, search
 from spikeport.search.tensors import load_tensors
 
+pytestmark = pytest.mark.training
+
 # Sums over a batch are added in another order, which changes a current in its last digits; so long as no membrane is
 # within that of the threshold, no spike changes. After 8 steps of SGD on the blobs the weights differ by this much.
 TOLERANCE = 1e-5
@@ -47,8 +49,6 @@ OWN_NORMS = """
 from contextlib import nullcontext
 from spikeport import cli
 from spikeport.search.evaluators import from_scratch
-
-pytestmark = pytest.mark.training
 
 from_scratch.whole_batch_norms = lambda network: nullcontext()
 cli.main()
