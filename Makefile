@@ -11,7 +11,7 @@ WORKERS ?= auto
 help:
 	@echo "make demo   search -> export -> deploy on scikit-learn's digits, into runs/demo"
 	@echo "make test   ruff, mypy --strict and every test, on all cores (WORKERS=2: on two)"
-	@echo "make quick  the tests that need neither Lava, nor a browser, nor a training"
+	@echo "make quick  the tests that need neither Lava, nor a browser, nor a training, nor seconds each"
 	@echo "make lint   ruff and mypy --strict alone"
 	@echo "make conformance   300 random graphs against real Lava, and the large budgets of the random tests"
 	@echo "make docs   the site of docs/, into build/docs"
@@ -45,7 +45,7 @@ test: lint
 	$(BIN)/python -m pytest -n $(WORKERS)
 
 quick: $(READY)
-	$(BIN)/python -m pytest -n $(WORKERS) -m "not lava and not browser and not training"
+	$(BIN)/python -m pytest -n $(WORKERS) -m "not lava and not browser and not training and not slow"
 
 conformance: $(READY)
 	SPIKEPORT_BUDGET=large $(BIN)/python -m pytest -n $(WORKERS) -m "budget" tests

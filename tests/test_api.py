@@ -13,8 +13,9 @@ import pytest
 import spikeport
 
 TRAIN = ("find_cell", "train", "run_search", "load_network")
+EXPORT = ("write_model", "write_encoder")
 VERBS = [
-    pytest.param(name, marks=[pytest.mark.training] if name in TRAIN else [])
+    pytest.param(name, marks=[pytest.mark.training] * (name in TRAIN) + [pytest.mark.slow] * (name in EXPORT))
     for name in spikeport.__all__
     if not name.endswith("Error")
 ]

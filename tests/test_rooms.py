@@ -4,6 +4,7 @@ import ast
 import subprocess
 import tomllib
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -75,8 +76,13 @@ def sources() -> dict[str, str]:
     return {module_of(path): path.read_text(encoding="utf-8") for path in paths if path.name != "lava_runner.py"}
 
 
-def imports(module: str, text: str, is_package: bool) -> Iterator[str]:
+@cache
+def imports(module: str, text: str, is_package: bool) -> tuple[str, ...]:
     """What a module imports of the package, `from . import x` as x."""
+    return tuple(_imports(module, text, is_package))
+
+
+def _imports(module: str, text: str, is_package: bool) -> Iterator[str]:
     here = module.split(".") if is_package else module.split(".")[:-1]
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Import):

@@ -17,6 +17,8 @@ from spikeport.search.settings.run import TABLES, choose
 from spikeport.search.space.genotype import random_genotype, to_json
 from spikeport.setting import settings_of
 
+pytestmark = pytest.mark.slow
+
 SMALL = ("--primitives", "plain", "--channels", 2, "--cells", 3, "--time-steps", 1, "--train-epochs", 1)
 FLOATS = [name for kind in TABLES.values() for name, known in settings_of(kind).items() if known.kind is float]
 

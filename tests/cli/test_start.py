@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 HEAVY = {
     *("torch", "torchvision", "spikingjelly", "numpy", "scipy", "sklearn", "numba", "onnx", "onnxruntime", "h5py"),
     *("matplotlib", "jinja2", "safetensors", "tensorboard"),

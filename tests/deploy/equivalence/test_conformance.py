@@ -22,7 +22,7 @@ LARGE = os.environ.get("SPIKEPORT_BUDGET") == "large"  # make conformance
 EXAMPLES = 400 if LARGE else 40
 LAVA_GRAPHS = 26 if LARGE else 10
 
-pytestmark = pytest.mark.budget
+pytestmark = [pytest.mark.budget, pytest.mark.slow]
 
 relaxed = settings(max_examples=EXAMPLES, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 

@@ -245,6 +245,7 @@ def test_the_use_of_a_core_adds_up() -> None:
     assert list(other.use(other.pieces[0])) == ["neurons", "memory"]  # its axons are not published
 
 
+@pytest.mark.slow
 def test_a_population_that_fits_on_no_core_is_named_with_its_limit() -> None:
     """The first of two that do not fit is named, though the last is met first."""
     graph = network(

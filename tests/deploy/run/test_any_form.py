@@ -10,6 +10,8 @@ import spikeport
 from spikeport.errors import InputError
 from spikeport.export.graph import SpikingGraph
 
+pytestmark = pytest.mark.slow
+
 TIME_STEPS = 4
 
 

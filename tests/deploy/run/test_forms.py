@@ -27,6 +27,8 @@ from spikeport.export.simulate import simulate
 from spikeport.export.targets import _example, traced
 from spikeport.search.space.network import SpikingNetwork
 
+pytestmark = pytest.mark.slow
+
 
 @dataclass(frozen=True)
 class Files:

@@ -208,6 +208,7 @@ def test_an_interrupt_leaves_no_lava_process(real_lava: None, tmp_path: Path, gr
     assert alive(groups) == 0
 
 
+@pytest.mark.slow
 def test_the_time_limit_kills_a_stubborn_process_and_its_child(tmp_path: Path, groups: list[int]) -> None:
     script = tmp_path / "stubborn.py"
     script.write_text(

@@ -21,6 +21,8 @@ from spikeport.search.space.genotype import random_genotype
 from spikeport.search.space.primitives import PRIMITIVES, spiking_primitives
 from spikeport.tests.export.trace.small_network import IMAGES, Small, convolution, lif, tuned
 
+pytestmark = pytest.mark.slow
+
 ALL_PRIMITIVES = [(kind, primitive) for kind in PRIMITIVES for primitive in spiking_primitives(kind)]
 RATES = (0.03, 0.6)
 

@@ -20,6 +20,8 @@ from spikeport.search.space.primitives import PRIMITIVES
 from spikeport.search.strategies.darts.search import SUPERNETS
 from spikeport.search.supernet.supernet import one_hot
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = NetworkConfig(channels=3, cells=4, time_steps=2, classes=3, input_shape=(1, 8, 8))
 IMAGES = 4
 UNUSUAL = (

@@ -137,6 +137,7 @@ def random_mixture(primitives: PrimitiveSet) -> Tensor:
     return torch.softmax(2 * torch.randn(14, len(PRIMITIVES[primitives])), dim=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("primitives", "kind"), CASES)
 def test_one_hot_weights_leave_the_normalised_candidate(primitives: PrimitiveSet, kind: CellKind) -> None:
     for column in range(len(PRIMITIVES[primitives])):
@@ -261,6 +262,7 @@ def test_bfloat16_is_the_same_network() -> None:
     assert 0.05 < exact.mean() < 0.8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("supernet", [KernelSupernet, MacroSupernet])
 def test_everything_moves_to_another_device(supernet: Callable[..., nn.Module], dtype: torch.dtype) -> None:

@@ -166,6 +166,7 @@ def test_a_given_cell_stays() -> None:
     assert replace(net.genotype(), layers=None) == genotype
 
 
+@pytest.mark.slow
 def test_a_price_of_operations_narrows_the_path() -> None:
     def width(sop_weight: float) -> float:
         net = supernet()
