@@ -28,9 +28,12 @@ def real_lava() -> None:
         pytest.skip(reason)
 
 
-@pytest.fixture(autouse=True, scope="session")
+@pytest.fixture(autouse=True, scope="module")
 def one_thread() -> Iterator[None]:
-    """Networks as small as these are slower on several threads than on one."""
+    """Networks as small as these are slower on several threads than on one, and round otherwise.
+
+    In every module anew: where Numba has run on several threads, torch has as many from then on, for they share OpenMP.
+    """
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
