@@ -8,10 +8,16 @@ import torch
 
 from spikeport.deploy.run import lava
 
+LONGEST = (
+    *("test_pipeline.py", "test_processes.py", "test_loihi.py", "test_netx.py", "test_lava.py", "test_browser.py"),
+    *("test_conformance.py", "test_window.py", "test_search.py", "test_priced_loss.py", "test_macro_search.py"),
+)
 NEEDS = {"real_lava": "lava", "chromium": "browser", "trained": "training"}  # fixture -> mark of its tests
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks by fixtures; and the longest files first, so that no core waits for another at the end."""
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
     for item in items:
         for fixture, mark in NEEDS.items():
             if fixture in getattr(item, "fixturenames", ()):

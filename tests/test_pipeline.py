@@ -9,13 +9,14 @@ import h5py
 import numpy as np
 import pytest
 
+from spikeport.deploy.cost.prices import price_lists
 from spikeport.deploy.cost.profiles import builtin_profiles, find_profile
 from spikeport.deploy.mapping.fit.source import read_source
 from spikeport.deploy.measure import measure_netx, measure_run
-from spikeport.deploy.pipeline import deploy
+from spikeport.deploy.pipeline import Deployment, deploy
 from spikeport.deploy.report.files import compare_runs
 from spikeport.deploy.run.forms import EncoderRunner
-from spikeport.deploy.settings import DeploySettings
+from spikeport.deploy.settings import DeploySettings, PriceSettings
 from spikeport.errors import InputError
 from spikeport.export.netx.chain import chain_of
 from spikeport.export.netx.writer import layer_indices, read_graph
@@ -57,6 +58,12 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return run
 
 
+@pytest.fixture(scope="module")
+def deployed(run: Run) -> Deployment:
+    """Without Lava, by all price lists; its files are in the run."""
+    return deploy(run, DeploySettings(lava=False), silent)
+
+
 @pytest.fixture
 def copy(run: Run, tmp_path: Path) -> Run:
     return Run(Path(shutil.copytree(run.path, tmp_path / "copy")))
@@ -71,8 +78,8 @@ def test_run_folder_holds_what_the_stages_promise(run: Run) -> None:
     assert not list(run.path.rglob(".*")), "a temporary file was left behind"
 
 
-def test_every_check_without_lava(run: Run) -> None:
-    found = deploy(run, DeploySettings(lava=False), silent)
+def test_every_check_without_lava(run: Run, deployed: Deployment) -> None:
+    found = deployed
     checks = {check["name"]: check for check in found.equivalence["checks"]}
     assert {name for name, check in checks.items() if check["status"] == "not run"} == {"loihi"}
     for name in ("onnx", "graph", "encoder", "twin", "netx"):
@@ -94,14 +101,10 @@ def test_every_check_without_lava(run: Run) -> None:
     assert "not run" in run.report.read_text() and "not run" in run.report_md.read_text()
 
 
-def test_the_energy_of_a_run_is_what_its_deployment_found(run: Run) -> None:
-    lists = [find_profile("loihi1-davies2018"), find_profile("loihi2-proxy")]
-    settings = DeploySettings(lava=False, samples=2, lava_samples=2, profiles="loihi1-davies2018,loihi2-proxy")
-    deployed = deploy(run, settings, silent).energy
-    assert deployed is not None
-    found = measure_run(run, lists)
-    assert found == deployed
-    assert measure_run(run, lists, zeros=True) != deployed
+def test_the_energy_of_a_run_is_what_its_deployment_found(run: Run, deployed: Deployment) -> None:
+    lists = price_lists(PriceSettings())
+    assert measure_run(run, lists) == deployed.energy
+    assert measure_run(run, lists[:1], zeros=True)["counts"] != deployed.energy["counts"]
 
 
 def test_a_run_without_an_export_has_no_energy(copy: Run) -> None:
@@ -128,9 +131,9 @@ def test_a_price_list_of_ones_own_and_zero_weights(copy: Run, tmp_path: Path) ->
         deploy(copy, replace(settings, profiles="speck,speck"), silent)
 
 
-def test_the_file_alone_costs_what_the_run_does(run: Run) -> None:
+def test_the_file_alone_costs_what_the_run_does(run: Run, deployed: Deployment) -> None:
     """network.net with its levels packed into layers does the same operations as the graph of the run."""
-    energy = deploy(run, DeploySettings(lava=False, samples=2, lava_samples=2), silent).energy
+    energy = deployed.energy
     assert energy is not None
     folder, images = run.export_folder("loihi"), load_dataset("digits").test_images
     spikes = np.swapaxes(EncoderRunner(folder / "encoder.onnx")(images), 0, 1)
@@ -146,9 +149,7 @@ def test_the_file_alone_costs_what_the_run_does(run: Run) -> None:
         measure_netx(folder / "network.net", spikes[:1] * 3, profiles)
 
 
-def test_runs_side_by_side(run: Run, copy: Run, tmp_path: Path) -> None:
-    for one in (run, copy):
-        deploy(one, DeploySettings(lava=False, samples=2, lava_samples=2), silent)
+def test_runs_side_by_side(run: Run, deployed: Deployment, copy: Run, tmp_path: Path) -> None:
     found = compare_runs([run, copy], tmp_path / "both.html")
     assert [one.name for one in found.runs] == ["tiny", "copy"] and found.profile == "loihi1-davies2018"
     assert "<svg" in (tmp_path / "both.html").read_text() and "| tiny |" in (tmp_path / "both.md").read_text()
@@ -197,7 +198,7 @@ def on_a_path(tmp_path_factory: pytest.TempPathFactory) -> Run:
             supernet.gammas.data[(*place(stop), WIDTHS.index(layer.width))] += 2.0
             halvings = stop.halvings
 
-    settings = changed(TINY, level="both", channels=4, cells=5, train_epochs=4)
+    settings = changed(TINY, level="both", channels=4, cells=5, time_steps=1, train_epochs=4)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(MacroSupernet, "__init__", begin_near)
         run = run_search(settings, folder / "run")
@@ -236,10 +237,10 @@ def test_a_weight_broken_on_a_path_fails(on_a_path: Run, tmp_path: Path) -> None
 @pytest.mark.lava
 def test_real_lava_agrees(run: Run, real_lava: None) -> None:
     """Its twin, a broken weight in real Lava, is in tests/deploy/equivalence/test_loihi.py."""
-    settings = DeploySettings(samples=8, lava_samples=32)
+    settings = DeploySettings(samples=8, lava_samples=8)
     check = _loihi(deploy(run, settings, silent).equivalence)
     assert (check["status"], check["verdict"], check["spikes_differing"]) == ("run", "pass", 0)
-    assert check["samples"] == 32
+    assert check["samples"] == 8
 
 
 def _loihi(equivalence: dict) -> dict:

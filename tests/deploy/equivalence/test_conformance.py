@@ -20,7 +20,7 @@ from spikeport.export.simulate import simulate
 
 LARGE = os.environ.get("SPIKEPORT_BUDGET") == "large"  # make conformance
 EXAMPLES = 400 if LARGE else 40
-LAVA_GRAPHS = 26 if LARGE else 10
+LAVA_GRAPHS = 26 if LARGE else 8
 
 pytestmark = [pytest.mark.budget, pytest.mark.slow]
 

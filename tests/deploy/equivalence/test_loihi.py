@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 
 from spikeport.deploy.equivalence.verdict import compare_float, compare_integers
-from spikeport.deploy.run.forms import GraphRunner, LavaRunner, TwinRunner
+from spikeport.deploy.run.forms import GraphRunner, LavaJob, TwinRunner, lava_records
 from spikeport.deploy.run.record import Record
 from spikeport.deploy.run.torch_network import TorchRunner
 from spikeport.export.graph import Conv, Dense, Population, Projection, SpikeInput, SpikingGraph, check
@@ -45,8 +45,8 @@ class Exported:
         return TwinRunner(self.folder / "twin.onnx", self.graph)(self.spikes)
 
     @property
-    def lava(self) -> Record:
-        return LavaRunner(self.folder / "network.net", self.graph, LIMIT_S, lambda _: None)(self.spikes)
+    def job(self) -> LavaJob:
+        return self.folder / "network.net", self.graph, self.spikes
 
 
 def export(folder: Path, network: SpikingNetwork, images: NDArray[np.float32]) -> Exported:
@@ -71,30 +71,42 @@ def rates(record: Record) -> dict[str, float]:
     return {name: float(spikes.mean()) for name, spikes in record.spikes.items()}
 
 
-@pytest.mark.lava
-@pytest.mark.parametrize(
-    ("seed", "primitives", "channels", "time_steps", "rows", "columns"),
-    [(1, "darts", 2, 3, 8, 8), (2, "plain", 3, 3, 8, 12), (3, "darts", 4, 2, 12, 8)],
-)
-def test_searched_networks_equal_lava(
+SEARCHED = {  # name -> seed, primitives, channels, time steps, rows, columns
+    "1-darts": (1, "darts", 2, 3, 8, 8),
+    "2-plain": (2, "plain", 3, 3, 8, 12),
+    "3-darts": (3, "darts", 4, 2, 12, 8),
+}
+BROKEN, BROKEN_AT = (1, "plain", 2, 2, 8, 8), "cells.1.n2"
+
+
+@pytest.fixture(scope="module")
+def in_lava(
     real_lava: None,
-    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
     spiking_network: Callable[..., SpikingNetwork],
     images_of: Callable[..., NDArray[np.float32]],
-    seed: int,
-    primitives: str,
-    channels: int,
-    time_steps: int,
-    rows: int,
-    columns: int,
-) -> None:
-    network = spiking_network(seed, primitives, channels=channels, time_steps=time_steps, rows=rows, columns=columns)
-    run = export(tmp_path, network, images_of(network, SAMPLES))
+) -> dict[str, tuple[Exported, Record]]:
+    """What Lava makes of every network of this file, started once."""
+    runs = {}
+    for name, (seed, primitives, channels, time_steps, rows, columns) in {**SEARCHED, "broken": BROKEN}.items():
+        sizes = {"channels": channels, "time_steps": time_steps, "rows": rows, "columns": columns}
+        network = spiking_network(seed, primitives, **sizes)
+        runs[name] = export(tmp_path_factory.mktemp(name), network, images_of(network, SAMPLES))
+    break_one_weight(runs["broken"], BROKEN_AT)
+    runs["wide"] = written(tmp_path_factory.mktemp("wide"), *wide())
+    records = lava_records([run.job for run in runs.values()], LIMIT_S, lambda _: None)
+    return dict(zip(runs, zip(runs.values(), records, strict=True), strict=True))
+
+
+@pytest.mark.lava
+@pytest.mark.parametrize("name", SEARCHED)
+def test_searched_networks_equal_lava(in_lava: dict[str, tuple[Exported, Record]], name: str) -> None:
+    run, lava = in_lava[name]
     roles = [p.role for p in run.graph.populations]
     strides = {p.kernel.stride for p in run.graph.projections if isinstance(p.kernel, Conv)}
     assert "relay" in roles and (2, 2) in strides
     assert any(place.factor == (2, 2) for place in run.chain.places.values())  # levels of mixed resolution
-    twin, lava = run.twin, run.lava
+    twin = run.twin
     meaning = GraphRunner(run.graph)(run.spikes)
     fired = rates(meaning)
     assert 0.05 < np.mean(list(fired.values())) < 0.4, fired  # so that being equal means something
@@ -106,7 +118,7 @@ def test_searched_networks_equal_lava(
         assert result.spikes_compared == sum(spikes.size for spikes in candidate.spikes.values())
         assert candidate.spikes.keys() == meaning.spikes.keys()
         assert (candidate.readout_steps == meaning.readout_steps).all()
-    with_margins = TwinRunner(tmp_path / "twin.onnx", run.graph)(run.spikes).margins
+    with_margins = TwinRunner(run.folder / "twin.onnx", run.graph)(run.spikes).margins
     assert all((with_margins[name] == values).all() for name, values in meaning.margins.items())
 
 
@@ -124,17 +136,10 @@ def break_one_weight(run: Exported, name: str) -> None:
 
 
 @pytest.mark.lava
-def test_one_broken_weight_fails_and_names_its_population(
-    real_lava: None,
-    tmp_path: Path,
-    spiking_network: Callable[..., SpikingNetwork],
-    images_of: Callable[..., NDArray[np.float32]],
-) -> None:
-    name = "cells.1.n2"
-    network = spiking_network(1, "plain", channels=2, time_steps=2, rows=8, columns=8)
-    run = export(tmp_path, network, images_of(network, SAMPLES))
-    break_one_weight(run, name)
-    result = compare_integers("loihi", "twin.onnx", "Lava", run.twin, run.lava)
+def test_one_broken_weight_fails_and_names_its_population(in_lava: dict[str, tuple[Exported, Record]]) -> None:
+    run, lava = in_lava["broken"]
+    name = BROKEN_AT
+    result = compare_integers("loihi", "twin.onnx", "Lava", run.twin, lava)
     assert result.verdict == "fail"
     assert result.first_divergence is not None
     assert result.first_divergence["population"] == name
@@ -143,9 +148,8 @@ def test_one_broken_weight_fails_and_names_its_population(
     assert result.spikes_differing
 
 
-@pytest.mark.lava
-def test_wrapping_currents_and_clipped_membranes_equal_lava(real_lava: None, tmp_path: Path) -> None:
-    """Sums beyond 16 bits: the current's 24 bits wrap, the membrane's clip, upwards and downwards.
+def wide() -> tuple[SpikingGraph, NDArray[np.uint8]]:
+    """Sums beyond 16 bits, and spikes for them.
 
     image 32x8x12 -> near (3x3) -> far (5x5) -> readout, which keeps its current: 2 ** 17 * 64 = 2 ** 23
     """
@@ -187,8 +191,15 @@ def test_wrapping_currents_and_clipped_membranes_equal_lava(real_lava: None, tmp
             arithmetic="loihi",
         )
     )
-    spikes = (random.random((6, 3, 32, 8, 12)) < 0.6).astype(np.uint8)
-    run = written(tmp_path, graph, spikes)
+    return graph, (random.random((6, 3, 32, 8, 12)) < 0.6).astype(np.uint8)
+
+
+@pytest.mark.lava
+def test_wrapping_currents_and_clipped_membranes_equal_lava(in_lava: dict[str, tuple[Exported, Record]]) -> None:
+    """The current's 24 bits wrap, the membrane's clip, upwards and downwards."""
+    run, lava = in_lava["wide"]
+    graph, spikes = run.graph, run.spikes
+    near, far = graph.populations[:2]
     meaning = GraphRunner(graph)(spikes)
     assert all(0.02 < rate < 0.98 for rate in rates(meaning).values()), rates(meaning)
     current = np.zeros((3, *near.shape))
@@ -200,6 +211,6 @@ def test_wrapping_currents_and_clipped_membranes_equal_lava(real_lava: None, tmp
     before = {name: meaning.margins[name] + 64 * int(p.threshold) for name, p in (("near", near), ("far", far))}
     assert {int(values.min()) for values in before.values()} == {1 - 2**23}  # clipped
     assert max(int(values.max()) for values in before.values()) == 2**23 - 1
-    for name, candidate in (("twin", run.twin), ("lava", run.lava)):
+    for name, candidate in (("twin", run.twin), ("lava", lava)):
         result = compare_integers(name, "simulate", name, meaning, candidate)
         assert (result.verdict, result.first_divergence) == ("pass", None)

@@ -40,9 +40,10 @@ from spikeport.search.strategies.darts.search import search
 from spikeport.search.data.datasets import load_dataset
 from spikeport.search.settings.run import settings_from_dict
 
-settings = settings_from_dict(json.loads(sys.argv[2]))
 with processes.joined(torch.device("cpu")):
-    search(load_dataset(settings.data.dataset), settings, Path(sys.argv[3]))
+    for checkpoint, data in json.loads(sys.argv[2]).items():
+        settings = settings_from_dict(data)
+        search(load_dataset(settings.data.dataset), settings, Path(checkpoint))
 """
 CLI = ("-m", "spikeport.cli")
 OWN_NORMS = """
@@ -131,17 +132,31 @@ def difference(one: Run, other: Run) -> float:
     return max((found[name] - tensor).abs().max().item() for name, tensor in expected.items())
 
 
-@pytest.mark.parametrize("form", SUPERNETS)
-def test_two_processes_search_as_one(tiny: SearchSettings, tmp_path: Path, form: SupernetForm) -> None:
-    """The architecture weights after two epochs, of 24 images each in batches of 12."""
-    settings = changed(tiny, supernet=form, search_precision="float32")
-    search(load_dataset(settings.data.dataset), settings, tmp_path / "one.safetensors")
-    program = tmp_path / "search.py"
+@pytest.fixture(scope="module")
+def searched_by_two(tiny: SearchSettings, tmp_path_factory: pytest.TempPathFactory) -> dict[SupernetForm, Path]:
+    """Checkpoints of a search with each form of supernet in two processes, which are started once."""
+    folder = tmp_path_factory.mktemp("two")
+    program = folder / "search.py"
     program.write_text(SEARCH)
-    words = (json.dumps(settings.to_dict()), tmp_path / "two.safetensors")
-    ended = torchrun(*words, options=[], program=(program,))
+    files = {form: folder / f"{form}.safetensors" for form in SUPERNETS}
+    jobs = {str(file): of_form(tiny, form).to_dict() for form, file in files.items()}
+    ended = torchrun(json.dumps(jobs), options=[], program=(program,))
     assert ended.returncode == 0, ended.stderr
-    (expected, _), (found, _) = (load_tensors(tmp_path / f"{name}.safetensors") for name in ("one", "two"))
+    return files
+
+
+def of_form(tiny: SearchSettings, form: SupernetForm) -> SearchSettings:
+    return changed(tiny, supernet=form, search_precision="float32")
+
+
+@pytest.mark.parametrize("form", SUPERNETS)
+def test_two_processes_search_as_one(
+    tiny: SearchSettings, tmp_path: Path, form: SupernetForm, searched_by_two: dict[SupernetForm, Path]
+) -> None:
+    """The architecture weights after two epochs, of 24 images each in batches of 12."""
+    settings = of_form(tiny, form)
+    search(load_dataset(settings.data.dataset), settings, tmp_path / "one.safetensors")
+    (expected, _), (found, _) = (load_tensors(file) for file in (tmp_path / "one.safetensors", searched_by_two[form]))
     alphas = [name for name in expected if name.startswith("network.alphas.")]
     assert len(alphas) == 2
     for name in alphas:
