@@ -25,16 +25,16 @@ def images_of() -> Callable[..., NDArray[np.float32]]:
 
 
 def _spiking_network(
-    seed: int, primitives: PrimitiveSet, *, channels: int, time_steps: int, rows: int, columns: int
+    seed: int, primitives: PrimitiveSet, *, channels: int, time_steps: int, rows: int, columns: int, cells: int = 3
 ) -> SpikingNetwork:
-    """A random genotype in three cells, the middle and the last of which reduce, in eval mode.
+    """A random genotype in cells, of three the middle and the last of which reduce, in eval mode.
 
     The random scales and shifts of its batch norms keep every layer firing; they have seen a few batches.
     """
     torch.manual_seed(seed)
     genotype = random_genotype(np.random.default_rng(seed), primitives)
     settings = NetworkConfig(
-        channels=channels, cells=3, time_steps=time_steps, classes=4, input_shape=(1, rows, columns)
+        channels=channels, cells=cells, time_steps=time_steps, classes=4, input_shape=(1, rows, columns)
     )
     network = SpikingNetwork(genotype, settings).train()
     for module in network.modules():

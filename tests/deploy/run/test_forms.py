@@ -50,7 +50,7 @@ def files(
     images_of: Callable[..., NDArray[np.float32]],
 ) -> Files:
     folder = tmp_path_factory.mktemp("runners")
-    network = spiking_network(1, "plain", channels=2, time_steps=2, rows=8, columns=12)
+    network = spiking_network(1, "plain", channels=2, time_steps=2, rows=8, columns=12, cells=2)
     images = images_of(network, 7)
     found = traced(network)
     graph = quantize(lower(found.graph), 5.0)

@@ -34,7 +34,7 @@ def images(samples: int) -> torch.Tensor:
 @pytest.fixture(scope="module")
 def network(lively: Any) -> SpikingNetwork:
     genotype = random_genotype(np.random.default_rng(4), "plain")
-    return lively(genotype, seed=4, time_steps=2, attention="cbam")
+    return lively(genotype, seed=4, time_steps=2, cells=2, attention="cbam")
 
 
 @pytest.fixture(scope="module")
