@@ -28,10 +28,8 @@ SETTINGS = choose(
     train_learning_rate=0.1,
 )
 
-# Of one run on two cores; other machines take another time, but for what it is a part of the whole.
-STAGES = (
-    "search about 15 s, training 25 s, export 50 s, comparing and pricing 40 s, Lava 30 s (once 30 s more to build it)"
-)
+# Of one `make demo` on two cores: 63, 46, 20 and 91 s; other machines take other times.
+STAGES = "search about 1 minute, training 1, export half a one, comparing, pricing and Lava 1.5 (to build it, once, is in it)"
 
 
 def run_demo(
