@@ -3,8 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-# one more than cores: Lava and the browser wait as often as they work
-WORKERS ?= $(shell $(PYTHON) -c "import os; print((os.cpu_count() or 1) + 1)")
+WORKERS ?= auto
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test quick lint conformance docs clean
