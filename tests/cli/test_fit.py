@@ -1,25 +1,16 @@
 """`spikeport fit`: whether a network fits as table and as JSON, exit code 3 if not, bad input in one line."""
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from spikeport import cli
 from spikeport.deploy.mapping.capacity import CHIPS
 from spikeport.search.space.genotype import random_genotype, to_json
+from spikeport.tests.cli.invoking import invoke
 
 SMALL = ("--channels", 2, "--cells", 3, "--input-shape", "1x8x8")
-
-
-def invoke(monkeypatch: pytest.MonkeyPatch, *words: object) -> int:
-    """Run the command line in this process; return its exit code."""
-    monkeypatch.setattr(sys, "argv", ["spikeport", *map(str, words)])
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    return int(ended.value.code or 0)
 
 
 @pytest.fixture

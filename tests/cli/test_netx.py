@@ -1,24 +1,15 @@
 """`spikeport inspect` and `spikeport run`: results on stdout, bad input in one line and exit code 1."""
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from spikeport import cli
+from spikeport.tests.cli.invoking import invoke
 
 GOLDEN = Path(__file__).parents[1] / "golden"
-
-
-def invoke(monkeypatch: pytest.MonkeyPatch, *words: object) -> int:
-    """Run the command line in this process; return its exit code."""
-    monkeypatch.setattr(sys, "argv", ["spikeport", *map(str, words)])
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    return int(ended.value.code or 0)
 
 
 @pytest.fixture

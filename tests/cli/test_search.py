@@ -2,7 +2,7 @@
 
 import json
 import shutil
-import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +16,12 @@ from spikeport.search.runs import Run
 from spikeport.search.settings.run import TABLES, choose
 from spikeport.search.space.genotype import random_genotype, to_json
 from spikeport.setting import settings_of
+from spikeport.tests.cli.invoking import invoke, objects
 
 pytestmark = pytest.mark.slow
 
 SMALL = ("--primitives", "plain", "--channels", 2, "--cells", 3, "--time-steps", 1, "--train-epochs", 1)
 FLOATS = [name for kind in TABLES.values() for name, known in settings_of(kind).items() if known.kind is float]
-
-
-def invoke(monkeypatch: pytest.MonkeyPatch, *words: object) -> int:
-    """Run the command line in this process; return its exit code."""
-    monkeypatch.setattr(sys, "argv", ["spikeport", *map(str, words)])
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    return int(ended.value.code or 0)
 
 
 def line_of(capsys: pytest.CaptureFixture[str]) -> str:
@@ -115,7 +108,9 @@ def test_wrong_words(
         "wide.json": json.dumps(data | {"layers": [{"kind": "normal", "width": 10**400}]}),
     }.items():
         Path(name).write_text(text)
-    np.savez("objects.npz", allow_pickle=True, images=np.array([{}], object), labels=np.zeros(1))
+    np.savez("objects.npz", labels=np.zeros(1))
+    with zipfile.ZipFile("objects.npz", "a") as archive:
+        archive.writestr("images.npy", objects())
     np.savez("minus.npz", images=np.zeros((2, 8, 8, 1), np.uint8), labels=np.array([-1, 0]))
     before = sorted(tmp_path.iterdir())
     assert invoke(monkeypatch, "search", *words) == 1

@@ -15,14 +15,7 @@ from spikeport.search.pipeline import run_search
 from spikeport.search.runs import Run
 from spikeport.search.settings.run import choose
 from spikeport.search.space.genotype import random_genotype, to_json
-
-
-def invoke(monkeypatch: pytest.MonkeyPatch, *words: object) -> int:
-    """Run the command line in this process; return its exit code."""
-    monkeypatch.setattr(sys, "argv", ["spikeport", *map(str, words)])
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    return int(ended.value.code or 0)
+from spikeport.tests.cli.invoking import invoke
 
 
 @pytest.fixture(scope="module")

@@ -13,23 +13,15 @@ import h5py
 import numpy as np
 import pytest
 
-from spikeport import cli
 from spikeport.deploy.cost.profiles import FOLDER
 from spikeport.deploy.mapping.capacity import CHIPS
 from spikeport.search.space.genotype import random_genotype, to_json
+from spikeport.tests.cli.invoking import invoke, objects
 from spikeport.tests.deploy.report.made_up import check, energy_json
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 ONNX = bytes([8, 10, 0x12, 7]) + b"pytorch"
 NET = "runs/a/export/loihi/network.net"
-
-
-def invoke(monkeypatch: pytest.MonkeyPatch, *words: object) -> int:
-    """Run the command line in this process; return its exit code."""
-    monkeypatch.setattr(sys, "argv", ["spikeport", *map(str, words)])
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    return int(ended.value.code or 0)
 
 
 @pytest.fixture(autouse=True)
@@ -85,7 +77,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     Path("picture.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     np.save("spikes.npy", spikes)
     np.save("words.npy", np.array(["a"]))
-    np.save("objects.npy", np.array([{}], object), allow_pickle=True)
+    Path("objects.npy").write_bytes(objects())
     np.save("other.npy", spikes[..., :-1])
     np.savez("spikes.npz", spikes=spikes)
     Path("cut.npy").write_bytes(Path("spikes.npy").read_bytes()[:150])
