@@ -6,6 +6,8 @@ neurons subtract their rows: the same integers, and never more than half of the 
 convolutions, one full matrices, one the membranes. Layer by layer: a population runs through all its time steps before
 the next one starts. Several samples run side by side; a single one is cut into bands of rows.
 
+The loops are written out, also where a slice or `max` would do: those take Numba seconds more to compile.
+
 Memory layout of a node (input or population): rows of whole words. An image [C, H, W] has H rows, in each the
 neurons by (column, channel), in an input by (channel, column); a vector has 64 neurons in a row. Neurons that only
 fill a row up are dead: nothing arrives there, and their bits are masked.
@@ -153,7 +155,8 @@ def _arrive(
     """The sums of one step: all incoming projections."""
     node = program.nodes[population[NODE]]
     begin, end = first_row * node[WORDS] * WORD, last_row * node[WORDS] * WORD
-    sums[begin:end] = 0
+    for i in range(begin, end):
+        sums[i] = 0
     for q in range(population[FIRST], population[LAST]):
         projection = program.projections[q]
         if t - projection[LAG] < earliest:
@@ -241,7 +244,10 @@ def _membranes(
 def _population(
     program: Program, work: Work, span: Span, k: int, sample: int, thread: int, band: int, first_row: int, last_row: int
 ) -> None:
-    """All steps of one population of one sample, in one band of its rows."""
+    """All steps of one population of one sample, in one band of its rows.
+
+    Callers give np.int64(0), not 0: for the type of a literal Numba would compile all of it once more.
+    """
     population = program.populations[k]
     node = program.nodes[population[NODE]]
     slot = sample if span.carry else thread
@@ -249,13 +255,18 @@ def _population(
     begin, end = first_row * node[WORDS] * WORD, last_row * node[WORDS] * WORD
     offset = node[AT] * WORD
     earliest = max(0, span.history - span.first_step)
-    found = np.empty((program.nodes[:, WORDS].max() * WORD, 4), np.int32)
+    widest = 0
+    for n in range(len(program.nodes)):
+        widest = max(widest, program.nodes[n, WORDS])
+    found = np.empty((widest * WORD, 4), np.int32)
     for t in range(span.history, len(bits)):
         step = span.first_step + t - span.history
         if step % span.window == 0:
-            v[offset + begin : offset + end] = 0
+            for i in range(offset + begin, offset + end):
+                v[i] = 0
             if not population[NARROW]:
-                u[offset + begin : offset + end] = 0
+                for i in range(offset + begin, offset + end):
+                    u[i] = 0
         _arrive(program, population, bits, t, earliest, sums, found, first_row, last_row)
         if population[NARROW]:
             active = _membranes_narrow(program, population, sums, v, bits[t], first_row, last_row)
@@ -263,7 +274,8 @@ def _population(
             active = _membranes(program, population, sums, u, v, bits[t], first_row, last_row)
         work.active[sample, band, k] += active
         if population[READOUT]:
-            work.readout[sample, t - span.history, begin:end] = v[offset + begin : offset + end]
+            for i in range(begin, end):
+                work.readout[sample, t - span.history, i] = v[offset + i]
 
 
 @njit(cache=True, parallel=True)
@@ -272,7 +284,8 @@ def run_samples(program: Program, work: Work, span: Span, first: int, last: int)
     for each in prange(len(work.bits)):
         sample, thread = np.int64(each), np.int64(get_thread_id())  # both are unsigned, which does not mix
         for k in range(first, last):
-            _population(program, work, span, k, sample, thread, 0, 0, program.nodes[program.populations[k, NODE], ROWS])
+            rows = program.nodes[program.populations[k, NODE], ROWS]
+            _population(program, work, span, k, sample, thread, np.int64(0), np.int64(0), rows)
 
 
 @njit(cache=True, parallel=True)
@@ -284,7 +297,8 @@ def run_bands(program: Program, work: Work, span: Span, first: int, last: int, r
             bands = 1 if recurrent[k] else min(rows, work.active.shape[1])
             for each in prange(bands):
                 band = np.int64(each)
-                _population(program, work, span, k, sample, 0, band, rows * band // bands, rows * (band + 1) // bands)
+                begin, end = rows * band // bands, rows * (band + 1) // bands
+                _population(program, work, span, k, sample, np.int64(0), band, begin, end)
 
 
 @njit(cache=True, parallel=True)
@@ -295,20 +309,25 @@ def pack(spikes: NDArray[np.uint8], bits: NDArray[np.uint64], words: int, at: in
     """
     steps, samples, channels, rows, columns = spikes.shape
     worst = np.zeros(samples, np.uint8)
-    for sample in prange(samples):
+    for each in prange(samples):
+        sample = np.int64(each)
         line = np.zeros((words, WORD), np.uint8)
         flat = line.reshape(-1)
         seen = np.uint8(0)
         for t in range(steps):
             for y in range(rows):
                 for c in range(channels):
-                    flat[c * columns : (c + 1) * columns] = spikes[t, sample, c, y]
+                    for x in range(columns):
+                        flat[c * columns + x] = spikes[t, sample, c, y, x]
                 for w in range(words):
                     bits[sample, history + t, at + y * words + w] = packed(line[w])
                 for i in range(channels * columns):
                     seen |= flat[i]
         worst[sample] = seen
-    return int(worst.max())
+    largest = 0
+    for sample in range(samples):
+        largest = max(largest, int(worst[sample]))
+    return largest
 
 
 @njit(cache=True, parallel=True)

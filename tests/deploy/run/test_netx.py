@@ -239,22 +239,46 @@ def test_what_is_written_is_read_without_pickle(tmp_path: Path) -> None:
 # real Lava
 
 
-@pytest.mark.lava
-def test_lava_still_does_what_was_recorded(tmp_path: Path, real_lava: None) -> None:
-    cases = [recorded(name, tmp_path) for name in NAMES]
-    results = lava.run_lava_on([(path, arrays["spikes"]) for path, arrays in cases], time_limit_s=600)
-    for (_, arrays), result in zip(cases, results, strict=True):
-        np.testing.assert_array_equal(result.membrane, arrays["membrane"])
-        for i, fired in result.spikes.items():
-            np.testing.assert_array_equal(fired, arrays[f"spikes_{i}"])
-
-
 @pytest.fixture(scope="module")
 def wheel(real_lava: None) -> Path:
     """lava-dl's own test files."""
     folder = next(lava.environment().parents[1].glob("lib/python3.10/site-packages")) / "tests/lava/lib/dl/netx"
     assert folder.exists(), "lava-dl 0.6.0 carries them in its wheel"
     return folder
+
+
+@pytest.fixture(scope="module")
+def in_lava(
+    wheel: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, tuple[Path, NDArray[Any], lava.LavaResult]]:
+    """Networks, spikes, and what real Lava, started once, makes of them: the recorded runs and lava-dl's own files."""
+    folder = tmp_path_factory.mktemp("lava")
+    jobs = {}
+    for name in NAMES:
+        path, arrays = recorded(name, folder)
+        jobs[name] = (path, arrays["spikes"])
+    digits = folder / "ntidigits.net"
+    digits.write_bytes((wheel / "gts/ntidigits/ntidigits.net").read_bytes())
+    with h5py.File(digits, "r+") as file:
+        del file["layer/5"]  # an average, which is refused
+    random = np.random.default_rng(0)
+    touches = np.load(wheel / "gts/ntidigits/input.npy").T[None, 300:420].astype(np.uint8)
+    jobs["ntidigits"] = digits, touches
+    jobs["mnist"] = wheel / "mnist.net", (random.random((2, 6, 784)) < 0.3).astype(np.uint8)
+    pilotnet = (random.random((1, 3, 3, 66, 200)) < 0.5).astype(np.uint8)
+    jobs["pilotnet"] = wheel / "gts/pilotnet_lif/network.net", pilotnet
+    results = lava.run_lava_on(list(jobs.values()), time_limit_s=900)
+    return {name: (*job, result) for (name, job), result in zip(jobs.items(), results, strict=True)}
+
+
+@pytest.mark.lava
+def test_lava_still_does_what_was_recorded(tmp_path: Path, in_lava: dict[str, Any]) -> None:
+    for name in NAMES:
+        _, arrays = recorded(name, tmp_path)
+        result = in_lava[name][2]
+        np.testing.assert_array_equal(result.membrane, arrays["membrane"])
+        for i, fired in result.spikes.items():
+            np.testing.assert_array_equal(fired, arrays[f"spikes_{i}"])
 
 
 @pytest.mark.lava
@@ -272,28 +296,22 @@ def test_lavas_tiny_network(wheel: Path) -> None:
 
 
 @pytest.mark.lava
-def test_lavas_own_files_in_real_lava(wheel: Path, tmp_path: Path) -> None:
-    """mnist (no neuron at the end) and ntidigits (delays) run alike; the average at its end is refused."""
-    digits = tmp_path / "ntidigits.net"
-    digits.write_bytes((wheel / "gts/ntidigits/ntidigits.net").read_bytes())
+@pytest.mark.parametrize("name", ["ntidigits", "mnist", "pilotnet"])
+def test_lavas_own_files_in_real_lava(in_lava: dict[str, Any], name: str) -> None:
+    """mnist has no neuron at the end, ntidigits delays."""
+    path, spikes, result = in_lava[name]
+    run = run_netx(path, spikes, skip_input=True, reset_interval=spikes.shape[1])
+    assert set(run.spikes) == set(result.spikes)
+    assert any(fired.any() for fired in result.spikes.values())
+    for i, fired in run.spikes.items():
+        assert int((fired.reshape(result.spikes[i].shape) != result.spikes[i]).sum()) == 0, (path.name, i)
+    np.testing.assert_array_equal(run.membrane.reshape(result.membrane.shape), result.membrane)
+
+
+@pytest.mark.lava
+def test_an_average_is_refused(wheel: Path) -> None:
     with pytest.raises(UnsupportedError, match=r"layer/5 \(average\)"):
-        read_netx(digits)
-    with h5py.File(digits, "r+") as file:
-        del file["layer/5"]
-    random = np.random.default_rng(0)
-    touches = np.load(wheel / "gts/ntidigits/input.npy").T[None, 300:420].astype(np.uint8)
-    jobs = [
-        (digits, touches),
-        (wheel / "mnist.net", (random.random((2, 6, 784)) < 0.3).astype(np.uint8)),
-        (wheel / "gts/pilotnet_lif/network.net", (random.random((1, 3, 3, 66, 200)) < 0.5).astype(np.uint8)),
-    ]
-    for (path, spikes), result in zip(jobs, lava.run_lava_on(jobs, time_limit_s=900), strict=True):
-        run = run_netx(path, spikes, skip_input=True, reset_interval=spikes.shape[1])
-        assert set(run.spikes) == set(result.spikes)
-        assert any(fired.any() for fired in result.spikes.values())
-        for i, fired in run.spikes.items():
-            assert int((fired.reshape(result.spikes[i].shape) != result.spikes[i]).sum()) == 0, (path.name, i)
-        np.testing.assert_array_equal(run.membrane.reshape(result.membrane.shape), result.membrane)
+        read_netx(wheel / "gts/ntidigits/ntidigits.net")
 
 
 @pytest.mark.lava

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -31,41 +32,43 @@ TOLERANCE = 1e-5
 ALPHA_TOLERANCE = 1e-4  # Adam divides by the size of a gradient, so that small differences weigh more
 
 
-SEARCH = """
+CLI = ("-m", "spikeport.cli")
+# A training with batch norms of a share of the batch only, and a search with each form of supernet, in processes that
+# are started once, since that takes seconds.
+OTHERS = """
 import json, sys
+from contextlib import nullcontext
 from pathlib import Path
 import torch
-from spikeport.search.machine import processes
-from spikeport.search.strategies.darts.search import search
+from spikeport import cli
 from spikeport.search.data.datasets import load_dataset
+from spikeport.search.evaluators import from_scratch
+from spikeport.search.machine import processes
 from spikeport.search.settings.run import settings_from_dict
+from spikeport.search.strategies.darts.search import search
 
 with processes.joined(torch.device("cpu")):
-    for checkpoint, data in json.loads(sys.argv[2]).items():
+    for checkpoint, data in json.loads(sys.argv[1]).items():
         settings = settings_from_dict(data)
         search(load_dataset(settings.data.dataset), settings, Path(checkpoint))
-"""
-CLI = ("-m", "spikeport.cli")
-OWN_NORMS = """
-from contextlib import nullcontext
-from spikeport import cli
-from spikeport.search.evaluators import from_scratch
-
-from_scratch.whole_batch_norms = lambda network: nullcontext()
-cli.main()
+    from_scratch.whole_batch_norms = lambda network: nullcontext()
+    sys.argv[1:] = sys.argv[2:]
+    cli.main()
 """
 
 
-def torchrun(*words: object, options: list[str], program: tuple[object, ...] = CLI) -> subprocess.CompletedProcess[str]:
-    """`spikeport search` in two processes."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *program]
-    return subprocess.run(
-        [*map(str, command), "search", *map(str, words), *options],
+def in_two_processes(*words: object) -> subprocess.CompletedProcess[str]:
+    """A Python program with its arguments, by torchrun."""
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    ended = subprocess.run(
+        [*torchrun, *map(str, words)],
         capture_output=True,
         text=True,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
-        timeout=300,
+        timeout=120,
     )
+    assert ended.returncode == 0, ended.stderr
+    return ended
 
 
 GIVEN = (
@@ -91,7 +94,7 @@ def alone(tiny: SearchSettings, tmp_path_factory: pytest.TempPathFactory) -> Run
     return run_search(changed(tiny, auxiliary_weight=0.4), folder / "run", genotype=genotype)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def options(alone: Run) -> list[str]:
     """What it takes to do the same."""
     settings = recorded_settings(alone)
@@ -99,10 +102,28 @@ def options(alone: Run) -> list[str]:
     return [*named, f"--genotype={alone.path.parent / 'genotype.json'}"]
 
 
+@dataclass(frozen=True)
+class Together:
+    """What two processes made: the run of a training with norms of their own, checkpoints of the searches."""
+
+    own_norms: Run
+    searched: dict[SupernetForm, Path]
+
+
+@pytest.fixture(scope="module")
+def together(tiny: SearchSettings, options: list[str], tmp_path_factory: pytest.TempPathFactory) -> Together:
+    folder = tmp_path_factory.mktemp("two")
+    program = folder / "others.py"
+    program.write_text(OTHERS)
+    searched = {form: folder / f"{form}.safetensors" for form in SUPERNETS}
+    searches = {str(file): of_form(tiny, form).to_dict() for form, file in searched.items()}
+    in_two_processes(program, json.dumps(searches), "search", "--out", folder / "run", "--quiet", *options)
+    return Together(Run(folder / "run"), searched)
+
+
 def test_two_processes_train_as_one(alone: Run, options: list[str], tmp_path: Path) -> None:
     together = Run(tmp_path / "two")
-    ended = torchrun("--out", together.path, "--json", options=options)
-    assert ended.returncode == 0, ended.stderr
+    ended = in_two_processes(*CLI, "search", "--out", together.path, "--json", *options)
     assert ended.stdout.count('"run"') == 1  # one of the two speaks
     assert read_json(together.manifest)["processes"] == 2
     assert difference(alone, together) <= TOLERANCE
@@ -111,19 +132,13 @@ def test_two_processes_train_as_one(alone: Run, options: list[str], tmp_path: Pa
             assert row[split]["spikes_per_cell"] == other[split]["spikes_per_cell"]
             assert row[split]["accuracy"] == other[split]["accuracy"]
             assert row[split]["loss"] == pytest.approx(other[split]["loss"], rel=1e-5)
-    metrics = read_json(alone.metrics)
-    assert read_json(together.metrics) == metrics
+    assert read_json(together.metrics) == read_json(alone.metrics)
     assert not list(together.path.rglob("checkpoint*"))
 
 
-def test_without_norms_of_the_whole_batch_the_weights_differ(alone: Run, options: list[str], tmp_path: Path) -> None:
+def test_without_norms_of_the_whole_batch_the_weights_differ(alone: Run, together: Together) -> None:
     """The twin of the test above: what it must notice."""
-    program = tmp_path / "own_norms.py"
-    program.write_text(OWN_NORMS)
-    together = Run(tmp_path / "two")
-    ended = torchrun("--out", together.path, "--quiet", options=options, program=(program,))
-    assert ended.returncode == 0, ended.stderr
-    assert difference(alone, together) > 100 * TOLERANCE
+    assert difference(alone, together.own_norms) > 100 * TOLERANCE
 
 
 def difference(one: Run, other: Run) -> float:
@@ -132,31 +147,18 @@ def difference(one: Run, other: Run) -> float:
     return max((found[name] - tensor).abs().max().item() for name, tensor in expected.items())
 
 
-@pytest.fixture(scope="module")
-def searched_by_two(tiny: SearchSettings, tmp_path_factory: pytest.TempPathFactory) -> dict[SupernetForm, Path]:
-    """Checkpoints of a search with each form of supernet in two processes, which are started once."""
-    folder = tmp_path_factory.mktemp("two")
-    program = folder / "search.py"
-    program.write_text(SEARCH)
-    files = {form: folder / f"{form}.safetensors" for form in SUPERNETS}
-    jobs = {str(file): of_form(tiny, form).to_dict() for form, file in files.items()}
-    ended = torchrun(json.dumps(jobs), options=[], program=(program,))
-    assert ended.returncode == 0, ended.stderr
-    return files
-
-
 def of_form(tiny: SearchSettings, form: SupernetForm) -> SearchSettings:
     return changed(tiny, supernet=form, search_precision="float32")
 
 
 @pytest.mark.parametrize("form", SUPERNETS)
 def test_two_processes_search_as_one(
-    tiny: SearchSettings, tmp_path: Path, form: SupernetForm, searched_by_two: dict[SupernetForm, Path]
+    tiny: SearchSettings, tmp_path: Path, form: SupernetForm, together: Together
 ) -> None:
     """The architecture weights after two epochs, of 24 images each in batches of 12."""
     settings = of_form(tiny, form)
     search(load_dataset(settings.data.dataset), settings, tmp_path / "one.safetensors")
-    (expected, _), (found, _) = (load_tensors(file) for file in (tmp_path / "one.safetensors", searched_by_two[form]))
+    (expected, _), (found, _) = (load_tensors(file) for file in (tmp_path / "one.safetensors", together.searched[form]))
     alphas = [name for name in expected if name.startswith("network.alphas.")]
     assert len(alphas) == 2
     for name in alphas:
