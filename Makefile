@@ -6,13 +6,14 @@ READY := $(VENV)/.ready
 WORKERS ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick lint conformance docs clean
+.PHONY: help demo test quick lint kernels conformance docs clean
 
 help:
 	@echo "make demo   search -> export -> deploy on scikit-learn's digits, into runs/demo"
 	@echo "make test   ruff, mypy --strict and every test, on all cores (WORKERS=2: on two)"
 	@echo "make quick  the tests that need neither Lava, nor a browser, nor a training, nor seconds each"
 	@echo "make lint   ruff and mypy --strict alone"
+	@echo "make kernels   the tests of the compiled loops alone, which leave them compiled"
 	@echo "make conformance   300 random graphs against real Lava, and the large budgets of the random tests"
 	@echo "make docs   the site of docs/, into build/docs"
 	@echo "make clean  remove the environment and the caches"
@@ -41,7 +42,12 @@ lint: $(READY) .typecheck/spikeport
 	$(BIN)/ruff format --check --quiet .
 	MYPYPATH=.typecheck $(BIN)/mypy -p spikeport
 
-test: lint
+# Numba compiles once and keeps the result: beside mypy, so that the tests' processes do not all do it at once.
+kernels: $(READY)
+	$(BIN)/python -m pytest -q tests/deploy/run/kernels tests/search/loops
+
+test: $(READY)
+	@$(MAKE) --no-print-directory -j 2 lint kernels
 	$(BIN)/python -m pytest -n $(WORKERS)
 
 quick: $(READY)

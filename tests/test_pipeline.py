@@ -192,7 +192,7 @@ def on_a_path(tmp_path_factory: pytest.TempPathFactory) -> Run:
             supernet.gammas.data[(*place(stop), WIDTHS.index(layer.width))] += 2.0
             halvings = stop.halvings
 
-    settings = changed(TINY, level="both", channels=4, cells=3, time_steps=1, train_epochs=10)
+    settings = changed(TINY, level="both", channels=4, cells=3, time_steps=1, train_epochs=10, validation_fraction=0.5)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(MacroSupernet, "__init__", begin_near)
         run = run_search(settings, folder / "run")
