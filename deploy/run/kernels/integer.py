@@ -325,8 +325,8 @@ def pack(spikes: NDArray[np.uint8], bits: NDArray[np.uint64], words: int, at: in
                     seen |= flat[i]
         worst[sample] = seen
     largest = 0
-    for sample in range(samples):
-        largest = max(largest, int(worst[sample]))
+    for value in worst:
+        largest = max(largest, int(value))
     return largest
 
 
