@@ -5,7 +5,6 @@ ends with exit code 1. Everything else that is raised is a defect of spikeport a
 """
 
 import errno
-import unicodedata
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 # how torch says it, in a RuntimeError
@@ -16,10 +15,14 @@ NO_MEMORY = (
     "calculation overflowed",
     "multiplication overflow",
 )
+LONGEST = 400  # letters of a message
 
 
 class SpikeportError(Exception):
-    """A known error, told in one line."""
+    """A known error, told in one line of printable letters, whatever the names and files that it speaks of."""
+
+    def __str__(self) -> str:
+        return one_line(super().__str__())
 
 
 class InputError(SpikeportError):
@@ -37,7 +40,7 @@ class ToolError(SpikeportError):
 def told(error: Exception) -> str | None:
     """The one line for an error that a user can meet; None for a defect, which keeps its traceback."""
     if isinstance(error, SpikeportError):
-        return _one_line(str(error))
+        return str(error)
     if isinstance(error, OSError):
         return f"{error.strerror}; make room and run the command again." if error.errno in FULL else None
     if isinstance(error, MemoryError) or any(words in str(error) for words in NO_MEMORY):
@@ -45,9 +48,9 @@ def told(error: Exception) -> str | None:
     return None
 
 
-def _one_line(text: str) -> str:
-    """Line breaks and other control characters escaped, of whatever name or file they came from."""
-    return "".join(
-        repr(letter)[1:-1] if unicodedata.category(letter) in ("Cc", "Cf", "Cs", "Zl", "Zp") else letter
-        for letter in text
-    )
+def one_line(text: str) -> str:
+    """What cannot be printed is escaped, and the middle of a text of more than LONGEST letters left out."""
+    if len(text) > 2 * LONGEST:  # before each letter is looked at
+        text = f"{text[:LONGEST]} ... {text[-LONGEST:]}"
+    text = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+    return text if len(text) <= LONGEST else f"{text[: LONGEST * 5 // 8]} ... {text[-LONGEST // 4 :]}"

@@ -1,4 +1,4 @@
-"""The whole road on digits: search -> export -> deploy, small, and what a broken weight does to it."""
+"""The whole road, small: search -> export -> deploy, and what a broken weight does to it; the demo takes digits."""
 
 import json
 import shutil
@@ -46,8 +46,21 @@ def silent(sentence: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    run = run_search(TINY, tmp_path_factory.mktemp("runs") / "tiny")
+def quarters(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """400 images of 8x8, learnt at once: the class is the quarter that is lit."""
+    random, folder = np.random.default_rng(0), tmp_path_factory.mktemp("quarters")
+    labels = np.arange(400) % 4
+    images = random.integers(0, 120, (400, 2, 4, 2, 4))
+    images[np.arange(400), labels // 2, :, labels % 2] += 100
+    images = images.reshape(400, 8, 8, 1).astype(np.uint8)
+    np.savez(folder / "train.npz", images=images[:320], labels=labels[:320])
+    np.savez(folder / "test.npz", images=images[320:], labels=labels[320:])
+    return f"npz:{folder / 'train.npz'},{folder / 'test.npz'}"
+
+
+@pytest.fixture(scope="module")
+def run(quarters: str, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    run = run_search(changed(TINY, dataset=quarters), tmp_path_factory.mktemp("runs") / "tiny")
     export(run, "all", silent)
     return run
 
@@ -125,11 +138,11 @@ def test_a_price_list_of_ones_own_and_zero_weights(copy: Run, tmp_path: Path) ->
         deploy(copy, replace(settings, profiles="speck,speck"), silent)
 
 
-def test_the_file_alone_costs_what_the_run_does(run: Run, deployed: Deployment) -> None:
+def test_the_file_alone_costs_what_the_run_does(run: Run, deployed: Deployment, quarters: str) -> None:
     """network.net with its levels packed into layers does the same operations as the graph of the run."""
     energy = deployed.energy
     assert energy is not None
-    folder, images = run.export_folder("loihi"), load_dataset("digits").test_images
+    folder, images = run.export_folder("loihi"), load_dataset(quarters).test_images
     spikes = np.swapaxes(EncoderRunner(folder / "encoder.onnx")(images), 0, 1)
     profiles = [find_profile("loihi1-davies2018")]
     alone = measure_netx(folder / "network.net", spikes, profiles)
@@ -178,7 +191,7 @@ def test_a_weight_broken_in_network_net_fails_without_lava(copy: Run) -> None:
 
 
 @pytest.fixture(scope="module")
-def on_a_path(tmp_path_factory: pytest.TempPathFactory) -> Run:
+def on_a_path(quarters: str, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A search for cells and path that begins near a path which the usual layout does not have, and ends there."""
     folder = tmp_path_factory.mktemp("path")
     begin = MacroSupernet.__init__
@@ -192,7 +205,7 @@ def on_a_path(tmp_path_factory: pytest.TempPathFactory) -> Run:
             supernet.gammas.data[(*place(stop), WIDTHS.index(layer.width))] += 2.0
             halvings = stop.halvings
 
-    settings = changed(TINY, level="both", channels=4, cells=3, time_steps=1, train_epochs=10, validation_fraction=0.5)
+    settings = changed(TINY, dataset=quarters, level="both", channels=4, cells=3, time_steps=1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(MacroSupernet, "__init__", begin_near)
         run = run_search(settings, folder / "run")

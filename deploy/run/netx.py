@@ -20,7 +20,7 @@ from ...export.netx.lint import MAX_BIAS
 from ...export.netx.reader import Encoder, NetxNetwork, network_of
 from ...export.simulate import STEP, Integers, Spikes, simulate
 from ...files import replacing
-from ...path_kind import ARRAY, expected
+from ...reading.arrays import read_array
 from .warm_up import with_warm_up
 
 # graph, spikes [windows * T, N, *shape] by input, windows -> spikes by population, membranes of the last after reset
@@ -142,17 +142,7 @@ def write_run(path: Path, run: NetxRun) -> None:
 
 def read_values(path: Path) -> NDArray[np.generic]:
     """The numbers of an `.npy` file, not yet read into memory. Raises InputError for anything else."""
-    expected(path, ARRAY)
-    try:
-        values: NDArray[np.generic] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError, OverflowError, SyntaxError, TypeError, MemoryError) as error:
-        # not the reason NumPy gives: it advises to unpickle
-        raise InputError(
-            f"'{path}' is an array (.npy), but damaged, cut short or of Python objects; save numbers with numpy.save."
-        ) from error
-    if values.dtype.kind not in "biuf":
-        raise InputError(f"'{path}' must hold numbers, but holds {values.dtype}; save numbers with numpy.save.")
-    return values
+    return read_array(path)
 
 
 def check_layout(file: NetxFile, values: NDArray[np.generic], shape: Shape, images: bool) -> None:

@@ -18,10 +18,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import h5py
 import numpy as np
 
 from ...errors import InputError, UnsupportedError
+from ...reading.hdf5 import Dataset, Group
 from ..graph import Array, Conv, Shape, neurons
 from .values import Level, Values, opened, steps
 
@@ -47,6 +47,11 @@ CHILDREN = {"type", "shape", "weight", "weight_rec", "delay", "bias", "stride", 
 DESCRIPTIONS = {"inFeatures", "outFeatures", "inChannels", "outChannels", "kernelSize"}  # say what shapes say
 REGISTERS = {"type", "iDecay", "vDecay", "vThMant"}
 SILENT = {"scaleRho", "tauRho", "theta"}  # of the training; lava-dl has no use for them
+OF_NEURONS = REGISTERS | {"refDelay", "wgtExp", "gradedSpike"}
+PATTERN = {
+    "layer": {"*": dict.fromkeys(CHILDREN, True) | {"neuron": dict.fromkeys(OF_NEURONS, True)}},
+    "simulation": {"tSample": True},
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,13 +125,13 @@ def read_layers(path: Path, *, layers: int | None = None, input_shape: Shape | N
     Raises InputError for a file that is no HDF5, damaged, too large or inconsistent, UnsupportedError for a layer or
     neuron that has no place in a SpikingGraph; each names file and layer.
     """
-    with opened(path) as file:
+    with opened(path, PATTERN) as file:
         return _read(path, file, layers, input_shape)
 
 
-def _read(path: Path, file: h5py.File, limit: int | None, given: Shape | None) -> NetxFile:
+def _read(path: Path, file: Group, limit: int | None, given: Shape | None) -> NetxFile:
     group = file.get("layer")
-    if not isinstance(group, h5py.Group) or not len(group):
+    if not isinstance(group, Group) or not len(group):
         raise InputError(
             "a NetX file must have a group `layer` with layers 0, 1, ..., but this HDF5 file has none; "
             "`spikeport export --target loihi` writes one."
@@ -148,7 +153,7 @@ def _read(path: Path, file: h5py.File, limit: int | None, given: Shape | None) -
         layers=tuple(reader.layers),
         input_shape=reader.input_shape,
         input_declared=reader.input_declared,
-        window=steps(window) if isinstance(window, h5py.Dataset) else None,
+        window=steps(window) if isinstance(window, Dataset) else None,
         carries_graph="spikeport" in file,
     )
 
@@ -165,7 +170,7 @@ class _Reader(Values):
 
     def layer(self, index: int, group: Any, given: Shape | None) -> None:
         self.where, self.remarks = f"layer/{index}", []
-        self.need(isinstance(group, h5py.Group), "must be a group")
+        self.need(isinstance(group, Group), "must be a group")
         kind = self.text(group, "type")
         self.where = f"layer/{index} ({kind})"
         if kind in LAYERS_REFUSED:
@@ -192,7 +197,7 @@ class _Reader(Values):
 
     # -- the kinds of layers
 
-    def input(self, index: int, group: h5py.Group) -> Layer:
+    def input(self, index: int, group: Group) -> Layer:
         shape = self._shape(group)
         self.input_shape, self.input_declared = shape, True
         if "neuron" not in group:
@@ -202,12 +207,12 @@ class _Reader(Values):
         transform = (self._transform(group, "weight", 64), self._transform(group, "bias", 0))
         return Layer(index=index, kind="input", shape=shape, neuron=self._neuron(group["neuron"]), transform=transform)
 
-    def flattened(self, index: int, group: h5py.Group) -> Layer:
+    def flattened(self, index: int, group: Group) -> Layer:
         self.flatten = True
         shape = (neurons(self.shape),) if self.shape else ()
         return Layer(index=index, kind="flatten", shape=shape, source=self.shape or ())
 
-    def conv(self, index: int, group: h5py.Group) -> Layer:
+    def conv(self, index: int, group: Group) -> Layer:
         shape = self._shape(group)
         self.need(len(shape) == 3, f"must have a shape [C, H, W], but has {list(shape)}")
         self.need("neuron" in group, "must have a group `neuron`; lava-dl has a default for dense layers only")
@@ -246,7 +251,7 @@ class _Reader(Values):
             neuron=self._neuron(group["neuron"]),
         )
 
-    def dense(self, index: int, group: h5py.Group, *, recurrent: bool = False) -> Layer:
+    def dense(self, index: int, group: Group, *, recurrent: bool = False) -> Layer:
         shape = (neurons(self._shape(group)),)
         connected = any(layer.kind not in ("input", "flatten") or layer.neuron for layer in self.layers)
         if self.shape and connected:
@@ -281,7 +286,7 @@ class _Reader(Values):
     # -- what layers are made of
 
     def _neuron(self, group: Any) -> Neuron:
-        self.need(isinstance(group, h5py.Group), "must have a group `neuron`, but it is a number")
+        self.need(isinstance(group, Group), "must have a group `neuron`, but it is a number")
         kind = self.text(group, "type")
         refused = next((name for name in NEURONS_REFUSED if name in kind), None)
         if refused:
@@ -298,13 +303,13 @@ class _Reader(Values):
         for key, quiet in (("refDelay", 1), ("wgtExp", 0), ("gradedSpike", 0)):
             if key in group and self.one(group, key) != quiet:
                 self.warn(f"{key} is {self.one(group, key)}, but lava-dl does not read it: it runs as {quiet}")
-        unread = sorted(set(group) - REGISTERS - SILENT - {"refDelay", "wgtExp", "gradedSpike"})
+        unread = sorted(set(group) - OF_NEURONS - SILENT)
         if unread:
             self.warn(f"lava-dl reads none of {', '.join('neuron/' + key for key in unread)}")
         registers = [self.one(group, key, fails_as_float=True) for key in ("iDecay", "vDecay", "vThMant")]
         return Neuron(i_decay=registers[0], v_decay=registers[1], threshold=registers[2])
 
-    def _bias(self, group: h5py.Group, shape: Shape) -> Array | None:
+    def _bias(self, group: Group, shape: Shape) -> Array | None:
         if "bias" not in group:
             return None
         bias = self.numbers(group, "bias")
@@ -313,7 +318,7 @@ class _Reader(Values):
         self.need(bias.shape == shape[:1], f"must have a bias {list(shape[:1])}, but has {list(bias.shape)}")
         return bias
 
-    def _matrix(self, group: h5py.Group, key: str, outputs: int, inputs: int | None) -> Array:
+    def _matrix(self, group: Group, key: str, outputs: int, inputs: int | None) -> Array:
         declared = self.dataset(group, key).shape
         if len(declared) == 1 and outputs and declared[0] % outputs == 0:
             declared = (outputs, declared[0] // outputs)
@@ -322,7 +327,7 @@ class _Reader(Values):
         self.need(fits, f"must have a {key} {wanted}, but has {list(declared)}")
         return self.numbers(group, key).reshape(declared)
 
-    def _delay(self, group: h5py.Group, weight: Array, recurrent: bool) -> Array:
+    def _delay(self, group: Group, weight: Array, recurrent: bool) -> Array:
         """lava-dl's rule: one number for all, one per row, else one per column, else one per synapse."""
         delay = self.numbers(group, "delay")
         outputs, inputs = weight.shape
@@ -340,14 +345,14 @@ class _Reader(Values):
             delay = delay.reshape(-1, 1)
         return np.array(np.broadcast_to(delay, weight.shape))
 
-    def _transform(self, group: h5py.Group, key: str, default: int) -> int:
+    def _transform(self, group: Group, key: str, default: int) -> int:
         if key not in group:
             return default
         number = self.numbers(group, key)
         self.need(number.size == 1, f"must have one number as {key}, but has {list(number.shape)}")
         return int(number.item())
 
-    def _shape(self, group: h5py.Group) -> Shape:
+    def _shape(self, group: Group) -> Shape:
         numbers = self.integers(group, "shape")
         self.need(len(numbers) in (1, 3), f"must have a shape [N] or [C, H, W], but has {list(numbers)}")
         self.need(min(numbers) >= 1, f"must have positive sizes, but has {list(numbers)}")
@@ -358,7 +363,7 @@ class _Reader(Values):
         return numbers
 
 
-KINDS: dict[str, Callable[[_Reader, int, h5py.Group], Layer]] = {
+KINDS: dict[str, Callable[[_Reader, int, Group], Layer]] = {
     "input": _Reader.input,
     "conv": _Reader.conv,
     "flatten": _Reader.flattened,

@@ -20,14 +20,18 @@ from typing import Any
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
 from ...errors import InputError, UnsupportedError
 from ...files import replacing
+from ...path_kind import NETX, expected
+from ...reading.hdf5 import Dataset, Group, read_tree
 from ..graph import Conv, Dense, Population, Projection, SpikeInput, SpikingGraph, check
 from ..simulate import DECAY_UNITY
 from .chain import Chain, chain_of
 
 FORMAT = 1  # of the group /spikeport
+PATTERN = {"spikeport": {"graph": True, **{key: {"*": True} for key in ("weight", "bias", "delay")}}}
 
 
 def layer_indices(chain: Chain) -> dict[str, int]:
@@ -93,17 +97,13 @@ def read_graph(path: Path) -> SpikingGraph:
     >>> [population.name for population in again.populations] == [population.name for population in graph.populations]
     True
     """
+    root = read_tree(expected(path, NETX), PATTERN)
     try:
-        with h5py.File(path, "r") as file:
-            if "spikeport" not in file:
-                raise KeyError("there is none; `spikeport export` did not write this file")
-            graph = _read_graph(file["spikeport"])
-        return check(graph)
-    except FileNotFoundError as error:
-        raise InputError(f"{path} does not exist; write it with `spikeport export --target loihi`.") from error
-    except OSError as error:
-        raise InputError(f"{path} is no readable HDF5 file ({error}); export it again.") from error
-    except (InputError, KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
+        found = root.get("spikeport")
+        if not isinstance(found, Group):
+            raise KeyError("there is none; `spikeport export` did not write this file")
+        return check(_read_graph(found))
+    except (InputError, KeyError, ValueError, TypeError, AttributeError) as error:
         raise InputError(f"{path} is damaged in its group /spikeport ({error}); export it again.") from error
 
 
@@ -176,20 +176,29 @@ def _write_graph(group: h5py.Group, graph: SpikingGraph) -> None:
     group["graph"] = json.dumps(head)
 
 
-def _read_graph(group: h5py.Group) -> SpikingGraph:
-    head = json.loads(group["graph"][()])
+def _read_graph(group: Group) -> SpikingGraph:
+    def array(path: str) -> NDArray[Any]:
+        return dataset(path).numbers()
+
+    def dataset(path: str) -> Dataset:
+        found = group.get(path)
+        if not isinstance(found, Dataset):
+            raise ValueError(f"`{path}` is a group, or does not exist")
+        return found
+
+    head = json.loads(dataset("graph").text())
     if head["format"] != FORMAT:
         raise ValueError(f"format {head['format']} instead of {FORMAT}")
     populations = [
-        Population(**{**node, "shape": tuple(node["shape"])}, bias=group[f"bias/{i}"][()].astype(np.float64))
+        Population(**{**node, "shape": tuple(node["shape"])}, bias=array(f"bias/{i}").astype(np.float64))
         for i, node in enumerate(head["populations"])
     ]
     projections = []
     for i, join in enumerate(head["projections"]):
-        weight = group[f"weight/{i}"][()].astype(np.float64)
+        weight = array(f"weight/{i}").astype(np.float64)
         geometry = {key: tuple(join[key]) for key in ("stride", "padding", "dilation") if key in join}
         kernel = Conv(weight=weight, groups=join["groups"], **geometry) if geometry else Dense(weight=weight)
-        delay = group[f"delay/{i}"][()].astype(np.int64) if f"delay/{i}" in group else None
+        delay = array(f"delay/{i}").astype(np.int64) if f"delay/{i}" in group else None
         projections.append(Projection(source=join["source"], target=join["target"], kernel=kernel, delay=delay))
     return SpikingGraph(
         inputs=tuple(SpikeInput(name=node["name"], shape=tuple(node["shape"])) for node in head["inputs"]),

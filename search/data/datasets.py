@@ -5,18 +5,17 @@ export and the check of the exported forms see the same numbers. What else is do
 """
 
 import hashlib
-import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
-from zipfile import BadZipFile, is_zipfile
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import InputError
 from ...path_kind import ARRAYS, expected
+from ...reading.arrays import read_arrays
 from ..settings.data import DataSettings
 
 Images = NDArray[np.float32]  # [N, C, H, W]
@@ -145,23 +144,7 @@ def _npz(argument: str, folder: Path, download: bool) -> Dataset:
 
 def _read_npz(path: Path) -> tuple[Images, Labels]:
     expected(path, ARRAYS, "search --dataset npz:")
-    try:
-        with path.open("rb") as handle:
-            if not is_zipfile(handle):  # np.load would take it for something else
-                raise BadZipFile("it is no zip archive, or is cut short")
-            with np.load(handle, allow_pickle=False) as file:
-                found: dict[str, NDArray[Any]] = {name: file[name] for name in file.files}
-    except (BadZipFile, OSError, ValueError, zlib.error) as error:
-        # NumPy advises to unpickle
-        reason = "an array of it holds Python objects" if "pickle" in str(error) else str(error)
-        raise InputError(
-            f"'{path}' must be an .npz file of plain arrays, but cannot be read ({reason}); write it with numpy.savez."
-        ) from error
-    if not {"images", "labels"} <= found.keys():
-        raise InputError(
-            f"'{path}' must hold the arrays `images` and `labels`, but holds {', '.join(found) or 'none'}."
-        )
-    images, labels = found["images"], found["labels"]
+    images, labels = read_arrays(path, ("images", "labels"))
     if images.dtype != np.uint8 or images.ndim != 4 or images.size == 0:
         raise InputError(
             f"'{path}': `images` must be uint8 [N, H, W, C] and not empty, but is {images.dtype} {images.shape}."
@@ -171,7 +154,7 @@ def _read_npz(path: Path) -> tuple[Images, Labels]:
             f"'{path}': `labels` must be {len(images)} integers from 0, but is {labels.dtype} {labels.shape}"
             f"{f' with {labels.min()}' if labels.dtype.kind in 'iu' and labels.size else ''}."
         )
-    return normalised(images, None), labels.astype(np.int64)
+    return normalised(images.astype(np.uint8, copy=False), None), labels.astype(np.int64)
 
 
 def _mnist(argument: str, folder: Path, download: bool) -> Dataset:
@@ -232,7 +215,7 @@ def _torchvision(name: str, source: str, folder: Path, download: bool) -> list[t
             f"from spikeport.search.data.datasets import load_dataset; load_dataset('{name}:{folder}', download=True)"
         )
         raise InputError(
-            f"There are no complete files of {name} in '{folder}' ({reason}); add --download, name their folder with "
+            f"There are no complete files of {name} in '{folder}'; add --download, name their folder with "
             f'--data-folder, or fetch them now: python -c "{alone}".'
         ) from error
     return [_arrays(split) for split in splits]

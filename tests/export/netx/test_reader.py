@@ -12,7 +12,6 @@ from spikeport.errors import InputError, SpikeportError, UnsupportedError
 from spikeport.export.graph import Conv, Dense
 from spikeport.export.netx.file import MAX_NEURONS, read_layers
 from spikeport.export.netx.reader import read_netx
-from spikeport.export.netx.values import MAX_NUMBERS
 
 CUBA = {"type": b"CUBA", "iDecay": 4096, "vDecay": 0, "vThMant": 100}
 CONV = {"type": b"conv", "shape": [3, 4, 4], "stride": 1, "padding": 1, "dilation": 1, "groups": 1, "neuron": CUBA}
@@ -215,7 +214,7 @@ def test_terabytes_are_refused_before_they_are_read(write: Write, key: str) -> N
         rows = 5 if key == "weight" else 1
         file["layer/0"].create_dataset(key, (rows, 2**38), "f4", chunks=(1, 1024))
     assert path.stat().st_size < 100_000
-    with pytest.raises(InputError, match=f"{MAX_NUMBERS} numbers"):
+    with pytest.raises(InputError, match=r"but it declares \d{12,13} numbers, but this file may have \d+ in all"):
         read_netx(path)
 
 
@@ -223,12 +222,12 @@ def test_numbers_in_another_file_are_refused(write: Write, tmp_path: Path) -> No
     path = write([without(flat()[0], "weight")])
     with h5py.File(path, "r+") as file:
         file["layer/0/weight"] = h5py.ExternalLink("other.net", "/weight")
-    with pytest.raises(InputError, match="not a link to another file"):
+    with pytest.raises(InputError, match="`weight`, but it is a link to another file"):
         read_netx(path)
     path = write([without(flat()[0], "weight")])
     with h5py.File(path, "r+") as file:
         file["layer/0"].create_dataset("weight", (5, 4), "i2", external=[(str(tmp_path / "raw"), 0, 40)])
-    with pytest.raises(InputError, match="not in another file"):
+    with pytest.raises(InputError, match="lies in another file"):
         read_netx(path)
 
 

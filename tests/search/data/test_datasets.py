@@ -121,7 +121,7 @@ def test_cifar_is_normalised(monkeypatch: pytest.MonkeyPatch, name: str, source:
 
 def test_without_files_the_error_says_what_to_do(tmp_path: Path) -> None:
     message = (
-        r"^There are no complete files of cifar10 in '.*' \(.*\); add --download, "
+        r"^There are no complete files of cifar10 in '.*'; add --download, "
         r"name their folder with --data-folder, or fetch them now: "
         r"python -c \"from spikeport.search.data.datasets import load_dataset; "
         rf"load_dataset\('cifar10:{tmp_path}', download=True\)\"\.$"

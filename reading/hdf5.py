@@ -1,0 +1,256 @@
+"""HDF5 that anyone may have written, as a tree of plain arrays and words; `reading/__init__.py` says what is promised.
+
+The HDF5 library crashes on some files, runs for ever on others, and follows links into further ones. So a process of
+its own reads (`hdf5_worker.py`), within limits, and a file that ends it ends in an InputError. It is started at the
+first file and serves all of them; a new one takes its place where it has died.
+
+Limits: `MAX_NUMBERS` in a file, fewer in a small one (`numbers_of`); chunks of 64 MiB; 768 MiB of memory; and time by
+the size of the file, some seconds for a small one.
+"""
+
+import atexit
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import InputError
+
+WORKER = Path(__file__).with_name("hdf5_worker.py")
+MAX_NUMBERS = 2**26  # of a file: a process that holds them as float64 takes half a GiB
+FREE_NUMBERS, NUMBERS_PER_BYTE = 2**22, 64  # of a file that is packed: weights of which few are not 0 take few bits
+START_LIMIT_S = 60.0
+LIMIT_S, BYTES_PER_S = 5.0, 2**24
+MAX_TEXT = 2**28  # bytes of what the process says of the tree, words included
+
+Pattern = Mapping[str, Any]  # name or "*" -> True, or the pattern of a group
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dataset:
+    """An array or a word. refused: why its value was not read."""
+
+    where: str
+    shape: tuple[int, ...] = ()
+    dtype: np.dtype[Any] | None = None  # as it is stored; None: a word, or nothing that could be read
+    values: NDArray[Any] | None = None
+    word: str | None = None
+    refused: str = ""
+
+    @property
+    def size(self) -> int:
+        size = 1
+        for number in self.shape:  # in Python's integers, which do not wrap
+            size *= number
+        return size
+
+    def numbers(self) -> NDArray[Any]:
+        """Raises InputError where it has none that may be read."""
+        if self.values is None:
+            raise InputError(f"`{self.where}` {self.refused or 'must hold numbers, but is a word'}.")
+        return self.values
+
+    def text(self) -> str:
+        """Raises InputError where it is no word."""
+        if self.word is None:
+            raise InputError(f"`{self.where}` {self.refused or 'must be a word, but holds numbers'}.")
+        return self.word
+
+
+@dataclass(frozen=True, slots=True)
+class Group(Mapping[str, "Group | Dataset"]):
+    """Names -> what they are, by path (`"neuron/type"`) as well. What the pattern did not ask for is an empty group."""
+
+    nodes: dict[str, "Group | Dataset"] = field(default_factory=dict)
+
+    def __getitem__(self, path: str) -> "Group | Dataset":
+        name, _, rest = path.partition("/")
+        found = self.nodes[name]
+        if not rest:
+            return found
+        if not isinstance(found, Group):
+            raise KeyError(path)
+        return found[rest]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.nodes)
+
+    def __len__(self) -> int:
+        return len(self.nodes)
+
+
+def read_tree(path: Path, pattern: Pattern) -> Group:
+    """What an HDF5 file holds of a pattern: {"layer": {"*": {"weight": True}}} reads every `layer/<i>/weight`.
+
+    Raises InputError for a file that is missing, damaged, or past a limit; what is wrong with one array is told when it
+    is asked for its numbers.
+    """
+    try:
+        size = path.stat().st_size
+    except OSError as error:
+        raise InputError(f"'{path}' cannot be read ({error.strerror}); name another file.") from error
+    with _lock:
+        text, data = _worker().ask(path, pattern, size)
+    told = json.loads(text)
+    if "error" in told:
+        raise InputError(f"'{path}' is a damaged HDF5 file ({told['error']}); export it again.")
+    root = _node(told["root"], "", memoryview(data))[0]
+    if not isinstance(root, Group):
+        raise InputError(f"'{path}' is a damaged HDF5 file (it {root.refused}); export it again.")
+    return root
+
+
+def numbers_of(size: int) -> int:
+    """How many numbers a file of so many bytes may have."""
+    return min(MAX_NUMBERS, FREE_NUMBERS + NUMBERS_PER_BYTE * size)
+
+
+def _node(told: Mapping[str, Any], where: str, data: memoryview) -> tuple[Group | Dataset, memoryview]:
+    """A node, and the bytes of the arrays after it."""
+    if "group" in told or not told:
+        nodes: dict[str, Group | Dataset] = {}
+        for name, inner in told.get("group", {}).items():
+            nodes[name], data = _node(inner, f"{where}/{name}".lstrip("/"), data)
+        return Group(nodes), data
+    if "word" in told:
+        return Dataset(where=where, word=told["word"]), data
+    shape = tuple(told.get("shape", ()))
+    dtype = np.dtype(told["dtype"]) if "dtype" in told else None
+    if "refused" in told:
+        return Dataset(where=where, shape=shape, dtype=dtype, refused=told["refused"]), data
+    found = Dataset(where=where, shape=shape, dtype=dtype)
+    assert dtype is not None
+    size = found.size * dtype.itemsize
+    values = np.frombuffer(data[:size], dtype).reshape(shape)
+    return Dataset(where=where, shape=shape, dtype=dtype, values=values), data[size:]
+
+
+class _Worker:
+    """The process that reads."""
+
+    def __init__(self) -> None:
+        self.owner, self.started = os.getpid(), False
+        self.process = subprocess.Popen(
+            [sys.executable, str(WORKER)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C ends it by closing its input, without its traceback
+        )
+
+    @property
+    def alive(self) -> bool:
+        return self.process.poll() is None
+
+    def ask(self, path: Path, pattern: Pattern, size: int) -> tuple[bytes, bytearray]:
+        question = {"path": str(path.resolve()), "pattern": pattern, "numbers": numbers_of(size)}
+        limit = LIMIT_S + size / BYTES_PER_S
+        ends = time.monotonic() + limit + (0 if self.started else START_LIMIT_S)
+        try:
+            stdin = self.process.stdin
+            assert stdin is not None
+            stdin.write(json.dumps(question).encode() + b"\n")
+            stdin.flush()
+            length = int.from_bytes(self._read(8, ends), "little")
+            if length > MAX_TEXT:
+                raise InputError(f"'{path}' has more names and words than can be read; export it again.")
+            text = bytes(self._read(length, ends))
+            self.started = True
+            told = json.loads(text)
+            data = self._read(_bytes_in(told.get("root", {})), ends)
+        except TimeoutError as error:
+            self.end()
+            raise InputError(f"'{path}' keeps the HDF5 library busy for {limit:.0f} s; export it again.") from error
+        except (EOFError, BrokenPipeError) as error:
+            raise InputError(
+                f"'{path}' is damaged: the HDF5 library {self._ended()} on it; export it again."
+            ) from error
+        except BaseException:  # half an answer may stand in the pipe
+            self.end()
+            raise
+        if told.get("spent"):
+            self.end()  # memory that was asked for and refused may still be in use
+        return text, data
+
+    def _read(self, size: int, ends: float) -> bytearray:
+        """So many bytes of its answer. Raises TimeoutError or EOFError."""
+        found = bytearray(size)
+        view, at = memoryview(found), 0
+        assert self.process.stdout is not None
+        number = self.process.stdout.fileno()
+        with selectors.DefaultSelector() as selector:
+            selector.register(number, selectors.EVENT_READ)
+            while at < size:
+                left = ends - time.monotonic()
+                if left <= 0 or not selector.select(left):
+                    raise TimeoutError
+                got = os.readv(number, [view[at:]])
+                if not got:
+                    raise EOFError
+                at += got
+        return found
+
+    def _ended(self) -> str:
+        """How it came to its end, in words."""
+        self.end()
+        code = self.process.returncode
+        return f"crashed ({signal.Signals(-code).name})" if code < 0 else f"ended with exit code {code}"
+
+    def end(self) -> None:
+        """Waits a moment for the process, which has its own end to come to, and kills it."""
+        try:
+            self.process.wait(0.5)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        for pipe in (self.process.stdin, self.process.stdout):
+            if pipe is not None:
+                with suppress(BrokenPipeError):
+                    pipe.close()
+
+
+def _bytes_in(told: Mapping[str, Any]) -> int:
+    """Of the arrays of a tree."""
+    if "group" in told:
+        return sum(map(_bytes_in, told["group"].values()))
+    if "dtype" not in told or "refused" in told:
+        return 0
+    size = np.dtype(told["dtype"]).itemsize
+    for number in told["shape"]:
+        size *= number
+    return int(size)
+
+
+_lock = threading.Lock()
+_current: list[_Worker] = []
+_inherited: list[_Worker] = []  # the parent's, which is not to be ended here
+
+
+def _worker() -> _Worker:
+    """The one of this process: a fork must not ask its parent's."""
+    if _current and _current[0].owner != os.getpid():
+        _inherited.append(_current.pop())
+    elif _current and not _current[0].alive:
+        _current.pop().end()
+    if not _current:
+        _current.append(_Worker())
+    return _current[0]
+
+
+@atexit.register
+def _stop() -> None:
+    if _current and _current[0].owner == os.getpid() and _current[0].alive:
+        assert _current[0].process.stdin is not None
+        _current[0].process.stdin.close()

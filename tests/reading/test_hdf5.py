@@ -1,0 +1,242 @@
+"""HDF5 through the door: nothing outside the file is read, and no file ends this process."""
+
+import os
+import signal
+import subprocess
+import sys
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+from spikeport.errors import InputError
+from spikeport.reading import hdf5
+from spikeport.reading.hdf5 import Dataset, Group, read_tree
+
+ALL = {"*": True}
+SECRET = b"secretword"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """With another file of numbers and words, and one of text, which nobody may read."""
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["a"], file["word"] = np.full(3, 4242), np.array([SECRET])
+    (tmp_path / "words.txt").write_bytes(SECRET * 10)
+    os.mkfifo(tmp_path / "fifo")
+    return tmp_path
+
+
+def written(folder: Path, edit: Callable[[h5py.File], None]) -> Path:
+    path = folder / "a.h5"
+    with h5py.File(path, "w") as file:
+        edit(file)
+    return path
+
+
+def one(path: Path, name: str = "a") -> Dataset:
+    found = read_tree(path, ALL)[name]
+    assert isinstance(found, Dataset)
+    return found
+
+
+@pytest.mark.parametrize("dtype", ["i1", "u1", ">i4", "<i8", "f2", ">f4", "f8", "?"])
+@pytest.mark.parametrize("shape", [(), (0,), (3,), (2, 1, 3)])
+def test_numbers_of_every_kind_are_read(tmp_path: Path, dtype: str, shape: tuple[int, ...]) -> None:
+    values = np.arange(int(np.prod(shape))).reshape(shape).astype(dtype)
+
+    def edit(file: h5py.File) -> None:
+        file["a"], file["b"] = values, "word"
+        if values.size and values.ndim:
+            file.create_dataset("packed", data=values, compression="gzip", shuffle=True, fletcher32=True)
+
+    path = written(tmp_path, edit)
+    found = one(path)
+    np.testing.assert_array_equal(found.numbers(), values)
+    assert found.shape == shape and found.dtype is not None and found.dtype.kind == values.dtype.kind
+    assert one(path, "b").text() == "word"
+    if values.size and values.ndim:
+        np.testing.assert_array_equal(one(path, "packed").numbers(), values)
+
+
+def test_only_what_is_asked_for_is_read(tmp_path: Path) -> None:
+    def edit(file: h5py.File) -> None:
+        file["x/a"], file["x/b"], file["y/a"] = 1, 2, 3
+
+    root = read_tree(written(tmp_path, edit), {"x": {"a": True}})
+    assert set(root) == {"x", "y"} and root["y"] == Group() and root["x/b"] == Group()
+    assert isinstance(root["x/a"], Dataset) and root["x/a"].numbers() == 1
+    assert "x/a" in root and "x/c" not in root and "x/a/b" not in root
+
+
+def virtual(file: h5py.File, source: str, name: str, dtype: str, length: int) -> None:
+    layout = h5py.VirtualLayout((length,), dtype)
+    layout[:] = h5py.VirtualSource(source, name, (length,), dtype=dtype)
+    file.create_virtual_dataset("a", layout)
+
+
+def external(file: h5py.File) -> None:
+    file["a"] = h5py.ExternalLink("other.h5", "/a")
+
+
+def behind_soft(file: h5py.File) -> None:
+    file["a"], file["b"] = h5py.SoftLink("/b"), h5py.ExternalLink("other.h5", "/a")
+
+
+def through_a_group(file: h5py.File) -> None:
+    file["a"], file["b"] = h5py.SoftLink("/b/a"), h5py.ExternalLink("other.h5", "/")
+
+
+def fifo(file: h5py.File) -> None:
+    file["a"] = h5py.ExternalLink("fifo", "/a")
+
+
+def fifo_behind_soft(file: h5py.File) -> None:
+    file["a"], file["b"] = h5py.SoftLink("/b"), h5py.ExternalLink("fifo", "/a")
+
+
+def raw(file: h5py.File) -> None:
+    file.create_dataset("a", (3,), dtype="S10", external=[("words.txt", 0, 30)])
+
+
+def raw_numbers(file: h5py.File) -> None:
+    file.create_dataset("a", (3,), dtype="u1", external=[("words.txt", 0, 30)])
+
+
+def virtual_numbers(file: h5py.File) -> None:
+    virtual(file, "other.h5", "a", "i8", 3)
+
+
+def virtual_word(file: h5py.File) -> None:
+    virtual(file, "other.h5", "word", "S10", 1)
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        *(external, behind_soft, through_a_group, fifo, fifo_behind_soft),
+        *(raw, raw_numbers, virtual_numbers, virtual_word),
+    ],
+)
+def test_nothing_outside_the_file_is_read(folder: Path, edit: Callable[[h5py.File], None]) -> None:
+    found = one(written(folder, edit))
+    assert found.refused and found.values is None and found.word is None
+    with pytest.raises(InputError, match=r"`a` .*(another file|opened)") as error:
+        found.numbers()
+    assert SECRET.decode() not in str(error.value) and "4242" not in str(error.value)
+
+
+def test_links_within_the_file_are_followed(tmp_path: Path) -> None:
+    def edit(file: h5py.File) -> None:
+        file["b/c"] = 7
+        file["a"] = h5py.SoftLink("/b/c")
+        file["b/up"] = file["/"]
+
+    assert one(written(tmp_path, edit)).numbers() == 7
+
+
+def test_numbers_that_are_themselves_are_not_read(tmp_path: Path) -> None:
+    def edit(file: h5py.File) -> None:
+        virtual(file, ".", "/a", "S10", 1)  # read, it would overflow the library's stack
+
+    with pytest.raises(InputError, match="`a` lies in another file"):
+        one(written(tmp_path, edit)).text()
+
+
+def test_a_worker_that_is_killed_is_replaced(tmp_path: Path) -> None:
+    path = written(tmp_path, lambda file: file.__setitem__("a", 5))
+    one(path)
+    process = hdf5._worker().process
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert one(path).numbers() == 5
+
+
+def test_a_worker_that_dies_of_a_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = tmp_path / "worker.py"
+    worker.write_text("import os, sys\nsys.stdin.readline()\nos.abort()\n")
+    path = written(tmp_path, lambda file: file.__setitem__("a", 5))
+    monkeypatch.setattr(hdf5, "WORKER", worker)
+    monkeypatch.setattr(hdf5, "_current", [])
+    with pytest.raises(InputError, match=r"a\.h5' is damaged: the HDF5 library crashed \(SIGABRT\) on it"):
+        one(path)
+
+
+def test_a_worker_that_runs_for_ever_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = tmp_path / "worker.py"
+    worker.write_text("import time\ntime.sleep(60)\n")
+    path = written(tmp_path, lambda file: file.__setitem__("a", 5))
+    for name, value in (("WORKER", worker), ("_current", []), ("LIMIT_S", 0.2), ("START_LIMIT_S", 0.2)):
+        monkeypatch.setattr(hdf5, name, value)
+    with pytest.raises(InputError, match=r"a\.h5' keeps the HDF5 library busy"):
+        one(path)
+
+
+@pytest.mark.parametrize(
+    ("shape", "chunks", "said"),
+    [((2**20, 2**20), (1, 1024), "declares 1099511627776 numbers"), ((2**27,), (2**27,), "has chunks of")],
+)
+def test_what_is_declared_is_bounded(tmp_path: Path, shape: Any, chunks: Any, said: str) -> None:
+    path = written(
+        tmp_path, lambda file: file.create_dataset("a", shape, dtype="u1", chunks=chunks, compression="gzip")
+    )
+    with pytest.raises(InputError, match=said):
+        one(path).numbers()
+    assert one(path).shape == shape
+
+
+def test_what_unpacks_to_more_than_it_declares_is_bounded(tmp_path: Path) -> None:
+    """A chunk of 8 bytes whose packed bytes unpack to 2 GiB, before their checksum is found wrong."""
+
+    def edit(file: h5py.File) -> None:
+        data = file.create_dataset("a", (1,), dtype="f8", chunks=(1,), compression="gzip")
+        packer = zlib.compressobj(9)
+        first, block = (packer.compress(bytes(2**24)) + packer.flush(zlib.Z_FULL_FLUSH) for _ in range(2))
+        data.id.write_direct_chunk((0,), first + 127 * block + packer.flush())
+
+    with pytest.raises(InputError, match=r"a\.h5"):
+        one(written(tmp_path, edit)).numbers()
+
+
+def test_what_is_packed_twice_is_refused(tmp_path: Path) -> None:
+    def edit(file: h5py.File) -> None:
+        made = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        made.set_chunk((8,))
+        made.set_deflate(9)
+        made.set_deflate(9)
+        h5py.h5d.create(file.id, b"a", h5py.h5t.NATIVE_DOUBLE, h5py.h5s.create_simple((8,)), made)
+
+    with pytest.raises(InputError, match="packed twice"):
+        one(written(tmp_path, edit)).numbers()
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (np.zeros(2, np.complex128), "holds no numbers"),
+        (np.zeros(2, [("x", "i4")]), "holds no numbers"),
+        (h5py.Empty("f8"), "holds no numbers"),
+        (np.array([b"a", b"b"]), "is not one word"),
+        (np.zeros(2, np.longdouble), "holds no numbers"),
+    ],
+)
+def test_what_is_no_number_and_no_word(tmp_path: Path, value: Any, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        one(written(tmp_path, lambda file: file.__setitem__("a", value))).numbers()
+
+
+def test_a_fork_has_a_worker_of_its_own(tmp_path: Path) -> None:
+    path = written(tmp_path, lambda file: file.__setitem__("a", 5))
+    program = (
+        "import os, sys\nfrom pathlib import Path\nfrom spikeport.reading.hdf5 import read_tree\n"
+        "def read(): return int(read_tree(Path(sys.argv[1]), {'*': True})['a'].numbers())\n"
+        "first = read()\n"
+        "if os.fork() == 0:\n    os._exit(read())\n"
+        "_, status = os.wait()\nprint(first, os.waitstatus_to_exitcode(status), read())\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", program, str(path)], capture_output=True, text=True, check=True)
+    assert ended.stdout.split() == ["5", "5", "5"]
