@@ -4,9 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 WORKERS ?= auto
+N ?= 10000
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick lint kernels conformance docs clean
+.PHONY: help demo test quick lint kernels conformance fuzz docs clean
 
 help:
 	@echo "make demo   search -> export -> deploy on scikit-learn's digits, into runs/demo"
@@ -15,6 +16,7 @@ help:
 	@echo "make lint   ruff and mypy --strict alone"
 	@echo "make kernels   the tests of the compiled loops alone, which leave them compiled"
 	@echo "make conformance   300 random graphs against real Lava, and the large budgets of the random tests"
+	@echo "make fuzz   damaged and malicious files through every reader (N=100000: so many)"
 	@echo "make docs   the site of docs/, into build/docs"
 	@echo "make clean  remove the environment and the caches"
 
@@ -56,6 +58,9 @@ quick: $(READY)
 conformance: $(READY)
 	SPIKEPORT_BUDGET=large $(BIN)/python -m pytest -n $(WORKERS) -m "budget" tests
 	$(BIN)/python benchmarks/conformance.py
+
+fuzz: $(READY)
+	$(BIN)/python -m spikeport.tests.fuzz.run $(N)
 
 docs: $(READY)
 	$(BIN)/python -m sphinx -q -W --keep-going -E -b html docs build/docs

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import InputError
+from .path_kind import itself
 
 
 @contextmanager
@@ -56,7 +57,7 @@ def write_json(path: Path, data: Mapping[str, Any]) -> None:
 def read_text(path: Path) -> str:
     """Raises InputError naming the file when it is missing or not text."""
     try:
-        return path.read_text(encoding="utf-8")
+        return itself(path).read_text(encoding="utf-8")
     except FileNotFoundError as error:
         raise InputError(f"There is no file '{path}'; run the stage that writes it.") from error
     except (OSError, UnicodeDecodeError) as error:

@@ -118,6 +118,13 @@ def kind_of(path: Path) -> Kind:
         return "nothing" if _unthinkable(path) else "closed"
 
 
+def itself(path: Path) -> Path:
+    """The path, unless its file only points to the one that is meant. Raises InputError that says how to fetch it."""
+    if kind_of(path) == "pointer":
+        raise InputError(f"'{path}' is a Git LFS pointer; {KINDS['pointer'][1]}.")
+    return path
+
+
 def run_around(path: Path) -> Path | None:
     """The run that a path lies in."""
     return next((folder for folder in path.parents if _is_run(folder)), None)

@@ -72,6 +72,8 @@ def read_arrays(path: Path, names: Sequence[str]) -> list[NDArray[np.generic]]:
                 raise InputError(f"'{path}' must hold the arrays {wanted}, but holds {found}.")
             arrays, room = [], FREE_BYTES + TIMES_LARGER * path.stat().st_size
             for name in names:
+                if members[name].compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                    raise ValueError(f"{name} is packed in a way that NumPy does not use")
                 with archive.open(members[name]) as file:
                     arrays.append(_unpacked(file, name, room))
                 room -= arrays[-1].nbytes

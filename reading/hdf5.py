@@ -4,7 +4,7 @@ The HDF5 library crashes on some files, runs for ever on others, and follows lin
 its own reads (`hdf5_worker.py`), within limits, and a file that ends it ends in an InputError. It is started at the
 first file and serves all of them; a new one takes its place where it has died.
 
-Limits: `MAX_NUMBERS` in a file, fewer in a small one (`numbers_of`); chunks of 64 MiB; 768 MiB of memory; and time by
+Limits: `MAX_NUMBERS` in a file, fewer in a small one (`numbers_of`); chunks of 64 MiB; 640 MiB of memory; and time by
 the size of the file, some seconds for a small one.
 """
 

@@ -31,7 +31,7 @@ try:
 except ImportError:  # Windows: the policy below holds, the limits of the system are not there
     resource = None  # type: ignore[assignment]
 
-MEMORY = 3 * 2**28  # bytes beyond what the process has once it has started
+MEMORY = 5 * 2**27  # bytes beyond what the process has once it has started
 CHUNK_BYTES = 2**26  # of one chunk, unpacked
 NAMES = 2**16  # of a group
 NAME_LENGTH = 1000

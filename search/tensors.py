@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..files import replacing
+from ..path_kind import itself
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
@@ -21,7 +22,7 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[st
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The inverse of `save_tensors`. Raises InputError naming the file when it is missing or damaged."""
-    if not path.is_file():
+    if not itself(path).is_file():
         raise InputError(f"There is no file '{path}'; run the stage that writes it.")
     try:
         with safe_open(path, framework="pt") as file:

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as onnxruntime_errors
 
@@ -17,13 +16,15 @@ from ...export.netx.chain import chain_of, unpacked
 from ...export.netx.writer import layer_indices
 from ...export.onnx.twin import with_spikes
 from ...export.simulate import MANTISSA_SHIFT, simulate
+from ...reading.models import read_model
 from ..cost.counts import Activity
 from .lava import Progress, run_lava, run_lava_on
 from .netx import run_netx, simulated
 from .record import Record, Spikes
 
 BATCH = 64  # samples that are in memory at the same time
-RUNTIME_ERRORS = (  # they have no base of their own
+RUNTIME_ERRORS = (
+    UnicodeDecodeError,  # of the words of its own errors, which have no base of their own
     onnxruntime_errors.Fail,
     onnxruntime_errors.InvalidArgument,
     onnxruntime_errors.InvalidGraph,
@@ -39,7 +40,7 @@ class OnnxRunner:
     """model.onnx in ONNX Runtime: images -> logits and the spikes of every spiking layer."""
 
     def __init__(self, path: Path) -> None:
-        self.session = _Session(path, _load(path), "images", ["logits"])
+        self.session = _Session(path, read_model(path), "images", ["logits"])
 
     def __call__(self, images: Images) -> Record:
         results = self.session.run(images)
@@ -51,7 +52,7 @@ class EncoderRunner:
     """encoder.onnx: images -> spikes [T, N, C, H, W]."""
 
     def __init__(self, path: Path) -> None:
-        self.session = _Session(path, _load(path), "images", ["spikes"])
+        self.session = _Session(path, read_model(path), "images", ["spikes"])
 
     def __call__(self, images: Images) -> Spikes:
         batches = [images[i : i + BATCH] for i in range(0, len(images), BATCH)]
@@ -79,7 +80,7 @@ class TwinRunner:
     def __init__(self, path: Path, graph: SpikingGraph) -> None:
         self.graph = graph
         populations = [f"{p.name}/is_active" for p in graph.populations]
-        self.session = _Session(path, with_spikes(_load(path), graph), graph.inputs[0].name, populations)
+        self.session = _Session(path, with_spikes(read_model(path), graph), graph.inputs[0].name, populations)
 
     def __call__(self, spikes: Spikes) -> Record:
         return self.run(spikes)[0]
@@ -192,15 +193,6 @@ class _Session:
         except RUNTIME_ERRORS as error:
             raise InputError(f"'{self.path}' refused its input ({_line(error)}); export the run again.") from error
         return dict(zip(self.outputs, results, strict=True))
-
-
-def _load(path: Path) -> onnx.ModelProto:
-    if not path.is_file():
-        raise InputError(f"There is no file '{path}'; write it with `spikeport export`.")
-    try:
-        return onnx.load(str(path))
-    except (DecodeError, OSError) as error:
-        raise InputError(f"'{path}' is no readable ONNX file ({_line(error)}); export it again.") from error
 
 
 def _line(error: BaseException) -> str:

@@ -29,23 +29,10 @@ def mutate(path: Path, kind: str, random: Random) -> str:
     done = []
     for _ in range(random.integers(1, 4)):
         change = _choice(random, (*STRUCTURE[kind], *BYTES))
-        with suppress(*EXPECTED):  # of a change before it: there is no longer what it would change
+        with suppress(Exception):  # after another change there may no longer be what this one would change
             change(path, random)
             done.append(change.__name__)
     return "+".join(done)
-
-
-EXPECTED = (
-    OSError,
-    KeyError,
-    ValueError,
-    TypeError,
-    RuntimeError,
-    IndexError,
-    AttributeError,
-    UnicodeError,
-    OverflowError,
-)
 
 
 def _choice(random: Random, things: Any) -> Any:
@@ -264,7 +251,7 @@ def zipped(path: Path, random: Random) -> None:
     chosen = str(_choice(random, list(members)))
     if random.random() < 0.3:
         data = io.BytesIO()
-        np.save(data, np.zeros(2**26, np.uint8))
+        np.save(data, np.zeros(2**24, np.uint8))
         members[chosen] = data.getvalue()
     elif random.random() < 0.5:
         members[str(_choice(random, WORDS))[:60_000]] = members.pop(chosen)

@@ -91,10 +91,12 @@ class Watch:
 def serve(folder: Path, seed: int, first: int, last: int, only: str | None) -> None:
     """The process that may fail: a line of JSON before and after each case."""
     lay_out(folder)
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what a library prints must not stand between them
     for number in range(first, last):
         kind = kind_of(number, only)
         path, changes = make(folder, seed, number, kind)
-        print(json.dumps({"number": number, "kind": kind, "changes": changes}), flush=True)
+        print(json.dumps({"number": number, "kind": kind, "changes": changes}), file=answers, flush=True)
         watch = Watch(folder)
         found, said = outcome(kind, path)
         if watch.opened():
@@ -102,7 +104,8 @@ def serve(folder: Path, seed: int, first: int, last: int, only: str | None) -> N
         os.close(watch.number)
         own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         readers = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024  # those that have ended
-        print(json.dumps({"found": found, "said": said[-3000:], "own": own, "readers": readers}), flush=True)
+        told = {"found": found, "said": said[-3000:], "own": own, "readers": readers}
+        print(json.dumps(told), file=answers, flush=True)
 
 
 def cases(seed: int, first: int, last: int, only: str | None) -> Iterator[tuple[Told, int]]:
@@ -118,7 +121,7 @@ def cases(seed: int, first: int, last: int, only: str | None) -> Iterator[tuple[
             )
             assert process.stdout is not None
             begun = {"number": first, "kind": "?", "changes": "start"}
-            with selectors.DefaultSelector() as selector:
+            with process.stdout, selectors.DefaultSelector() as selector:
                 selector.register(process.stdout, selectors.EVENT_READ)
                 while first < last:
                     limit = 120 if begun["changes"] == "start" else MAX_SECONDS + 50
