@@ -16,6 +16,8 @@ from ..export.netx.writer import layer_indices, read_graph
 from .mapping.wiring import value_bits
 from .synapses import synapses
 
+EXACT = 2**53  # below it a float64 holds every integer
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerRow:
@@ -76,7 +78,7 @@ def _row(layer: Layer, populations: Mapping[str, int]) -> LayerRow:
         neurons=neurons(layer.shape) if neuron else 0,
         synapses=_synapses(layer),
         weights=None if values is None else (float(values.min()), float(values.max())),
-        bits=None if values is None else value_bits(np.trunc(values)),
+        bits=value_bits(np.trunc(values)) if values is not None and np.abs(values).max() < EXACT else None,
         threshold=neuron.threshold if neuron else None,
         current_forgets=neuron.i_decay / 4096 if neuron else None,
         membrane_forgets=neuron.v_decay / 4096 if neuron else None,

@@ -131,6 +131,8 @@ def read_layers(path: Path, *, layers: int | None = None, input_shape: Shape | N
 
 def _read(path: Path, file: Group, limit: int | None, given: Shape | None) -> NetxFile:
     group = file.get("layer")
+    if isinstance(group, Dataset) and group.refused:
+        raise InputError(f"a NetX file must have a group `layer`, but it {group.refused}.")
     if not isinstance(group, Group) or not len(group):
         raise InputError(
             "a NetX file must have a group `layer` with layers 0, 1, ..., but this HDF5 file has none; "
@@ -170,7 +172,7 @@ class _Reader(Values):
 
     def layer(self, index: int, group: Any, given: Shape | None) -> None:
         self.where, self.remarks = f"layer/{index}", []
-        self.need(isinstance(group, Group), "must be a group")
+        group = self.group(group, "a group")
         kind = self.text(group, "type")
         self.where = f"layer/{index} ({kind})"
         if kind in LAYERS_REFUSED:
@@ -286,7 +288,7 @@ class _Reader(Values):
     # -- what layers are made of
 
     def _neuron(self, group: Any) -> Neuron:
-        self.need(isinstance(group, Group), "must have a group `neuron`, but it is a number")
+        group = self.group(group, "given a group `neuron`")
         kind = self.text(group, "type")
         refused = next((name for name in NEURONS_REFUSED if name in kind), None)
         if refused:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import InputError, UnsupportedError
+from ...errors import InputError, UnsupportedError, one_line
 from ...path_kind import NETX, expected
 from ...reading.hdf5 import Dataset, Group, Pattern, read_tree
 from ..graph import Array
@@ -98,8 +98,15 @@ class Values:
         self.need(len(data.word) <= 256, f"must have one word as `{key}`")
         return data.word[:40]
 
+    def group(self, found: Group | Dataset | None, what: str) -> Group:
+        """Raises InputError where it is none."""
+        if isinstance(found, Group):
+            return found
+        reason = "is not there" if found is None else found.refused or "is an array"
+        raise InputError(f"{self.where} must be {what}, but it {reason}.")
+
     def warn(self, text: str) -> None:
-        self.remarks.append(("warning", text))
+        self.remarks.append(("warning", one_line(text)))
 
     def need(self, holds: object, text: str) -> None:
         if not holds:

@@ -1,5 +1,6 @@
 """What came of reading a file: it was read, it runs and both runners agree, it was refused in one line, or a defect."""
 
+import json
 import time
 import traceback
 from collections.abc import Callable
@@ -10,13 +11,12 @@ import numpy as np
 
 from spikeport.deploy.cost.profiles import load_profile
 from spikeport.deploy.mapping.capacity import find_chip
+from spikeport.deploy.netx_table import inspect_netx
 from spikeport.deploy.run.forms import EncoderRunner
 from spikeport.deploy.run.kernels.runner import compiled
 from spikeport.deploy.run.netx import run_netx, simulated
-from spikeport.errors import SpikeportError
+from spikeport.errors import InputError, SpikeportError
 from spikeport.export.graph import neurons
-from spikeport.export.netx.file import read_layers
-from spikeport.export.netx.lint import lint
 from spikeport.export.netx.writer import read_graph
 from spikeport.export.simulate import simulate
 from spikeport.reading.arrays import read_array, read_arrays
@@ -38,9 +38,12 @@ class Differing(Exception):
 
 def netx(path: Path) -> str:
     """`spikeport inspect`, and `spikeport run` by both runners."""
-    file = read_layers(path)
-    remarks = lint(file)
-    if any(remark.level == "error" for remark in remarks):
+    inspection = inspect_netx(path)
+    json.dumps(inspection.as_json(), allow_nan=False)
+    if not all(remark.text.isprintable() and len(remark.text) <= MAX_LETTERS for remark in inspection.remarks):
+        raise InputError("\n".join(remark.text for remark in inspection.remarks))
+    file = inspection.file
+    if inspection.verdict == "fail":
         return "read"
     layers = [layer for layer in file.layers if layer.weight is not None]
     work = sum(neurons(layer.shape) for layer in layers) + neurons(file.input_shape)
