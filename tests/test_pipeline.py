@@ -242,10 +242,10 @@ def test_a_weight_broken_on_a_path_fails(on_a_path: Run, tmp_path: Path) -> None
 
 
 @pytest.mark.lava
-def test_real_lava_agrees(run: Run, real_lava: None) -> None:
+def test_real_lava_agrees(on_a_path: Run, real_lava: None) -> None:
     """Its twin, a broken weight in real Lava, is in tests/deploy/equivalence/test_loihi.py."""
     settings = DeploySettings(samples=8, lava_samples=8)
-    check = _loihi(deploy(run, settings, silent).equivalence)
+    check = _loihi(deploy(on_a_path, settings, silent).equivalence)
     assert (check["status"], check["verdict"], check["spikes_differing"]) == ("run", "pass", 0)
     assert check["samples"] == 8
 

@@ -202,7 +202,10 @@ def test_an_interrupt_leaves_no_lava_process(real_lava: None, tmp_path: Path, gr
 
 
 @pytest.mark.slow
-def test_the_time_limit_kills_a_stubborn_process_and_its_child(tmp_path: Path, groups: list[int]) -> None:
+def test_the_time_limit_kills_a_stubborn_process_and_its_child(
+    tmp_path: Path, groups: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lava, "GRACE_S", 0.5)
     script = tmp_path / "stubborn.py"
     script.write_text(
         "import os, signal, sys, time\n"

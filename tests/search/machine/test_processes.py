@@ -32,43 +32,36 @@ TOLERANCE = 1e-5
 ALPHA_TOLERANCE = 1e-4  # Adam divides by the size of a gradient, so that small differences weigh more
 
 
-CLI = ("-m", "spikeport.cli")
-# A training with batch norms of a share of the batch only, and a search with each form of supernet, in processes that
-# are started once, since that takes seconds.
-OTHERS = """
+# A training by the command line; and before its two processes part, which take seconds to start, a search with each
+# form of supernet in them, and a training with batch norms of a share of the batch only.
+PROGRAM = """
 import json, sys
 from contextlib import nullcontext
 from pathlib import Path
-import torch
+from torch import distributed
 from spikeport import cli
 from spikeport.search.data.datasets import load_dataset
 from spikeport.search.evaluators import from_scratch
-from spikeport.search.machine import processes
 from spikeport.search.settings.run import settings_from_dict
 from spikeport.search.strategies.darts.search import search
 
-with processes.joined(torch.device("cpu")):
-    for checkpoint, data in json.loads(sys.argv[1]).items():
+searches, training, own_norms = json.loads(sys.argv[1])
+part = distributed.destroy_process_group
+
+def others():
+    distributed.destroy_process_group = part
+    for checkpoint, data in searches.items():
         settings = settings_from_dict(data)
         search(load_dataset(settings.data.dataset), settings, Path(checkpoint))
     from_scratch.whole_batch_norms = lambda network: nullcontext()
-    sys.argv[1:] = sys.argv[2:]
-    cli.main()
+    sys.argv[1:] = own_norms
+    cli.cli(standalone_mode=False)
+    part()
+
+distributed.destroy_process_group = others
+sys.argv[1:] = training
+cli.main()
 """
-
-
-def in_two_processes(*words: object) -> subprocess.CompletedProcess[str]:
-    """A Python program with its arguments, by torchrun."""
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    ended = subprocess.run(
-        [*torchrun, *map(str, words)],
-        capture_output=True,
-        text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        timeout=120,
-    )
-    assert ended.returncode == 0, ended.stderr
-    return ended
 
 
 GIVEN = (
@@ -94,46 +87,54 @@ def alone(tiny: SearchSettings, tmp_path_factory: pytest.TempPathFactory) -> Run
     return run_search(changed(tiny, auxiliary_weight=0.4), folder / "run", genotype=genotype)
 
 
-@pytest.fixture(scope="module")
-def options(alone: Run) -> list[str]:
-    """What it takes to do the same."""
-    settings = recorded_settings(alone)
-    named = [f"--{name.replace('_', '-')}={by_option(settings)[name]}" for name in GIVEN]
-    return [*named, f"--genotype={alone.path.parent / 'genotype.json'}"]
-
-
 @dataclass(frozen=True)
 class Together:
-    """What two processes made: the run of a training with norms of their own, checkpoints of the searches."""
+    """What two processes made of it: the runs of two trainings, checkpoints of the searches, what they printed."""
 
+    trained: Run
     own_norms: Run
     searched: dict[SupernetForm, Path]
+    said: str
 
 
 @pytest.fixture(scope="module")
-def together(tiny: SearchSettings, options: list[str], tmp_path_factory: pytest.TempPathFactory) -> Together:
+def together(tiny: SearchSettings, alone: Run, tmp_path_factory: pytest.TempPathFactory) -> Together:
     folder = tmp_path_factory.mktemp("two")
-    program = folder / "others.py"
-    program.write_text(OTHERS)
+    program = folder / "program.py"
+    program.write_text(PROGRAM)
+    settings = recorded_settings(alone)
+    options = [f"--{name.replace('_', '-')}={by_option(settings)[name]}" for name in GIVEN]
+    options.append(f"--genotype={alone.path.parent / 'genotype.json'}")
     searched = {form: folder / f"{form}.safetensors" for form in SUPERNETS}
-    searches = {str(file): of_form(tiny, form).to_dict() for form, file in searched.items()}
-    in_two_processes(program, json.dumps(searches), "search", "--out", folder / "run", "--quiet", *options)
-    return Together(Run(folder / "run"), searched)
+    work = (
+        {str(file): of_form(tiny, form).to_dict() for form, file in searched.items()},
+        ["search", "--out", str(folder / "trained"), "--json", *options],
+        ["search", "--out", str(folder / "own_norms"), "--quiet", *options],
+    )
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    ended = subprocess.run(
+        [*torchrun, str(program), json.dumps(work)],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        timeout=300,
+    )
+    assert ended.returncode == 0, ended.stderr
+    return Together(Run(folder / "trained"), Run(folder / "own_norms"), searched, ended.stdout)
 
 
-def test_two_processes_train_as_one(alone: Run, options: list[str], tmp_path: Path) -> None:
-    together = Run(tmp_path / "two")
-    ended = in_two_processes(*CLI, "search", "--out", together.path, "--json", *options)
-    assert ended.stdout.count('"run"') == 1  # one of the two speaks
-    assert read_json(together.manifest)["processes"] == 2
-    assert difference(alone, together) <= TOLERANCE
-    for row, other in zip(read_history(alone), read_history(together), strict=True):
+def test_two_processes_train_as_one(alone: Run, together: Together) -> None:
+    trained = together.trained
+    assert together.said.count('"run"') == 1  # one of the two speaks
+    assert read_json(trained.manifest)["processes"] == 2
+    assert difference(alone, trained) <= TOLERANCE
+    for row, other in zip(read_history(alone), read_history(trained), strict=True):
         for split in ("train", "validation"):
             assert row[split]["spikes_per_cell"] == other[split]["spikes_per_cell"]
             assert row[split]["accuracy"] == other[split]["accuracy"]
             assert row[split]["loss"] == pytest.approx(other[split]["loss"], rel=1e-5)
-    assert read_json(together.metrics) == read_json(alone.metrics)
-    assert not list(together.path.rglob("checkpoint*"))
+    assert read_json(trained.metrics) == read_json(alone.metrics)
+    assert not list(trained.path.rglob("checkpoint*"))
 
 
 def test_without_norms_of_the_whole_batch_the_weights_differ(alone: Run, together: Together) -> None:
