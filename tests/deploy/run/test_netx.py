@@ -21,7 +21,7 @@ from spikeport.export.netx.loaded_weights import lava_matrices
 from spikeport.export.netx.reader import read_netx
 
 GOLDEN = Path(__file__).parents[2] / "golden"
-NAMES = ("changed", "delays", "image", "limits", "recurrent", "recurrent_delays")
+NAMES = ("axes", "changed", "channels", "delays", "image", "limits", "recurrent", "recurrent_delays", "wide")
 write = runpy.run_path(str(GOLDEN / "make.py"))["write"]
 
 Arrays = dict[str, NDArray[Any]]
