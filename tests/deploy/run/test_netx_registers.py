@@ -18,7 +18,7 @@ from spikeport.deploy.run.forms import GraphRunner, TwinRunner
 from spikeport.deploy.run.kernels.runner import compiled
 from spikeport.deploy.run.lava import LavaResult, try_lava_on
 from spikeport.deploy.run.netx import Runner, run_netx, simulated
-from spikeport.errors import InputError, SpikeportError, UnsupportedError
+from spikeport.errors import InputError, UnsupportedError
 from spikeport.export.graph import REGISTERS, SpikingGraph
 from spikeport.export.netx.chain import chain_of
 from spikeport.export.netx.reader import read_netx
@@ -59,13 +59,13 @@ def recorded(arrays: dict[str, NDArray[Any]]) -> LavaResult:
     ("index", "register", "at"),
     [
         (0, "iDecay", 1),
-        (0, "vDecay", 2),
+        (0, "vDecay", 3),
         (0, "vThMant", 1),
         (1, "iDecay", (2, 1, 0)),
         (1, "vDecay", (2, 0, 0)),
         (1, "vThMant", (2, 0)),
         (3, "iDecay", (0, 2)),
-        (3, "vDecay", 1),
+        (3, "vDecay", 3),
         (3, "vThMant", 2),
         (4, "iDecay", 1),
     ],
@@ -263,6 +263,7 @@ AS_LAVA: dict[str, Layers] = {
                                              "weight_rec": 9 * random.integers(-40, 40, (5, 5))}],
     "delays": dense(cell(vDecay=FIVE, vThMant=FIVE), delay=random.integers(0, 3, (5, 8))),
 }  # fmt: skip
+# a neuron of Lava fails within its process, for which the others wait without end: not run here
 LAVA_FAILS = {
     "decays uint64", "decays float32", "decay uint64", "decay float64", "decays of (5, 1)", "too few decays",
     "thresholds float32", "threshold 600 uint64", "thresholds of (1, 5)", "conv (3,)", "conv (5,)", "conv (4, 1, 1)",
@@ -276,6 +277,8 @@ def in_lava(real_lava: None, tmp_path_factory: pytest.TempPathFactory) -> dict[s
     folder, random = tmp_path_factory.mktemp("as-lava"), np.random.default_rng(2)
     jobs = {}
     for number, (name, layers) in enumerate(AS_LAVA.items()):
+        if name in LAVA_FAILS:
+            continue
         path = write(folder / f"{number}.net", layers)
         shape = layers[0].get("shape", [8])
         jobs[name] = (path, (random.random((2, 8, *(shape if len(shape) < 4 else [8]))) < 0.4).astype(np.uint8))
@@ -286,30 +289,22 @@ def in_lava(real_lava: None, tmp_path_factory: pytest.TempPathFactory) -> dict[s
 @pytest.mark.lava
 @RUNNERS
 def test_what_lava_runs_is_run_bit_for_bit(in_lava: dict[str, Any], runner: Runner) -> None:
-    wrong: dict[str, Any] = {}
-    for name, (path, spikes, result) in in_lava.items():
-        if isinstance(result, LavaResult):
-            try:
-                wrong[name] = differing(path, spikes, result, runner)
-            except SpikeportError as error:
-                wrong[name] = str(error)
+    ran = {name: result for name, (*_, result) in in_lava.items() if isinstance(result, LavaResult)}
+    assert {name: result for name, (*_, result) in in_lava.items() if name not in ran} == {}
+    wrong = {name: differing(path, spikes, ran[name], runner) for name, (path, spikes, _) in in_lava.items()}
     assert {name: count for name, count in wrong.items() if count} == {}
-    assert set(in_lava) - set(wrong) == LAVA_FAILS
-    ran = [result for *_, result in in_lava.values() if isinstance(result, LavaResult)]
-    assert sum(any(0 < fired.mean() < 1 for fired in result.spikes.values()) for result in ran) > 0.8 * len(ran)
+    assert sum(any(0 < fired.mean() < 1 for fired in r.spikes.values()) for r in ran.values()) > 0.8 * len(ran)
 
 
-@pytest.mark.lava
-def test_where_lava_fails_we_refuse_or_warn(in_lava: dict[str, Any]) -> None:
-    for name in LAVA_FAILS:
-        path, spikes, result = in_lava[name]
-        assert isinstance(result, str) and result
-        try:
-            remarks = run_netx(path, spikes, skip_input=True).network.remarks
-        except InputError as error:
-            assert "on which Lava fails" in str(error), name
-        else:
-            assert any("on which Lava fails" in remark.text for remark in remarks), name
+@pytest.mark.parametrize("name", sorted(LAVA_FAILS))
+def test_where_lava_fails_we_refuse_or_warn(tmp_path: Path, name: str) -> None:
+    path = write(tmp_path / "fails.net", AS_LAVA[name])
+    try:
+        remarks = read_netx(path).remarks
+    except InputError as error:
+        assert "on which Lava fails" in str(error)
+    else:
+        assert any("on which Lava fails" in remark.text for remark in remarks)
 
 
 @pytest.mark.lava
