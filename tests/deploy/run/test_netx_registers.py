@@ -12,8 +12,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from spikeport.deploy.cost.profiles import find_profile
 from spikeport.deploy.mapping.fit.narrow import narrowed
+from spikeport.deploy.measure import measure_netx
 from spikeport.deploy.netx_table import inspect_netx
+from spikeport.deploy.run.any_form import run
 from spikeport.deploy.run.forms import GraphRunner, TwinRunner
 from spikeport.deploy.run.kernels.runner import compiled
 from spikeport.deploy.run.lava import LavaResult, try_lava_on
@@ -43,10 +46,10 @@ def golden(name: str, folder: Path) -> tuple[Path, dict[str, NDArray[Any]]]:
 
 
 def differing(path: Path, spikes: NDArray[np.uint8], result: LavaResult, runner: Runner) -> int:
-    run = run_netx(path, spikes, skip_input=True, reset_interval=spikes.shape[1], runner=runner)
-    assert set(run.spikes) == set(result.spikes)
-    wrong = sum(int((run.spikes[i].reshape(fired.shape) != fired).sum()) for i, fired in result.spikes.items())
-    return wrong + int((run.membrane.reshape(result.membrane.shape) != result.membrane).sum())
+    made = run_netx(path, spikes, skip_input=True, reset_interval=spikes.shape[1], runner=runner)
+    assert set(made.spikes) == set(result.spikes)
+    wrong = sum(int((made.spikes[i].reshape(fired.shape) != fired).sum()) for i, fired in result.spikes.items())
+    return wrong + int((made.membrane.reshape(result.membrane.shape) != result.membrane).sum())
 
 
 def recorded(arrays: dict[str, NDArray[Any]]) -> LavaResult:
@@ -189,6 +192,15 @@ def test_an_offset_without_an_interval_is_refused(tmp_path: Path) -> None:
     path, arrays = golden("axes", tmp_path)
     with pytest.raises(InputError, match=r"A reset offset \(0\) shifts the resets of a stream.*give --reset-interval"):
         run_netx(path, arrays["spikes"], reset_offset=0)
+
+
+def test_spikes_of_two_axes_enter_every_form(tmp_path: Path) -> None:
+    path, arrays = golden("axes", tmp_path)
+    record = run(path, arrays["spikes"].swapaxes(0, 1))
+    np.testing.assert_array_equal(record.spikes["layer1"].swapaxes(0, 1), arrays["spikes_1"])
+    prices = [find_profile("loihi1-davies2018")]
+    found = [measure_netx(path, spikes, prices) for spikes in (arrays["spikes"], arrays["spikes"].reshape(3, 8, 8))]
+    assert found[0] == found[1]
 
 
 # real Lava: what it runs we run alike, and where it fails we refuse or warn
