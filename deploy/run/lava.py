@@ -234,9 +234,9 @@ def _check_network(network: Path) -> None:
 
 
 def _check_spikes(spikes: NDArray[np.uint8]) -> None:
-    if spikes.dtype != np.uint8 or spikes.ndim not in (3, 4, 5) or spikes.size == 0:
+    if spikes.dtype != np.uint8 or spikes.ndim not in (3, 5) or spikes.size == 0:
         raise InputError(
-            "Input spikes must be uint8 of shape [S, T, C, H, W], [S, T, H, W] or [S, T, N], none of them 0, "
+            "Input spikes must be uint8 of shape [S, T, C, H, W] or [S, T, N], none of them 0, "
             f"but are {spikes.dtype} of shape {spikes.shape}."
         )
     if spikes.max() > 1:

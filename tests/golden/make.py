@@ -178,13 +178,18 @@ def cases() -> dict[str, tuple[Layers, Any]]:
     return found
 
 
+def flat(spikes: Any) -> Any:
+    """[S, T, H, W] -> [S, T, N]: a file whose input has two axes begins with a full matrix."""
+    return spikes.reshape(*spikes.shape[:2], -1) if spikes.ndim == 4 else spikes
+
+
 def main(*names: str) -> None:
     from spikeport.deploy.run.lava import run_lava_on
 
     with tempfile.TemporaryDirectory() as folder:
         made = {name: case for name, case in cases().items() if name in names or not names}
         jobs = [(write(Path(folder, f"{name}.net"), layers), spikes) for name, (layers, spikes) in made.items()]
-        results = run_lava_on(jobs, progress=sys.stderr.write)
+        results = run_lava_on([(path, flat(spikes)) for path, spikes in jobs], progress=sys.stderr.write)
         for name, (path, spikes), result in zip(made, jobs, results, strict=True):
             recorded = {f"spikes_{i}": fired for i, fired in result.spikes.items()}
             net = np.frombuffer(path.read_bytes(), np.uint8)

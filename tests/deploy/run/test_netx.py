@@ -22,7 +22,8 @@ from spikeport.export.netx.reader import read_netx
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 NAMES = ("axes", "changed", "channels", "delays", "image", "limits", "recurrent", "recurrent_delays", "wide")
-write = runpy.run_path(str(GOLDEN / "make.py"))["write"]
+make = runpy.run_path(str(GOLDEN / "make.py"))
+write, flat = make["write"], make["flat"]
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -242,7 +243,7 @@ def test_what_is_written_is_read_without_pickle(tmp_path: Path) -> None:
 @pytest.mark.lava
 def test_lava_still_does_what_was_recorded(tmp_path: Path, real_lava: None) -> None:
     cases = [recorded(name, tmp_path) for name in NAMES]
-    results = lava.run_lava_on([(path, arrays["spikes"]) for path, arrays in cases], time_limit_s=600)
+    results = lava.run_lava_on([(path, flat(arrays["spikes"])) for path, arrays in cases], time_limit_s=600)
     for (_, arrays), result in zip(cases, results, strict=True):
         np.testing.assert_array_equal(result.membrane, arrays["membrane"])
         for i, fired in result.spikes.items():
