@@ -100,12 +100,13 @@ def run_lava_on(
 def try_lava_on(
     jobs: Sequence[tuple[Path, NDArray[np.uint8]]],
     *,
-    time_limit_s: float = 600.0,
+    silence_s: float = 60.0,
     progress: Progress | None = None,
 ) -> list[LavaResult | str]:
     """`run_lava_on` for files on which Lava may fail: the result of each, or Lava's error in one line.
 
-    Lava is started once, and once more for each file that takes it down or does not end within the time limit.
+    Lava is started once, and once more for each file that takes it down or keeps it silent for `silence_s`: where a
+    neuron fails within its process, Lava's others wait for it without end and without a word.
     """
     results: dict[int, LavaResult | str] = {}
     for i, (network, _) in enumerate(jobs):
@@ -124,7 +125,7 @@ def try_lava_on(
         with tempfile.TemporaryDirectory(prefix="spikeport-lava-") as folder:
             command = _command([jobs[i] for i in left], Path(folder), report)
             try:
-                reasons = _run(command, time_limit_s, "Lava's run", report).reasons()
+                reasons = _run(command, silence_s * len(left), "Lava's run", report, silence_s=silence_s).reasons()
             except ToolError as error:
                 reasons = {len(began) - 1: str(error)}
             seconds = time.monotonic() - start
@@ -298,17 +299,23 @@ class _Outcome:
         return found
 
 
-def _run(command: list[str], time_limit_s: float, what: str, report: Progress) -> _Outcome:
-    """Run to the end or to the time limit; report its `stage: ...` lines and its warnings; leave no process behind."""
+def _run(
+    command: list[str], time_limit_s: float, what: str, report: Progress, *, silence_s: float = float("inf")
+) -> _Outcome:
+    """Run to the end or to the time limit; report its `stage: ...` lines and its warnings; leave no process behind.
+
+    Raises ToolError at the limit, and where nothing was said for `silence_s`.
+    """
     stage, lines = "starting", list[str]()
     deadline = time.monotonic() + time_limit_s
     with tempfile.TemporaryFile("w+b") as output, _process_group(command, output.fileno()) as process:
-        read = 0
+        read, heard = 0, time.monotonic()
         while True:
             code = process.poll()  # before the output is read, so that its last lines are seen
             output_now = os.pread(output.fileno(), 1 << 20, read)
             complete = output_now[: output_now.rfind(b"\n") + 1] if code is None else output_now
             read += len(complete)
+            heard = time.monotonic() if complete else heard
             for line in complete.decode(errors="replace").splitlines():
                 lines.append(line)
                 if line.startswith("stage: "):
@@ -318,6 +325,8 @@ def _run(command: list[str], time_limit_s: float, what: str, report: Progress) -
                     report(line)
             if code is not None and not complete:
                 return _Outcome(code=code, stage=stage, lines=tuple(lines))
+            if code is None and time.monotonic() > heard + silence_s:
+                raise ToolError(f"{what} said nothing for {silence_s:g} s while {stage}; it waits without end.")
             if code is None and time.monotonic() > deadline:
                 raise ToolError(
                     f"{what} ran past its time limit of {time_limit_s:g} s while {stage}; "
