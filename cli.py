@@ -218,6 +218,8 @@ def run_command(console: Console, file: Path, given: Path, out: Path | None, **o
     found = run_netx(file, read_values(given), runner=compiled, **options)
     if out:
         write_run(out, found)
+    for sentence in found.cautions:
+        console.caution(sentence)
     console.result(console.ran(file, found, out))
 
 

@@ -58,6 +58,12 @@ class Console:
         self._tasks = {"stage": self._bar.add_task(sentence, total=1)}
         self._bar.start()
 
+    def caution(self, sentence: str) -> None:
+        """What a person should know about the result: a line on stderr, also with --quiet."""
+        self.close()
+        if is_first():
+            self.err.print(f"warning: {sentence}", highlight=False, markup=False, soft_wrap=True)
+
     def step(self, event: ProgressEvent) -> None:
         """A batch is done: one bar per stage."""
         if self.quiet:
@@ -195,8 +201,15 @@ class Console:
                 _count(row.synapses or None),
                 "-" if row.weights is None else f"{row.weights[0]:g}..{row.weights[1]:g}",
                 _count(row.bits),
-                _count(row.threshold),
-                ", ".join("-" if part is None else f"{part:.3g}" for part in forgets),
+                f"{row.threshold[0]}..{row.threshold[1]}"
+                if isinstance(row.threshold, tuple)
+                else _count(row.threshold),
+                ", ".join(
+                    "-"
+                    if part is None
+                    else "..".join(f"{n:.3g}" for n in (part if isinstance(part, tuple) else (part,)))
+                    for part in forgets
+                ),
             )
         note = "forgets: what a step forgets of current and membrane"
         populations = [
@@ -239,6 +252,7 @@ class Console:
             "seconds": found.seconds,
             "out": str(out) if out else None,
             "remarks": [asdict(remark) for remark in found.network.remarks],
+            "cautions": found.cautions,
         }
         kept = f"spikes and membranes: {out}" if out else "--out RESULT.npz keeps spikes and membranes"
         head = f"{file}: {samples} samples of {time_steps} steps, {found.seconds:.2f} s"

@@ -228,6 +228,8 @@ def measure_netx(
     check_layout(read_layers(path), spikes, spikes.shape[2:], images=False)
     network = read_netx(path, time_steps=spikes.shape[1], input_shape=spikes.shape[2:])
     (entry,), graph = network.graph.inputs, network.graph
+    if spikes.ndim == 4 and spikes[0, 0].size == neurons(entry.shape):  # two axes are flat in a graph
+        spikes = spikes.reshape(*spikes.shape[:2], *entry.shape)
     if spikes.shape[2:] != entry.shape:
         raise InputError(
             f"'{path}' reads spikes [S, T, {', '.join(map(str, entry.shape))}], but the file of spikes has shape "

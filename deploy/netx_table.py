@@ -12,7 +12,9 @@ from ..export.graph import Conv, Projection, neurons
 from ..export.netx.chain import chain_of
 from ..export.netx.file import Layer, NetxFile, Remark, read_layers
 from ..export.netx.lint import lint
+from ..export.netx.registers import Register
 from ..export.netx.writer import layer_indices, read_graph
+from ..export.simulate import DECAY_UNITY
 from .mapping.wiring import value_bits
 from .synapses import synapses
 
@@ -30,9 +32,9 @@ class LayerRow:
     synapses: int  # of non-zero weight
     weights: tuple[float, float] | None  # smallest and largest
     bits: int | None  # that the weights take, sign included, common powers of two left out
-    threshold: int | None
-    current_forgets: float | None  # iDecay / 4096
-    membrane_forgets: float | None  # vDecay / 4096
+    threshold: int | tuple[int, int] | None  # where neurons differ, smallest and largest, as below
+    current_forgets: float | tuple[float, float] | None  # iDecay / 4096
+    membrane_forgets: float | tuple[float, float] | None  # vDecay / 4096
     longest_delay: int
     populations: Mapping[str, int]
 
@@ -79,12 +81,20 @@ def _row(layer: Layer, populations: Mapping[str, int]) -> LayerRow:
         synapses=_synapses(layer),
         weights=None if values is None else (float(values.min()), float(values.max())),
         bits=value_bits(np.trunc(values)) if values is not None and np.abs(values).max() < EXACT else None,
-        threshold=neuron.threshold if neuron else None,
-        current_forgets=neuron.i_decay / 4096 if neuron else None,
-        membrane_forgets=neuron.v_decay / 4096 if neuron else None,
+        threshold=_span(neuron.threshold, 1) if neuron else None,
+        current_forgets=_span(neuron.i_decay, DECAY_UNITY) if neuron else None,
+        membrane_forgets=_span(neuron.v_decay, DECAY_UNITY) if neuron else None,
         longest_delay=0 if layer.delay is None else int(layer.delay.max()),
         populations=populations,
     )
+
+
+def _span(register: Register, unit: int) -> Any:
+    """A number, or (smallest, largest) of an array."""
+    if isinstance(register, int):
+        return register if unit == 1 else register / unit
+    ends = int(register.min()), int(register.max())
+    return ends if unit == 1 else (ends[0] / unit, ends[1] / unit)
 
 
 def _synapses(layer: Layer) -> int:

@@ -14,9 +14,11 @@ from ..errors import InputError
 
 Shape = tuple[int, ...]
 Array = NDArray[np.float64]
+PerNeuron = float | Array  # one number for all neurons, or [C] ([N]), or one for each neuron, [*shape]
 Reset = Literal["zero", "subtract"]
 Role = Literal["neuron", "relay", "or", "readout"]
 Arithmetic = Literal["float", "loihi"]
+REGISTERS = ("decay", "current_decay", "threshold")  # of a Population: a number, or an array in "loihi" arithmetic
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,15 +91,16 @@ class Population:
     that the chip's register holds. An "or" or "relay" population has decay 0.
 
     In "loihi" arithmetic all of this is integer and `export/simulate.py` says how; `decay` and `current_decay` then are
-    n / 4096, `bias` and `threshold` are register mantissas, and the spike condition is v > 64 * threshold.
+    n / 4096, `bias` and `threshold` are register mantissas, and the spike condition is v > 64 * threshold. There each
+    channel or each neuron may have numbers of its own, as in NetX files of others; in "float" arithmetic only a bias.
     """
 
     name: str
     shape: Shape  # (C, H, W) or (N,)
-    decay: float  # membrane kept from one step to the next, 0..1
-    threshold: float
-    bias: Array  # [C] or [N]
-    current_decay: float = 0.0  # synaptic current kept from one step to the next, 0..1
+    decay: PerNeuron  # membrane kept from one step to the next, 0..1
+    threshold: PerNeuron
+    bias: Array  # [C] or [N], or [*shape]
+    current_decay: PerNeuron = 0.0  # synaptic current kept from one step to the next, 0..1
     reset: Reset = "zero"
     role: Role = "neuron"
 
@@ -135,6 +138,13 @@ def neurons(shape: Shape) -> int:
     return int(np.prod(shape))
 
 
+def per_neuron(values: PerNeuron, shape: Shape) -> PerNeuron:
+    """A number, [C] or [N], or [*shape] -> what broadcasts over [..., *shape]."""
+    if isinstance(values, np.ndarray) and values.ndim == 1:
+        return values.reshape(-1, *([1] * (len(shape) - 1)))
+    return values
+
+
 def check(graph: SpikingGraph) -> SpikingGraph:
     """Return the graph if it is well formed, else raise InputError that names the node."""
     if graph.time_steps < 1:
@@ -147,7 +157,7 @@ def check(graph: SpikingGraph) -> SpikingGraph:
     if readouts != [p.name for p in graph.populations[-1:]] and (readouts or graph.arithmetic == "float"):
         raise InputError("A graph must have one readout population, the last one; end the network in a linear layer.")
     for population in graph.populations:
-        _check_population(population)
+        _check_population(population, graph.arithmetic)
     order = {name: i for i, name in enumerate(names)}
     shapes = graph.shapes()
     for projection in graph.projections:
@@ -155,19 +165,32 @@ def check(graph: SpikingGraph) -> SpikingGraph:
     return graph
 
 
-def _check_population(population: Population) -> None:
+def _check_population(population: Population, arithmetic: Arithmetic) -> None:
     where = f"Population '{population.name}'"
     if len(population.shape) not in (1, 3) or min(population.shape) < 1:
         raise InputError(f"{where}: a shape must be (N,) or (C, H, W) of positive sizes, but is {population.shape}.")
-    if population.bias.shape != population.shape[:1]:
+    shapes = {population.shape[:1]} if arithmetic == "float" else {population.shape[:1], population.shape}
+    if population.bias.shape not in shapes:
         raise InputError(f"{where}: the bias must have shape {population.shape[:1]}, but has {population.bias.shape}.")
+    for word in REGISTERS:
+        _check_register(where, word, getattr(population, word), population.shape, arithmetic)
     if population.role not in get_args(Role) or population.reset not in get_args(Reset):
         raise InputError(f"{where}: unknown role '{population.role}' or reset '{population.reset}'.")
     for word, value in (("decay", population.decay), ("current_decay", population.current_decay)):
-        if not 0.0 <= value <= 1.0:
-            raise InputError(f"{where}: `0 <= {word} <= 1` must hold, but {word}={value}.")
-    if not np.isfinite(population.bias).all() or np.isnan(population.threshold):
+        wrong = np.extract(~((np.asarray(value) >= 0.0) & (np.asarray(value) <= 1.0)), value)
+        if wrong.size:
+            raise InputError(f"{where}: `0 <= {word} <= 1` must hold, but {word}={wrong[0]}.")
+    if not np.isfinite(population.bias).all() or np.isnan(population.threshold).any():
         raise InputError(f"{where}: bias and threshold must be finite; the training diverged or the file is damaged.")
+
+
+def _check_register(where: str, word: str, value: PerNeuron, shape: Shape, arithmetic: Arithmetic) -> None:
+    if not isinstance(value, np.ndarray):
+        return
+    if arithmetic == "float":
+        raise InputError(f'{where}: an array as {word} is for the chip\'s integers ("loihi"); give one number.')
+    if value.shape not in (shape[:1], shape):
+        raise InputError(f"{where}: {word} must be one number or of shape {shape[:1]} or {shape}, not {value.shape}.")
 
 
 def _check_projection(projection: Projection, shapes: dict[str, Shape], order: dict[str, int]) -> None:

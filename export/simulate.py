@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
-from .graph import Array, Conv, Dense, Kernel, Population, Projection, SpikingGraph
+from .graph import Array, Conv, Dense, Kernel, PerNeuron, Population, Projection, SpikingGraph, per_neuron
 
 Spikes = NDArray[np.uint8]
 Integers = NDArray[np.int64]
@@ -135,15 +135,10 @@ Values = NDArray[Any]  # float64, or int64 in "loihi" arithmetic
 State = tuple[Values, Values, NDArray[np.bool_], Values]
 
 
-def _per_neuron(values: Array, population: Population) -> Array:
-    """[C] or [N] -> broadcastable over [samples, *shape]."""
-    return values.reshape(-1, *([1] * (len(population.shape) - 1)))
-
-
 def _float_step(population: Population, u: Values, v: Values, a: Array) -> State:
     """(u, v before reset, fires, v after reset) of one step."""
     u = population.current_decay * u + a
-    v = population.decay * v + u + _per_neuron(population.bias, population)
+    v = population.decay * v + u + per_neuron(population.bias, population.shape)
     fires = v >= population.threshold
     after = np.where(fires, 0.0 if population.reset == "zero" else v - population.threshold, v)
     return u, v, fires, after
@@ -151,19 +146,30 @@ def _float_step(population: Population, u: Values, v: Values, a: Array) -> State
 
 def _loihi_step(population: Population, u: Values, v: Values, a: Array) -> State:
     """The same in the chip's integers (held in int64)."""
-    u = _wrap(_decayed(u, population.current_decay) + (a.astype(np.int64) << MANTISSA_SHIFT))
-    bias = _per_neuron(population.bias, population).astype(np.int64) << MANTISSA_SHIFT
-    v = np.clip(_decayed(v, population.decay) + u + bias, 1 - STATE_LIMIT, STATE_LIMIT - 1)
-    fires = v > int(population.threshold) << MANTISSA_SHIFT
+    shape = population.shape
+    u = _wrap(_decayed(u, per_neuron(population.current_decay, shape)) + (a.astype(np.int64) << MANTISSA_SHIFT))
+    bias = in_membrane_units(per_neuron(population.bias, shape))
+    v = np.clip(_decayed(v, per_neuron(population.decay, shape)) + u + bias, 1 - STATE_LIMIT, STATE_LIMIT - 1)
+    fires = v > in_membrane_units(per_neuron(population.threshold, shape))
     return u, v, fires, np.where(fires, 0, v)
 
 
 STEP: dict[str, Callable[[Population, Values, Values, Array], State]] = {"float": _float_step, "loihi": _loihi_step}
 
 
-def _decayed(state: Values, decay: float) -> Integers:
+def in_membrane_units(mantissa: PerNeuron) -> Integers:
+    """64 * mantissa, of thresholds and biases."""
+    return np.asarray(np.asarray(mantissa).astype(np.int64) << MANTISSA_SHIFT, np.int64)
+
+
+def in_registers(decay: PerNeuron) -> Integers:
+    """n of a decay n / 4096."""
+    return np.asarray(np.rint(np.asarray(decay) * DECAY_UNITY), np.int64)
+
+
+def _decayed(state: Values, decay: PerNeuron) -> Integers:
     """trunc(state * n / 4096) with n = 4096 * decay, toward zero."""
-    product = state.astype(np.int64) * round(decay * DECAY_UNITY)
+    product = state.astype(np.int64) * in_registers(decay)
     return np.asarray(np.sign(product) * (np.abs(product) // DECAY_UNITY), np.int64)
 
 

@@ -40,6 +40,8 @@ def run(
         spikes = _spikes(values)
         if read_layers(path).carries_graph:
             return NetxRunner(path, read_graph(path))(spikes)
+        if spikes.ndim == 4:  # [T, N, H, W]: two axes are flat in a graph
+            spikes = spikes.reshape(*spikes.shape[:2], -1)
         return GraphRunner(read_netx(path, time_steps=len(spikes), input_shape=spikes.shape[2:]).graph)(spikes)
     if graph is not None:
         return TwinRunner(path, graph)(_spikes(values))

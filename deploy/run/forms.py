@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as onnxruntime_errors
 
 from ...errors import InputError
-from ...export.graph import SpikingGraph
+from ...export.graph import SpikingGraph, per_neuron
 from ...export.netx.chain import chain_of, unpacked
 from ...export.netx.writer import layer_indices
 from ...export.onnx.twin import with_spikes
-from ...export.simulate import MANTISSA_SHIFT, simulate
+from ...export.simulate import MANTISSA_SHIFT, in_membrane_units, simulate
 from ...reading.models import read_model
 from ..cost.counts import Activity
 from .lava import Progress, run_lava, run_lava_on
@@ -69,7 +69,9 @@ class GraphRunner:
     def __call__(self, spikes: Spikes) -> Record:
         trace = simulate(self.graph, {self.graph.inputs[0].name: spikes})
         unit = 1 << MANTISSA_SHIFT if self.graph.arithmetic == "loihi" else 1
-        thresholds = {p.name: p.threshold * unit for p in self.graph.populations if p.role != "readout"}
+        thresholds = {
+            p.name: per_neuron(p.threshold, p.shape) * unit for p in self.graph.populations if p.role != "readout"
+        }
         margins = {name: trace.membranes[name] - value for name, value in thresholds.items()}
         return Record(spikes=trace.spikes, readout=trace.readout[-1], readout_steps=trace.readout, margins=margins)
 
@@ -94,7 +96,7 @@ class TwinRunner:
         for p in self.graph.populations:
             if p.role != "readout":
                 fired[p.name] = results[f"{p.name}/spikes"].astype(np.uint8)
-                margins[p.name] = results[f"{p.name}/v_before"] - (int(p.threshold) << MANTISSA_SHIFT)
+                margins[p.name] = results[f"{p.name}/v_before"] - in_membrane_units(per_neuron(p.threshold, p.shape))
         steps = results[f"{self.graph.readout.name}/membrane"]
         did = {entry.name: Activity(spikes=spikes)} | {
             p.name: Activity(spikes=fired.get(p.name), active=results[f"{p.name}/is_active"])

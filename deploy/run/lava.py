@@ -39,6 +39,8 @@ NO_PYTHON = (
 # the last one would have Lava's imports compiled anew at each run: 18 s instead of 6 s
 ASTRAY = {"PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "UV_PYTHON", "UV_PROJECT_ENVIRONMENT", "PYTHONDONTWRITEBYTECODE"}
 
+FIRST_STAGE = "loading the network"  # of each file, as `lava_runner.py` says it
+
 Progress = Callable[[str], None]
 
 
@@ -81,20 +83,9 @@ def run_lava_on(
     The time limit is that of all; `seconds` of each is the time of all.
     """
     report = progress or _silent
-    for network, spikes in jobs:
-        _check_network(network)
-        _check_spikes(spikes)
-    python = environment(report)
     start = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="spikeport-lava-") as folder:
-        command = [str(python), str(RUNNER)]
-        for i, (network, spikes) in enumerate(jobs):
-            np.save(Path(folder, f"spikes{i}.npy"), spikes)
-            command += [
-                str(network.resolve()),
-                str(Path(folder, f"spikes{i}.npy")),
-                str(Path(folder, f"record{i}.npz")),
-            ]
+        command = _command(jobs, Path(folder), report)
         names = ", ".join(str(network) for network, _ in jobs)
         run = _run(command, time_limit_s, f"Lava's run of {names}", report)
         if run.code != 0:
@@ -104,6 +95,60 @@ def run_lava_on(
             )
         seconds = time.monotonic() - start
         return [_recorded(Path(folder, f"record{i}.npz"), seconds) for i in range(len(jobs))]
+
+
+def try_lava_on(
+    jobs: Sequence[tuple[Path, NDArray[np.uint8]]],
+    *,
+    silence_s: float = 60.0,
+    progress: Progress | None = None,
+) -> list[LavaResult | str]:
+    """`run_lava_on` for files on which Lava may fail: the result of each, or Lava's error in one line.
+
+    Lava is started once, and once more for each file that takes it down or keeps it silent for `silence_s`: where a
+    neuron fails within its process, Lava's others wait for it without end and without a word.
+    """
+    results: dict[int, LavaResult | str] = {}
+    for i, (network, _) in enumerate(jobs):
+        try:
+            _check_network(network)
+        except InputError as error:
+            results[i] = str(error)
+    while left := [i for i in range(len(jobs)) if i not in results]:
+        began = list[str]()
+
+        def report(line: str, began: list[str] = began) -> None:
+            began += [line] * (line == FIRST_STAGE)
+            (progress or _silent)(line)
+
+        start = time.monotonic()
+        with tempfile.TemporaryDirectory(prefix="spikeport-lava-") as folder:
+            command = _command([jobs[i] for i in left], Path(folder), report)
+            try:
+                reasons = _run(command, silence_s * len(left), "Lava's run", report, silence_s=silence_s).reasons()
+            except ToolError as error:
+                reasons = {len(began) - 1: str(error)}
+            seconds = time.monotonic() - start
+            for k, i in enumerate(left):
+                record = Path(folder, f"record{k}.npz")
+                if record.exists():
+                    results[i] = _recorded(record, seconds)
+                elif k in reasons:
+                    results[i] = reasons[k]
+        last = left[max(0, len(began) - 1)]
+        results.setdefault(last, "Lava ended without a word")
+    return [results[i] for i in range(len(jobs))]
+
+
+def _command(jobs: Sequence[tuple[Path, NDArray[np.uint8]]], folder: Path, report: Progress) -> list[str]:
+    for network, spikes in jobs:
+        _check_network(network)
+        _check_spikes(spikes)
+    command = [str(environment(report)), str(RUNNER)]
+    for i, (network, spikes) in enumerate(jobs):
+        np.save(folder / f"spikes{i}.npy", spikes)
+        command += [str(network.resolve()), str(folder / f"spikes{i}.npy"), str(folder / f"record{i}.npz")]
+    return command
 
 
 def _recorded(record: Path, seconds: float) -> LavaResult:
@@ -244,18 +289,33 @@ class _Outcome:
         told = self.lines[starts[-1] :] if starts else self.lines[-3:]
         return " ".join(" ".join(told).removeprefix("error:").split()).rstrip(".") or f"exit code {self.code}"
 
+    def reasons(self) -> dict[int, str]:
+        """Number of a job -> its error, of several jobs one after the other."""
+        job, found = -1, dict[int, str]()
+        for line in self.lines:
+            job += line == f"stage: {FIRST_STAGE}"
+            if line.startswith("error:"):
+                found[job] = line.removeprefix("error:").strip().rstrip(".")
+        return found
 
-def _run(command: list[str], time_limit_s: float, what: str, report: Progress) -> _Outcome:
-    """Run to the end or to the time limit; report its `stage: ...` lines and its warnings; leave no process behind."""
+
+def _run(
+    command: list[str], time_limit_s: float, what: str, report: Progress, *, silence_s: float = float("inf")
+) -> _Outcome:
+    """Run to the end or to the time limit; report its `stage: ...` lines and its warnings; leave no process behind.
+
+    Raises ToolError at the limit, and where nothing was said for `silence_s`.
+    """
     stage, lines = "starting", list[str]()
     deadline = time.monotonic() + time_limit_s
     with tempfile.TemporaryFile("w+b") as output, _process_group(command, output.fileno()) as process:
-        read = 0
+        read, heard = 0, time.monotonic()
         while True:
             code = process.poll()  # before the output is read, so that its last lines are seen
             output_now = os.pread(output.fileno(), 1 << 20, read)
             complete = output_now[: output_now.rfind(b"\n") + 1] if code is None else output_now
             read += len(complete)
+            heard = time.monotonic() if complete else heard
             for line in complete.decode(errors="replace").splitlines():
                 lines.append(line)
                 if line.startswith("stage: "):
@@ -265,6 +325,8 @@ def _run(command: list[str], time_limit_s: float, what: str, report: Progress) -
                     report(line)
             if code is not None and not complete:
                 return _Outcome(code=code, stage=stage, lines=tuple(lines))
+            if code is None and time.monotonic() > heard + silence_s:
+                raise ToolError(f"{what} said nothing for {silence_s:g} s while {stage}; it waits without end.")
             if code is None and time.monotonic() > deadline:
                 raise ToolError(
                     f"{what} ran past its time limit of {time_limit_s:g} s while {stage}; "

@@ -35,13 +35,15 @@ BYTES_PER_NEURON_STEP = 28  # a spike, a mark and a membrane of 8 bytes, the las
 class NetxRun:
     """What a run left behind. spikes: i of `layer/<i>` -> uint8 [S, T, *shape], every layer of neurons.
 
-    membrane: int64 [S, T, *shape] of the last layer, after each step and its reset.
+    membrane: int64 [S, T, *shape] of the last layer, after each step and its reset. cautions: what the run leaves out
+    that Lava would not.
     """
 
     network: NetxNetwork
     spikes: dict[int, Spikes]
     membrane: Integers
     seconds: float
+    cautions: tuple[str, ...] = ()
 
 
 def simulated(graph: SpikingGraph, spikes: Mapping[str, Spikes], windows: int) -> tuple[Mapping[str, Spikes], Integers]:
@@ -80,6 +82,11 @@ def run_netx(
     if len(shape) == 3 and not file.input_declared and shape != file.input_shape:
         file = read_layers(path, layers=layers, input_shape=shape)
     steps = _time_steps(file, values, images, time_steps)
+    if reset_interval is None and reset_offset != 1:
+        raise InputError(
+            f"A reset offset ({reset_offset}) shifts the resets of a stream, but there is none; "
+            "give --reset-interval, too."
+        )
     if reset_interval is not None and reset_interval < 1:
         raise InputError(f"`reset interval >= 1` must hold, but it is {reset_interval}.")
     phase = (reset_offset - 1) % (reset_interval or 1)
@@ -91,7 +98,7 @@ def run_netx(
     for chunk in _chunks(network, len(values), steps, streamed=reset_interval is not None):
         given = np.asarray(values[chunk])
         if images and network.encoder:
-            given = encode(network.encoder, given, steps, reset_interval)
+            given = encode(network.encoder, given.reshape(len(given), *file.input_shape), steps, reset_interval)
             spikes.setdefault(0, []).append(given)
         recorded, membrane = _run(network.graph, _binary(given, file.input_shape), reset_interval, phase, runner)
         for name, index in network.layers.items():
@@ -102,6 +109,18 @@ def run_netx(
         spikes={index: np.concatenate(parts) for index, parts in spikes.items()},
         membrane=np.concatenate(membranes),
         seconds=time.monotonic() - started,
+        cautions=_cautions(network, len(values), steps, reset_interval),
+    )
+
+
+def _cautions(network: NetxNetwork, samples: int, steps: int, reset_interval: int | None) -> tuple[str, ...]:
+    lagging = [p for p in network.graph.projections if p.delay is not None or p.source == p.target]
+    if reset_interval is not None or samples == 1 or not lagging:
+        return ()
+    layers = ", ".join(f"layer/{i}" for i in sorted({network.layers[p.target] for p in lagging}))
+    return (
+        f"{layers} has delays or recurrence and the {samples} samples run independently; Lava would stream them, with "
+        f"spikes under way from one into the next: give --reset-interval {steps} for that",
     )
 
 
@@ -148,13 +167,14 @@ def read_values(path: Path) -> NDArray[np.generic]:
 def check_layout(file: NetxFile, values: NDArray[np.generic], shape: Shape, images: bool) -> None:
     """Raises InputError where values are not of the shape that a file reads. shape: of one image or step."""
     declared = file.input_shape
-    fits = values.ndim - len(shape) == (1 if images else 2) and len(shape) in (1, 3) and values.size > 0
+    fits = values.ndim - len(shape) == (1 if images else 2) and len(shape) in (1, 2, 3) and values.size > 0
     if len(declared) == 3 and not file.input_declared:  # the file says the channels only
         fits = fits and len(shape) == 3 and shape[0] == declared[0]
         axes = f"{declared[0]}, H, W"
     else:
         dense = next(layer for layer in file.layers if layer.weight is not None).kind != "conv"
-        flat = dense and not images  # a full matrix reads any image, in C-order
+        # a full matrix reads any image, in C-order, and so do input neurons of two axes, which are flat in a graph
+        flat = dense and not (images and len(shape) != 2)
         fits = fits and (shape == declared or (flat and neurons(shape) == neurons(declared)))
         axes = ", ".join(map(str, declared))
     if not fits:

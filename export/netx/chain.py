@@ -18,7 +18,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import UnsupportedError
-from ..graph import Conv, Dense, Kernel, Population, Projection, Shape, SpikingGraph, check, neurons
+from ..graph import (
+    REGISTERS,
+    Conv,
+    Dense,
+    Kernel,
+    PerNeuron,
+    Population,
+    Projection,
+    Shape,
+    SpikingGraph,
+    check,
+    neurons,
+)
 from ..passes.relays import levels
 from ..taps import Taps, convolution_of, taps_of
 
@@ -137,17 +149,31 @@ def _place(members: list[Population], layer: int, places: dict[str, Place]) -> S
 def _layer(members: list[Population], shape: Shape, number: int, places: dict[str, Place]) -> Population:
     first = members[0]
     for member in members:
-        if (member.threshold, member.decay, member.current_decay) != (
-            first.threshold,
-            first.decay,
-            first.current_decay,
-        ):
+        if any(_differ(getattr(member, word), getattr(first, word)) for word in REGISTERS):
             raise UnsupportedError(f"Populations '{first.name}' and '{member.name}' must share one layer's registers.")
+        if member.bias.ndim == 3 or any(np.ndim(getattr(member, word)) == 3 for word in REGISTERS):
+            raise UnsupportedError(
+                f"Population '{member.name}' has a number for each neuron of an image, but a layer of a chain has one "
+                "for each channel; give one for each channel."
+            )
     if first.role == "readout":
         return first
     phases = [places[m.name].factor[0] * places[m.name].factor[1] for m in members]
-    bias = np.concatenate([np.repeat(m.bias, n) for m, n in zip(members, phases, strict=True)])
-    return replace(first, name=f"layer{number}", shape=shape, bias=bias, role="neuron")
+
+    def joined(word: str) -> Any:
+        values = [getattr(m, word) for m in members]
+        if not any(isinstance(value, np.ndarray) for value in values):
+            return values[0]
+        each = [np.broadcast_to(v, m.shape[:1]) for v, m in zip(values, members, strict=True)]
+        return np.concatenate([np.repeat(v, n) for v, n in zip(each, phases, strict=True)])
+
+    registers = {word: joined(word) for word in ("bias", *REGISTERS)}
+    return replace(first, name=f"layer{number}", shape=shape, role="neuron", **registers)
+
+
+def _differ(one: PerNeuron, other: PerNeuron) -> bool:
+    """True for two numbers that are not one; arrays lie side by side as they are."""
+    return np.ndim(one) == np.ndim(other) == 0 and one != other
 
 
 def _kernel(

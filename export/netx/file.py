@@ -3,11 +3,13 @@
 What stock lava-dl 0.6.0 reads (lava/lib/dl/netx/hdf5.py), and how other writers vary it:
 
     layer/<i>/type     b"input" | b"conv" | b"flatten" | b"dense" | b"dense_rec", alone or as an array of one
-    layer/<i>/shape    [C, H, W] or [N]; a dense layer takes the product, so [N, 1, 1] will do
+    layer/<i>/shape    [C, H, W] or [N]; a dense layer takes the product, so [N, 1, 1] will do, and so does an input
+                       layer before it; an input layer without neurons may have none
     layer/<i>/weight   conv [O, I / groups, kh, kw] and trailing ones; dense [O, I] or flat; input: one number, as bias
     layer/<i>/         weight_rec [O, O]: dense_rec; delay: one number, [O], [I] or [O, I]: dense and dense_rec
-    layer/<i>/bias     [C] or [N]
-    layer/<i>/neuron   type b"CUBA" or b"LOIHI", iDecay, vDecay, vThMant; without one a dense layer integrates
+    layer/<i>/bias     [C] or [N]; one for each neuron of an image as [W, H, C]
+    layer/<i>/neuron   type b"CUBA" or b"LOIHI", iDecay, vDecay, vThMant, numbers or arrays (`registers.py`); without
+                       one a dense layer integrates
 
 Every size is checked against the layer before it and against a limit, before a number is read: a file of a few
 bytes can declare terabytes.
@@ -23,6 +25,7 @@ import numpy as np
 from ...errors import InputError, UnsupportedError
 from ...reading.hdf5 import Dataset, Group
 from ..graph import Array, Conv, Shape, neurons
+from .registers import INTEGRATOR, READ, Neuron, read_neuron
 from .values import Level, Values, opened, steps
 
 Kind = Literal["input", "conv", "flatten", "dense", "dense_rec"]
@@ -39,17 +42,10 @@ LAYERS_REFUSED = {
     "concat": "lava-dl raises NotImplementedError on it",
     "dense_comp": "lava-dl loads it as complex weights for resonate-and-fire neurons",
 }
-NEURONS_REFUSED = {
-    "SDNN": "lava-dl loads it as sigma-delta neurons, which send graded values instead of spikes",
-    "RF": "lava-dl loads it as resonate-and-fire neurons, whose state is complex",
-}
 CHILDREN = {"type", "shape", "weight", "weight_rec", "delay", "bias", "stride", "padding", "dilation", "groups"}
 DESCRIPTIONS = {"inFeatures", "outFeatures", "inChannels", "outChannels", "kernelSize"}  # say what shapes say
-REGISTERS = {"type", "iDecay", "vDecay", "vThMant"}
-SILENT = {"scaleRho", "tauRho", "theta"}  # of the training; lava-dl has no use for them
-OF_NEURONS = REGISTERS | {"refDelay", "wgtExp", "gradedSpike"}
 PATTERN = {
-    "layer": {"*": dict.fromkeys(CHILDREN, True) | {"neuron": dict.fromkeys(OF_NEURONS, True)}},
+    "layer": {"*": dict.fromkeys(CHILDREN, True) | {"neuron": dict.fromkeys(READ, True)}},
     "simulation": {"tSample": True},
 }
 
@@ -64,19 +60,6 @@ class Remark:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Neuron:
-    """Registers. i_decay, v_decay: what a step forgets, in 1/4096. threshold: counts 64 membrane units."""
-
-    i_decay: int
-    v_decay: int
-    threshold: int
-
-
-# iDecay 0, vDecay 4096, vThMant 1 << 17: the current is the integral, no membrane reaches the threshold
-INTEGRATOR = Neuron(i_decay=0, v_decay=4096, threshold=1 << 17)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Layer:
     """One `layer/<index>`, its numbers as they stand in the file."""
 
@@ -87,7 +70,7 @@ class Layer:
     weight: Array | None = None  # conv [O, I / groups, kh, kw], dense [O, I]
     weight_rec: Array | None = None  # [O, O]
     delay: Array | None = None  # [O, I]
-    bias: Array | None = None  # [C] or [N]
+    bias: Array | None = None  # [C] or [N], or [*shape]
     stride: tuple[int, int] = (1, 1)  # (row, column), as the next two
     padding: tuple[int, int] = (0, 0)
     dilation: tuple[int, int] = (1, 1)
@@ -184,7 +167,7 @@ class _Reader(Values):
                 f"choose from {', '.join(KINDS)}."
             )
         if given and self.shape is None and kind not in ("input", "flatten"):
-            self.shape = self.input_shape = given
+            self.shape = self.input_shape = given if len(given) in (1, 3) else (neurons(given),)
             self.input_declared = True
         layer = KINDS[kind](self, index, group)
         unread = sorted(set(group) - CHILDREN - DESCRIPTIONS - {"neuron"})
@@ -192,22 +175,30 @@ class _Reader(Values):
             self.warn(f"lava-dl reads none of {', '.join(unread)}")
         remarks = tuple(Remark(layer=index, level=level, text=text) for level, text in self.remarks)
         self.layers.append(replace(layer, remarks=remarks))
-        if kind != "flatten":
+        if layer.shape and kind != "flatten":
             self.shape = layer.shape
-        if given and kind == "input" and neurons(given) != neurons(layer.shape):
+        if given and layer.shape and kind == "input" and neurons(given) != neurons(layer.shape):
             self.need(False, f"declares inputs {layer.shape}, but the spikes have shape {given}")
 
     # -- the kinds of layers
 
     def input(self, index: int, group: Group) -> Layer:
-        shape = self._shape(group)
-        self.input_shape, self.input_declared = shape, True
         if "neuron" not in group:
             self.need(not any(layer.kind not in ("input", "flatten") for layer in self.layers), "must stand first")
+            if "shape" not in group:  # lava-dl takes the shape from the next layer
+                return Layer(index=index, kind="input", shape=())
+        declared = self._shape(group)
+        shape = declared if len(declared) == 3 else (neurons(declared),)
+        self.input_shape, self.input_declared = shape, True
+        if "neuron" not in group:
             return Layer(index=index, kind="input", shape=shape)
+        self.need(len(declared) <= 3, f"must have a shape [N] or [C, H, W], but has {list(declared)}")
+        if len(declared) == 2:
+            self.warn(f"lava-dl cannot connect neurons of shape {list(declared)}; write [C, H, W] or [N]")
         self.need(index == 0, "has neurons and must be layer/0: lava-dl connects nothing to it")
         transform = (self._transform(group, "weight", 64), self._transform(group, "bias", 0))
-        return Layer(index=index, kind="input", shape=shape, neuron=self._neuron(group["neuron"]), transform=transform)
+        neuron = self._neuron(group["neuron"], declared)
+        return Layer(index=index, kind="input", shape=shape, neuron=neuron, transform=transform)
 
     def flattened(self, index: int, group: Group) -> Layer:
         self.flatten = True
@@ -250,7 +241,7 @@ class _Reader(Values):
             padding=padding,
             dilation=dilation,
             groups=groups,
-            neuron=self._neuron(group["neuron"]),
+            neuron=self._neuron(group["neuron"], shape),
         )
 
     def dense(self, index: int, group: Group, *, recurrent: bool = False) -> Layer:
@@ -281,35 +272,14 @@ class _Reader(Values):
             weight_rec=weight_rec,
             delay=self._delay(group, weight, recurrent) if "delay" in group else None,
             bias=self._bias(group, shape),
-            neuron=self._neuron(group["neuron"]) if declared else INTEGRATOR,
+            neuron=self._neuron(group["neuron"], shape) if declared else INTEGRATOR,
             declared_neuron=declared,
         )
 
     # -- what layers are made of
 
-    def _neuron(self, group: Any) -> Neuron:
-        group = self.group(group, "given a group `neuron`")
-        kind = self.text(group, "type")
-        refused = next((name for name in NEURONS_REFUSED if name in kind), None)
-        if refused:
-            raise UnsupportedError(
-                f"{self.where} has neurons of type '{kind}', which have no place in a spiking graph "
-                f"({NEURONS_REFUSED[refused]}); only CUBA and LOIHI have one."
-            )
-        if kind not in ("CUBA", "LOIHI"):
-            raise UnsupportedError(
-                f"{self.where} has neurons of type '{kind}', on which lava-dl fails; only CUBA and LOIHI have a place."
-            )
-        if "messageBits" in group:
-            raise UnsupportedError(f"{self.where} sends graded spikes (messageBits), on which lava-dl fails.")
-        for key, quiet in (("refDelay", 1), ("wgtExp", 0), ("gradedSpike", 0)):
-            if key in group and self.one(group, key) != quiet:
-                self.warn(f"{key} is {self.one(group, key)}, but lava-dl does not read it: it runs as {quiet}")
-        unread = sorted(set(group) - OF_NEURONS - SILENT)
-        if unread:
-            self.warn(f"lava-dl reads none of {', '.join('neuron/' + key for key in unread)}")
-        registers = [self.one(group, key, fails_as_float=True) for key in ("iDecay", "vDecay", "vThMant")]
-        return Neuron(i_decay=registers[0], v_decay=registers[1], threshold=registers[2])
+    def _neuron(self, group: Any, shape: Shape) -> Neuron:
+        return read_neuron(self, self.group(group, "given a group `neuron`"), shape)
 
     def _bias(self, group: Group, shape: Shape) -> Array | None:
         if "bias" not in group:
@@ -317,6 +287,8 @@ class _Reader(Values):
         bias = self.numbers(group, "bias")
         if bias.size == 1 and len(shape) == 1:
             return np.full(shape, bias.item())
+        if bias.shape == shape[::-1] and len(shape) == 3:  # (column, row, channel)
+            return np.array(bias.transpose())
         self.need(bias.shape == shape[:1], f"must have a bias {list(shape[:1])}, but has {list(bias.shape)}")
         return bias
 
@@ -356,7 +328,6 @@ class _Reader(Values):
 
     def _shape(self, group: Group) -> Shape:
         numbers = self.integers(group, "shape")
-        self.need(len(numbers) in (1, 3), f"must have a shape [N] or [C, H, W], but has {list(numbers)}")
         self.need(min(numbers) >= 1, f"must have positive sizes, but has {list(numbers)}")
         product = 1
         for number in numbers:  # in Python's integers, which do not wrap

@@ -9,13 +9,14 @@ import numpy as np
 from ..graph import Array
 from ..simulate import DECAY_UNITY, MANTISSA_SHIFT, STATE_LIMIT
 from .file import Layer, NetxFile, Remark
-from .loaded_weights import MAX_WEIGHT, MIN_WEIGHT, Integers, lava_matrices
+from .loaded_weights import MAX_EXCITATORY, MAX_WEIGHT, MIN_WEIGHT, Integers, lava_matrices
+from .registers import Register
 from .values import Level
 
 MAX_BIAS = 2**12 - 1  # 13 bits with a sign
 MAX_BIAS_SIMULATED = 2**15 - 1  # Lava holds 16 bits
+MAX_WHOLE = 2**31 - 1  # Lava makes 32-bit integers of weights and biases
 MAX_THRESHOLD = 2**17 - 1
-MAX_THRESHOLD_SIMULATED = 2**25 - 1  # Lava shifts it by 6 in 32 bits
 MAX_DELAY = 62
 MAX_SUM = 2**23 - 1  # Lava holds the sum of a step in 24 bits with a sign
 
@@ -57,13 +58,19 @@ def _registers(layer: Layer) -> Found:
         return []
     found: Found = []
     for word, value in (("iDecay", neuron.i_decay), ("vDecay", neuron.v_decay)):
-        if not 0 <= value <= DECAY_UNITY:
-            found.append(("error", f"`0 <= {word} <= {DECAY_UNITY}` must hold, but {word} is {value}"))
-    if not -MAX_THRESHOLD_SIMULATED <= neuron.threshold <= MAX_THRESHOLD_SIMULATED:
-        found.append(("error", f"vThMant {neuron.threshold} overflows the 32 bits in which Lava holds it"))
-    elif not 0 <= neuron.threshold <= MAX_THRESHOLD and layer.declared_neuron:
-        found.append(("warning", f"vThMant {neuron.threshold} does not fit its 17 bits (0 to {MAX_THRESHOLD})"))
+        if wrong := _outside(value, 0, DECAY_UNITY):
+            found.append(("error", f"`0 <= {word} <= {DECAY_UNITY}` must hold, but {word} is {wrong[0]}"))
+    beyond = _outside(neuron.threshold, 0, MAX_THRESHOLD)
+    if beyond and layer.declared_neuron:
+        found.append(("warning", f"vThMant {beyond[0]} does not fit its 17 bits (0 to {MAX_THRESHOLD})"))
     return found
+
+
+def _outside(register: Register, low: int, high: int) -> list[int]:
+    """The numbers that do not lie in [low, high]."""
+    values = np.asarray(register).reshape(-1)
+    wrong: list[int] = values[(values < low) | (values > high)].tolist()
+    return wrong
 
 
 def _weights(layer: Layer) -> Found:
@@ -74,16 +81,20 @@ def _weights(layer: Layer) -> Found:
     if fractions:
         found.append(("warning", f"{fractions} of {values.size} weights are not whole; lava-dl cuts fractions off"))
     values = np.trunc(values)
-    if values.min() < MIN_WEIGHT or values.max() > MAX_WEIGHT:
+    low, high = values.min(), values.max()
+    allowed = (MIN_WEIGHT, MAX_WEIGHT) if low < 0 else (0, MAX_EXCITATORY)
+    if np.abs(values).max() > MAX_WHOLE:
+        found.append(("error", f"weights lie in [{low:g}, {high:g}], beyond the 32 bits in which Lava holds them"))
+    elif low < allowed[0] or high > allowed[1]:
         does = "takes them as they are" if layer.kind == "conv" else "clips or damages them"
         found.append(
             (
-                "error",
-                f"weights must lie in [{MIN_WEIGHT}, {MAX_WEIGHT}], but lie in [{values.min():g}, {values.max():g}]; "
+                "warning",
+                f"weights lie in [{low:g}, {high:g}], but the 8 bits of the chip hold [{allowed[0]}, {allowed[1]}]; "
                 f"lava-dl {does}",
             )
         )
-    elif layer.kind != "conv" and not values.any():
+    if layer.kind != "conv" and not values.any():
         found.append(("error", "all weights are 0, on which lava-dl fails with OverflowError"))
     odd = int((values % 2 != 0).sum())
     if odd and values.min() < 0 < values.max():
@@ -111,13 +122,23 @@ def _bias(bias: Array) -> Found:
     if (bias != np.trunc(bias)).any():
         found.append(("warning", "not all biases are whole; lava-dl cuts their fractions off"))
     low, high = np.trunc(bias).min(), np.trunc(bias).max()
-    if low < -MAX_BIAS_SIMULATED - 1 or high > MAX_BIAS_SIMULATED:
+    if max(-low, high) > MAX_WHOLE:
+        found.append(("error", f"biases lie in [{low:g}, {high:g}], beyond the 32 bits into which lava-dl puts them"))
+    elif low < -MAX_BIAS_SIMULATED - 1 or high > MAX_BIAS_SIMULATED:
         found.append(
-            ("error", f"biases lie in [{low:g}, {high:g}] and wrap around the 16 bits in which Lava holds them")
+            ("warning", f"biases lie in [{low:g}, {high:g}] and wrap around the 16 bits in which Lava holds them")
         )
     elif low < -MAX_BIAS - 1 or high > MAX_BIAS:
         found.append(("warning", f"biases lie in [{low:g}, {high:g}], beyond 13 bits ([{-MAX_BIAS - 1}, {MAX_BIAS}])"))
     return found
+
+
+def loaded_bias(layer: Layer) -> Array | None:
+    """What Lava runs in place of `bias`: whole numbers of 16 bits, which wrap."""
+    if layer.bias is None:
+        return None
+    wrapped = (np.trunc(layer.bias).astype(np.int64) + 2**15) % 2**16 - 2**15
+    return wrapped.astype(np.float64)
 
 
 def loaded_weights(layer: Layer) -> tuple[Integers, ...] | None:
@@ -181,7 +202,8 @@ def _ranges(layer: Layer) -> Found:
     low, high = (np.sum(parts, axis=0) for parts in zip(*sums, strict=True))
     unit = 1 << MANTISSA_SHIFT
     found: Found = []
-    currents = _gathered(np.maximum(high, -low) * unit, neuron.i_decay)
+    i_decay, v_decay, threshold = (_least(r) for r in (neuron.i_decay, neuron.v_decay, neuron.threshold))
+    currents = _gathered(np.maximum(high, -low) * unit, i_decay)
     wraps = int((currents > STATE_LIMIT).sum())
     if wraps and layer.declared_neuron:
         found.append(
@@ -191,14 +213,22 @@ def _ranges(layer: Layer) -> Found:
                 "if its inputs keep spiking",
             )
         )
-    bias = np.zeros_like(high) if layer.bias is None else np.trunc(layer.bias)
-    membranes = _gathered(_gathered(high * unit, neuron.i_decay) + bias * unit, neuron.v_decay)
-    silent = int((np.minimum(membranes, STATE_LIMIT - 1) <= neuron.threshold * unit).sum())
+    bias = loaded_bias(layer)
+    most = np.zeros_like(high) if bias is None else bias.reshape(len(high), -1).max(1)
+    membranes = _gathered(_gathered(high * unit, i_decay) + most * unit, v_decay)
+    silent = int((np.minimum(membranes, STATE_LIMIT - 1) <= threshold * unit).sum())
     if silent and layer.declared_neuron:
         found.append(("warning", f"{silent} of {len(high)} {NEURONS[layer.kind]} can never reach the threshold"))
     return found
 
 
-def _gathered(added: Array, decay: int) -> Array:
+def _least(register: Register) -> Integers:
+    """A register -> the smallest number of each channel, [C] ([N]), or of all."""
+    values = np.asarray(register)
+    return values.min((1, 2)) if values.ndim == 3 else values
+
+
+def _gathered(added: Array, decay: Integers) -> Array:
     """What a state tends to if a step adds `added` and forgets decay / 4096."""
-    return np.where(added > 0, added * DECAY_UNITY / decay if decay else np.inf, added)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(added > 0, np.where(decay > 0, added * DECAY_UNITY / decay, np.inf), added)

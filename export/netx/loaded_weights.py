@@ -22,6 +22,7 @@ Sign = Literal["mixed", "excitatory", "inhibitory"]
 
 WEIGHT_BITS = 8
 MIN_WEIGHT, MAX_WEIGHT = -256, 254  # of 8 bits with a sign, counting in twos
+MAX_EXCITATORY = 255  # of 8 bits without a sign
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,10 +46,16 @@ class LavaMatrix:
 def lava_matrices(*weights: Integers) -> tuple[LavaMatrix, ...]:
     """The matrices of one layer ([O, I] each; a recurrent one has two) as Lava runs them.
 
-    They must lie in [-256, 254] and must not all be zero.
+    They must not all be zero. Beyond 8 bits, weights of two signs are clipped; a matrix of one sign loses all of them,
+    since NumPy takes a shift by a negative number for one by more than all bits.
     """
     together = np.concatenate([weight.ravel() for weight in weights])
+    low, high = int(together.min()), int(together.max())
+    if (high > MAX_WEIGHT and low < 0) or (low < MIN_WEIGHT and high > 0):
+        return lava_matrices(*(np.clip(weight, MIN_WEIGHT, MAX_WEIGHT) for weight in weights))
     shift, bits = _fitted(together)
+    if shift < 0:
+        return tuple(LavaMatrix(weight=np.zeros_like(weight), shift=0) for weight in weights)
     return tuple(LavaMatrix(weight=_stored(weight << shift, bits), shift=shift) for weight in weights)
 
 

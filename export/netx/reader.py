@@ -14,10 +14,13 @@ from pathlib import Path
 import numpy as np
 
 from ...errors import InputError
-from ..graph import Conv, Dense, Population, Projection, Shape, SpikeInput, SpikingGraph, check
+from ..graph import Conv, Dense, PerNeuron, Population, Projection, Shape, SpikeInput, SpikingGraph, check
 from ..simulate import DECAY_UNITY
 from .file import Layer, NetxFile, Remark, read_layers
-from .lint import MAX_DELAY, lint, loaded_weights
+from .lint import MAX_DELAY, lint, loaded_bias, loaded_weights
+from .registers import Register
+
+NEVER = 2**24  # no membrane reaches it: what a threshold beyond it does
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,14 +100,25 @@ def _population(layer: Layer) -> Population:
     neuron = layer.neuron
     if neuron is None:
         raise ValueError("only layers with neurons are populations")
+    bias = loaded_bias(layer)
     return Population(
         name=f"layer{layer.index}",
         shape=layer.shape,
-        decay=1 - neuron.v_decay / DECAY_UNITY,
-        current_decay=1 - neuron.i_decay / DECAY_UNITY,
-        threshold=neuron.threshold,
-        bias=np.zeros(layer.shape[0]) if layer.bias is None else np.trunc(layer.bias),
+        decay=_kept(neuron.v_decay),
+        current_decay=_kept(neuron.i_decay),
+        threshold=_threshold(neuron.threshold),
+        bias=np.zeros(layer.shape[0]) if bias is None else bias,
     )
+
+
+def _kept(forgets: Register) -> PerNeuron:
+    return 1 - forgets / DECAY_UNITY
+
+
+def _threshold(mantissa: Register) -> PerNeuron:
+    if isinstance(mantissa, int):
+        return min(max(mantissa, -NEVER), NEVER)
+    return np.clip(mantissa, -NEVER, NEVER).astype(np.float64)
 
 
 def _projections(layer: Layer, source: str, name: str) -> list[Projection]:

@@ -90,6 +90,11 @@ class Values:
             raise InputError(f"{self.where} must have numbers as `{key}`.")
         return data
 
+    def stored(self, data: Dataset) -> np.dtype[Any]:
+        """The type in which its numbers are stored."""
+        assert data.dtype is not None  # `dataset` gives those that have one
+        return data.dtype
+
     def text(self, group: Group, key: str) -> str:
         data = group.get(key)
         if not isinstance(data, Dataset) or data.word is None:

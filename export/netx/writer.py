@@ -8,8 +8,8 @@
 
 A flatten stands between a conv and a dense layer; the dense layer's columns then count [C, H, W] in C-order. iDecay
 counts what a step forgets, in 1/4096, and 4096 forgets all (the register holds one less and the chip adds it); vDecay
-likewise. refDelay and wgtExp are there for other readers: Lava reads neither. Source: lava-dl 0.6.0
-lava/lib/dl/netx/hdf5.py.
+likewise. Where channels differ, these and vThMant are arrays [C] ([N]). refDelay and wgtExp are there for other
+readers: Lava reads neither. Source: lava-dl 0.6.0 lava/lib/dl/netx/hdf5.py.
 
 The quantized graph itself travels in the same file under /spikeport, which Lava ignores.
 """
@@ -26,12 +26,12 @@ from ...errors import InputError, UnsupportedError
 from ...files import replacing
 from ...path_kind import NETX, expected
 from ...reading.hdf5 import Dataset, Group, read_tree
-from ..graph import Conv, Dense, Population, Projection, SpikeInput, SpikingGraph, check
-from ..simulate import DECAY_UNITY
+from ..graph import REGISTERS, Array, Conv, Dense, Population, Projection, SpikeInput, SpikingGraph, check
+from ..simulate import DECAY_UNITY, in_registers
 from .chain import Chain, chain_of
 
 FORMAT = 1  # of the group /spikeport
-PATTERN = {"spikeport": {"graph": True, **{key: {"*": True} for key in ("weight", "bias", "delay")}}}
+PATTERN = {"spikeport": {"graph": True, **{key: {"*": True} for key in ("weight", "bias", "delay", *REGISTERS)}}}
 
 
 def layer_indices(chain: Chain) -> dict[str, int]:
@@ -113,10 +113,10 @@ def _write_layer(
     kernel = forward.kernel
     layer["type"] = b"conv" if isinstance(kernel, Conv) else b"dense_rec" if recurrent else b"dense"
     layer["shape"] = np.array(population.shape, np.int64)
-    layer.create_dataset("weight", data=kernel.weight.astype(np.int16), compression="gzip")
+    layer.create_dataset("weight", data=_whole(kernel.weight), compression="gzip")
     layer["bias"] = population.bias.astype(np.int32)
     if recurrent:
-        layer.create_dataset("weight_rec", data=recurrent.kernel.weight.astype(np.int16), compression="gzip")
+        layer.create_dataset("weight_rec", data=_whole(recurrent.kernel.weight), compression="gzip")
     if forward.delay is not None:
         layer["delay"] = forward.delay
     if isinstance(kernel, Conv):
@@ -126,14 +126,19 @@ def _write_layer(
         layer["groups"] = kernel.groups
     neuron = layer.create_group("neuron")
     neuron["type"] = b"CUBA"
-    neuron["iDecay"] = DECAY_UNITY - round(population.current_decay * DECAY_UNITY)
-    neuron["vDecay"] = DECAY_UNITY - round(population.decay * DECAY_UNITY)
-    neuron["vThMant"] = int(population.threshold)
+    neuron["iDecay"] = DECAY_UNITY - in_registers(population.current_decay)
+    neuron["vDecay"] = DECAY_UNITY - in_registers(population.decay)
+    neuron["vThMant"] = np.asarray(population.threshold).astype(np.int64)
     neuron["refDelay"] = 1
     neuron["wgtExp"] = 0
 
 
-# One JSON attribute for what is small, one data set per array.
+def _whole(weight: Array) -> NDArray[np.signedinteger]:
+    """Two bytes hold what the chip does; a convolution of other tools' files may be wider."""
+    return weight.astype(np.int16 if np.abs(weight).max() < 2**15 else np.int32)
+
+
+# One JSON attribute for what is small, one data set per array: null stands for a register that is one.
 
 
 def _write_graph(group: h5py.Group, graph: SpikingGraph) -> None:
@@ -141,9 +146,7 @@ def _write_graph(group: h5py.Group, graph: SpikingGraph) -> None:
         {
             "name": p.name,
             "shape": p.shape,
-            "decay": p.decay,
-            "current_decay": p.current_decay,
-            "threshold": p.threshold,
+            **{word: None if isinstance(getattr(p, word), np.ndarray) else getattr(p, word) for word in REGISTERS},
             "reset": p.reset,
             "role": p.role,
         }
@@ -161,11 +164,14 @@ def _write_graph(group: h5py.Group, graph: SpikingGraph) -> None:
                 "groups": kernel.groups,
             }
         joins.append(join)
-        group.create_dataset(f"weight/{i}", data=kernel.weight.astype(np.int16), compression="gzip")
+        group.create_dataset(f"weight/{i}", data=_whole(kernel.weight), compression="gzip")
         if projection.delay is not None:
             group[f"delay/{i}"] = projection.delay
     for i, population in enumerate(graph.populations):
         group[f"bias/{i}"] = population.bias.astype(np.int32)
+        for word in REGISTERS:
+            if isinstance(value := getattr(population, word), np.ndarray):
+                group[f"{word}/{i}"] = value
     head = {
         "format": FORMAT,
         "time_steps": graph.time_steps,
@@ -189,10 +195,11 @@ def _read_graph(group: Group) -> SpikingGraph:
     head = json.loads(dataset("graph").text())
     if head["format"] != FORMAT:
         raise ValueError(f"format {head['format']} instead of {FORMAT}")
-    populations = [
-        Population(**{**node, "shape": tuple(node["shape"])}, bias=array(f"bias/{i}").astype(np.float64))
-        for i, node in enumerate(head["populations"])
-    ]
+    populations = []
+    for i, node in enumerate(head["populations"]):
+        arrays = {word: array(f"{word}/{i}").astype(np.float64) for word in REGISTERS if node[word] is None}
+        bias = array(f"bias/{i}").astype(np.float64)
+        populations.append(Population(**{**node, **arrays, "shape": tuple(node["shape"])}, bias=bias))
     projections = []
     for i, join in enumerate(head["projections"]):
         weight = array(f"weight/{i}").astype(np.float64)

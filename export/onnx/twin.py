@@ -20,8 +20,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from ...errors import UnsupportedError
 from ...files import replacing
-from ..graph import Conv, Population, SpikingGraph
-from ..simulate import DECAY_UNITY, MANTISSA_SHIFT, STATE_LIMIT
+from ..graph import Conv, PerNeuron, Population, SpikingGraph
+from ..simulate import DECAY_UNITY, MANTISSA_SHIFT, STATE_LIMIT, in_membrane_units, in_registers
 
 OPSET = 18
 IR_VERSION = 9  # read by ONNX Runtime 1.20 and later
@@ -122,7 +122,7 @@ class _Builder:
         )
         bias = self._constant(
             f"{p.name}/bias",
-            (p.bias.astype(np.int64) << MANTISSA_SHIFT).reshape(1, 1, *p.bias.shape, *[1] * (len(p.shape) - 1)),
+            self._per_neuron(p, in_membrane_units(p.bias)),
         )
         u, v = "", ""
         currents, fired, before, after = [], [], [], []
@@ -138,10 +138,10 @@ class _Builder:
 
     def _current_step(self, p: Population, t: int, u: str, a: str) -> str:
         """u of this step from u of the step before and what arrives."""
-        if u and p.current_decay:
-            kept = self._decayed(f"{p.name}/u_kept/{t}", u, p.current_decay)
+        if u and np.any(p.current_decay):
+            kept = self._decayed(p, f"{p.name}/u_kept/{t}", u, p.current_decay)
             a = self._node("Add", [kept, a], f"{p.name}/u_raw/{t}")
-        if not p.current_decay and self._bound(p) << MANTISSA_SHIFT <= STATE_LIMIT - 1:
+        if not np.any(p.current_decay) and self._bound(p) << MANTISSA_SHIFT <= STATE_LIMIT - 1:
             return a  # too small to leave the 24-bit range
         top, span = self._constant("state_limit", STATE_LIMIT), self._constant("state_span", 2 * STATE_LIMIT)
         over = self._node("Greater", [a, top], f"{p.name}/u_over/{t}")
@@ -154,14 +154,14 @@ class _Builder:
 
     def _membrane_step(self, p: Population, t: int, v: str, u: str, bias: str) -> str:
         total = self._node("Add", [u, bias], f"{p.name}/input/{t}")
-        if v and p.decay:
-            kept = self._decayed(f"{p.name}/v_kept/{t}", v, p.decay)
+        if v and np.any(p.decay):
+            kept = self._decayed(p, f"{p.name}/v_kept/{t}", v, p.decay)
             total = self._node("Add", [kept, total], f"{p.name}/v_raw/{t}")
         low, high = self._constant("v_low", 1 - STATE_LIMIT), self._constant("v_high", STATE_LIMIT - 1)
         return self._node("Clip", [total, low, high], f"{p.name}/v/{t}")
 
     def _fire(self, p: Population, t: int, v: str) -> tuple[str, str]:
-        threshold = self._constant(f"{p.name}/threshold", int(p.threshold) << MANTISSA_SHIFT)
+        threshold = self._constant(f"{p.name}/threshold", self._per_neuron(p, in_membrane_units(p.threshold)))
         spike = self._node("Greater", [v, threshold], f"{p.name}/fires/{t}")
         return spike, self._node("Where", [spike, self._constant("zero", 0), v], f"{p.name}/v_after/{t}")
 
@@ -231,8 +231,19 @@ class _Builder:
             self._node("Reshape", [f"{source}/spikes", target], name)
         return name
 
-    def _decayed(self, name: str, state: str, decay: float) -> str:
-        kept = round(decay * DECAY_UNITY)
+    def _per_neuron(self, p: Population, values: np.ndarray) -> np.ndarray:
+        """A number stays; an array broadcasts over [1, N, *shape]."""
+        if not values.ndim:
+            return values
+        return values.reshape(1, 1, *values.shape, *[1] * (len(p.shape) - values.ndim))
+
+    def _decayed(self, p: Population, name: str, state: str, decay: PerNeuron) -> str:
+        registers = in_registers(decay)
+        if registers.ndim:
+            constant = self._constant(f"{name}/kept", self._per_neuron(p, registers))
+            product = self._node("Mul", [state, constant], f"{name}/product")
+            return self._node("Div", [product, self._constant(f"{name}/unity", DECAY_UNITY)], name)
+        kept = int(registers)
         if kept == DECAY_UNITY:
             return state
         common = int(np.gcd(kept, DECAY_UNITY))

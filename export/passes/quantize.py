@@ -74,7 +74,7 @@ def _computes(population: Population) -> bool:
 
 
 def _factor(population: Population, scale: float) -> float:
-    return scale if population.role == "readout" else scale / population.threshold
+    return scale if population.role == "readout" else scale / float(population.threshold)
 
 
 def _even(weight: Array, factor: float, learnt: bool) -> Array:
@@ -127,5 +127,5 @@ def _registers(members: list[Population]) -> tuple[float, float]:
         raise UnsupportedError(
             f"Population '{first.name}' keeps its synaptic current and shares a layer with relays, which must not."
         )
-    lost = min(DECAY_MAX, round((1.0 - first.decay) * DECAY_UNITY))
-    return 1.0 - lost / DECAY_UNITY, round(first.current_decay * DECAY_UNITY) / DECAY_UNITY
+    lost = min(DECAY_MAX, round((1.0 - float(first.decay)) * DECAY_UNITY))
+    return 1.0 - lost / DECAY_UNITY, round(float(first.current_decay) * DECAY_UNITY) / DECAY_UNITY

@@ -39,11 +39,11 @@ def test_inspect_fails_on_what_cannot_be_run(
     import h5py
 
     with h5py.File(network, "r+") as file:
-        file["layer/1/weight"][0, 0] = 300
+        file["layer/1/neuron/iDecay"][0] = 5000
     assert invoke(monkeypatch, "inspect", network) == 3
-    assert "error: layer/1: weights must lie in [-256, 254]" in capsys.readouterr().out
+    assert "error: layer/1: `0 <= iDecay <= 4096` must hold, but iDecay is 5000" in capsys.readouterr().out
     assert invoke(monkeypatch, "run", network, "--input", network.with_name("spikes.npy")) == 1
-    assert "some.net: layer/1 (dense_rec): weights must lie in" in capsys.readouterr().err
+    assert "some.net: layer/1 (dense_rec): `0 <= iDecay <= 4096` must hold" in capsys.readouterr().err
 
 
 def test_run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], network: Path) -> None:
@@ -56,7 +56,10 @@ def test_run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
         for key in written.files:
             np.testing.assert_array_equal(written[key].reshape(lava[key].shape), lava[key])
     assert invoke(monkeypatch, "run", network, "--input", spikes) == 0
-    assert "3 samples of 7 steps" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert "3 samples of 7 steps" in said.out
+    assert said.err.count("\n") == 1 and said.err.startswith("warning: layer/1, layer/2 has delays or recurrence")
+    assert "give --reset-interval 7" in said.err
 
 
 @pytest.mark.parametrize(
@@ -71,6 +74,10 @@ def test_run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
         ),
         (("inspect", "spikes.npy"), "'spikes.npy' is an array (.npy), but inspect reads a NetX file"),
         (("inspect", "some.net", "--layers", 9), "`1 <= layers <= 4` must hold"),
+        (
+            ("run", "some.net", "--input", "spikes.npy", "--reset-offset", 0),
+            "A reset offset (0) shifts the resets of a stream, but there is none; give --reset-interval, too.",
+        ),
     ],
 )
 def test_bad_words(

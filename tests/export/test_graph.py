@@ -24,6 +24,10 @@ def with_a(**changes: object) -> SpikingGraph:
     return replace(GRAPH, populations=(replace(A, **changes), OUT))
 
 
+def loihi(**changes: object) -> SpikingGraph:
+    return replace(with_a(**changes), arithmetic="loihi")
+
+
 def with_kernel(kernel: Conv | Dense) -> SpikingGraph:
     return replace(GRAPH, projections=(replace(TO_A, kernel=kernel), TO_OUT))
 
@@ -33,6 +37,12 @@ def test_a_well_formed_graph_is_returned() -> None:
     assert GRAPH.readout is OUT
     assert GRAPH.incoming("a") == (TO_A,) and GRAPH.outgoing("a") == (TO_OUT,)
     assert GRAPH.shapes() == {"x": (1, 4, 4), "a": (2, 4, 4), "readout": (3,)}
+
+
+def test_channels_and_neurons_may_differ_in_the_chips_integers() -> None:
+    check(
+        loihi(decay=np.full(2, 0.5), current_decay=np.zeros((2, 4, 4)), threshold=np.ones(2), bias=np.ones((2, 4, 4)))
+    )
 
 
 @pytest.mark.parametrize(
@@ -49,6 +59,11 @@ def test_a_well_formed_graph_is_returned() -> None:
         (with_a(threshold=np.nan), "'a': bias and threshold must be finite"),
         (with_a(decay=1.5), "'a': `0 <= decay <= 1`"),
         (with_a(current_decay=-0.1), "'a': `0 <= current_decay <= 1`"),
+        (with_a(decay=np.full(2, 0.5)), "'a': an array as decay is for the chip's integers"),
+        (loihi(decay=np.full(3, 0.5)), r"'a': decay must be one number or of shape \(2,\) or \(2, 4, 4\), not \(3,\)"),
+        (loihi(current_decay=np.array([0.5, 1.5])), "'a': `0 <= current_decay <= 1` must hold, but current_decay=1.5"),
+        (loihi(threshold=np.array([5, np.nan])), "'a': bias and threshold must be finite"),
+        (with_a(bias=np.zeros((2, 4, 4))), "'a': the bias must have shape"),
         (with_a(role="neurone"), "'a': unknown role 'neurone'"),
         (with_a(reset="soft"), "'a': unknown role 'neuron' or reset 'soft'"),
         (replace(GRAPH, projections=(replace(TO_A, source="z"), TO_OUT)), "no node 'z'"),

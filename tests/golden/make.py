@@ -1,4 +1,4 @@
-"""Small NetX files, their input and what unmodified lava-dl 0.6.0 made of it: `python tests/golden/make.py`.
+"""Small NetX files, their input and what unmodified lava-dl 0.6.0 made of it: `python tests/golden/make.py [NAME ...]`.
 
 Each `<name>.npz` holds `net` (the bytes of the file), `spikes` (the input, uint8 [S, T, N] or [S, T, C, H, W]; samples
 stream back to back, state is zero at the first step of each), `spikes_<i>` of every layer/<i> and `membrane` [S, T, N]
@@ -124,16 +124,72 @@ def cases() -> dict[str, tuple[Layers, Any]]:
         ],
         spikes(2, 5, 2, 7, 11),
     )
+    # registers for each channel and each neuron, spread over (column, row, channel); 1250 << 6 leaves 16 bits
+    each = random.integers(0, 4097, (5, 4, 3))
+    cell = neuron(np.array([4096, 900, 2500, 100]), np.array([0, 4096, 700, 2000], np.uint16), [90, 140, 60, 200])
+    own = neuron(each, each[:, :1, :1] // 2, random.integers(60, 200, (4, 1)))
+    flat = neuron(
+        [[4096, 2048, 1024, 512, 100]], [100, 4000, 0, 512, 1024], np.array([90, 300, 160, 1250, 211], np.int16)
+    )
+    geometry = {"stride": 1, "padding": 1, "dilation": 1, "groups": 1}
+    biases = random.integers(-20, 60, (5, 4, 3))
+    found["channels"] = (
+        [
+            layer(b"conv", [4, 4, 5], weights(4, 2, 3, 3), cell, bias=random.integers(-9, 20, 4), **geometry),
+            layer(b"conv", [3, 4, 5], weights(3, 4, 3, 3), own, bias=biases, **geometry),
+            {"type": b"flatten"},
+            layer(
+                b"dense_rec",
+                [5],
+                weights(5, 60, size=12),
+                flat,
+                weight_rec=weights(5, 5),
+                bias=random.integers(0, 90, 5),
+            ),
+            layer(b"dense", [2], weights(2, 5), neuron([4096, 500], [0, 100], 131071)),
+        ],
+        spikes(3, 8, 2, 4, 5),
+    )
+
+    # weights that the chip does not hold: of a conv as they are, of one sign up to 255, of two signs clipped, of one
+    # sign beyond 8 bits lost; biases that wrap
+    clipped = random.integers(-300, 400, (6, 6))
+    more = {"bias": np.array([32768 + 7, 70, 65536 + 90, 5, -65536, 99])}
+    found["wide"] = (
+        [
+            layer(b"conv", [4, 3, 3], random.integers(-3000, 4000, (4, 1, 2, 2)), neuron(4096, 900, 600), **geometry),
+            {"type": b"flatten"},
+            layer(b"dense", [6], random.integers(0, 256, (6, 36)), neuron(4096, 900, 1400)),
+            layer(b"dense", [6], clipped, neuron(4096, 300, 400), **more),
+            layer(b"dense", [6], random.integers(0, 300, (6, 6)), neuron(4096, 300, 200), bias=np.arange(0, 120, 20)),
+        ],
+        spikes(3, 8, 1, 2, 2),
+    )
+
+    # an input layer of two axes; shapes that lava-dl multiplies
+    found["axes"] = (
+        [
+            {"type": b"input", "shape": [2, 4]},
+            layer(b"dense", [5, 1], weights(5, 8), neuron(4096, 128, 60)),
+            layer(b"dense", [1, 2, 2], weights(4, 5), neuron(4096, 128, 60)),
+        ],
+        spikes(3, 8, 2, 4),
+    )
     return found
 
 
-def main() -> None:
+def flat(spikes: Any) -> Any:
+    """[S, T, H, W] -> [S, T, N]: a file whose input has two axes begins with a full matrix."""
+    return spikes.reshape(*spikes.shape[:2], -1) if spikes.ndim == 4 else spikes
+
+
+def main(*names: str) -> None:
     from spikeport.deploy.run.lava import run_lava_on
 
     with tempfile.TemporaryDirectory() as folder:
-        made = cases()
+        made = {name: case for name, case in cases().items() if name in names or not names}
         jobs = [(write(Path(folder, f"{name}.net"), layers), spikes) for name, (layers, spikes) in made.items()]
-        results = run_lava_on(jobs, progress=sys.stderr.write)
+        results = run_lava_on([(path, flat(spikes)) for path, spikes in jobs], progress=sys.stderr.write)
         for name, (path, spikes), result in zip(made, jobs, results, strict=True):
             recorded = {f"spikes_{i}": fired for i, fired in result.spikes.items()}
             net = np.frombuffer(path.read_bytes(), np.uint8)
@@ -141,4 +197,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])

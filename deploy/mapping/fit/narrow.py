@@ -9,12 +9,13 @@ keeps, so that it still carries channel by channel.
 from collections.abc import Mapping
 from dataclasses import replace
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ....errors import InputError
-from ....export.graph import Conv, Kernel, Projection, Shape, SpikingGraph, check
+from ....export.graph import REGISTERS, Conv, Kernel, Population, Projection, Shape, SpikingGraph, check
 from ....export.taps import ungrouped
 
 Kept = Mapping[str, NDArray[np.int64]]  # name -> indices of the channels (neurons, if flat) that stay
@@ -31,9 +32,7 @@ def narrowed(graph: SpikingGraph, ratio: Fraction) -> SpikingGraph:
         raise InputError(f"`0 < ratio <= 1` must hold, but ratio={float(ratio):g}; give the share of channels to keep.")
     kept = kept_channels(graph, ratio)
     shapes = graph.shapes()
-    populations = tuple(
-        replace(p, shape=(len(kept[p.name]), *p.shape[1:]), bias=p.bias[kept[p.name]]) for p in graph.populations
-    )
+    populations = tuple(_population(p, kept[p.name]) for p in graph.populations)
     projections = tuple(_projection(p, shapes, kept) for p in graph.projections)
     return check(replace(graph, populations=populations, projections=projections))
 
@@ -53,6 +52,13 @@ def kept_channels(graph: SpikingGraph, ratio: Fraction) -> Kept:
             number = max(1, size * ratio.numerator // ratio.denominator)
             kept[population.name] = np.arange(number) * size // number
     return kept
+
+
+def _population(population: Population, kept: NDArray[np.int64]) -> Population:
+    """The same with the channels that stay; what has one number for all keeps it."""
+    each = {word: getattr(population, word) for word in ("bias", *REGISTERS)}
+    arrays: dict[str, Any] = {word: value[kept] for word, value in each.items() if isinstance(value, np.ndarray)}
+    return replace(population, shape=(len(kept), *population.shape[1:]), **arrays)
 
 
 def _projection(projection: Projection, shapes: Mapping[str, Shape], kept: Kept) -> Projection:

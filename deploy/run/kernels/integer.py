@@ -30,6 +30,7 @@ from .tables import (
     DECAY,
     DECAY_SHIFT,
     DENSE,
+    EACH_AT,
     EVERY,
     FIRST,
     LAG,
@@ -213,8 +214,9 @@ def _membranes(
     program: Program, population: Any, sums: Any, u: Any, v: Any, bits: Any, first_row: int, last_row: int
 ) -> int:
     """One step of any membranes, in 64 bits. Counts the active neurons."""
-    node = program.nodes[population[NODE]]
-    shift = DECAY_SHIFT - population[SHIFT]
+    node, each, each_at = program.nodes[population[NODE]], program.each, population[EACH_AT]
+    current_decay, threshold = population[CURRENT_DECAY], population[THRESHOLD]
+    decay = population[DECAY] << (DECAY_SHIFT - population[SHIFT])
     active = 0
     for row in range(first_row, last_row):
         for w in range(node[WORDS]):
@@ -222,17 +224,20 @@ def _membranes(
             fired = np.uint64(0)
             for i in range(WORD):
                 at = (node[AT] + word) * WORD + i
-                x = _kept(u[at], population[CURRENT_DECAY]) + (np.int64(sums[word * WORD + i]) << MANTISSA_SHIFT)
+                if each_at >= 0:
+                    k = each_at + word * WORD + i
+                    current_decay, decay, threshold = np.int64(each[k, 0]), np.int64(each[k, 1]), np.int64(each[k, 2])
+                x = _kept(u[at], current_decay) + (np.int64(sums[word * WORD + i]) << MANTISSA_SHIFT)
                 if x > STATE_LIMIT:
                     x -= 2 * STATE_LIMIT
                 if x <= -STATE_LIMIT:
                     x += 2 * STATE_LIMIT
                 u[at] = x
                 bias = program.bias[population[BIAS_AT] + row * population[BIAS_STEP] + w * WORD + i]
-                y = _kept(np.int64(v[at]), population[DECAY] << shift) + x + bias
+                y = _kept(np.int64(v[at]), decay) + x + bias
                 y = min(max(y, 1 - STATE_LIMIT), STATE_LIMIT - 1)
                 active += (x != 0) | (y != 0)
-                if y > population[THRESHOLD]:
+                if y > threshold:
                     fired |= np.uint64(1) << np.uint64(i)
                     y = 0
                 v[at] = np.int32(y)

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....errors import UnsupportedError
-from ....export.graph import Conv, Dense, Population, Projection, Shape, SpikingGraph, neurons
-from ....export.simulate import DECAY_UNITY, MANTISSA_SHIFT, STATE_LIMIT, apply
+from ....export.graph import Conv, Dense, Population, Projection, Shape, SpikingGraph, neurons, per_neuron
+from ....export.simulate import MANTISSA_SHIFT, STATE_LIMIT, apply, in_membrane_units, in_registers
 from .tables import LANES, LENGTH, RUN, WORD, Integers, Program
 
 CACHE_LINE = 64  # bytes
@@ -33,6 +33,12 @@ class Node:
     def size(self) -> int:
         """Neurons, dead ones included."""
         return self.rows * self.words * WORD
+
+    def placed(self, values: Integers) -> Integers:
+        """What broadcasts over [*shape] -> [size], dead neurons with 0."""
+        placed = np.zeros(self.size, np.int64)
+        placed[self.places] = np.broadcast_to(values, self.shape).reshape(-1)
+        return placed
 
 
 def layout_of(graph: SpikingGraph) -> dict[str, Node]:
@@ -87,6 +93,7 @@ class Compiler:
         self.weights = _Table(1)
         self.answers = _Table(1)
         self.bias = _Table(1)
+        self.each = _Table(3)
         self.reach = _Table(4)
         self.tap_ends = _Table(1)
         self.taps = _Table(3)
@@ -104,6 +111,7 @@ class Compiler:
             projections=np.array(self.projections, np.int64).reshape(-1, LENGTH + 1),
             masks=self._masks(),
             bias=self.bias.array(np.int32),
+            each=self.each.array(np.int32),
             weights=self.weights.array(weights),
             answers=self.answers.array(weights),
             reach=self.reach.array(np.int32),
@@ -123,18 +131,16 @@ class Compiler:
         for projection in self.graph.incoming(p.name):
             for lag, part in by_lag(projection):
                 self._projection(part, lag)
-        bias = np.zeros(node.size, np.int64)
-        bias[node.places] = np.repeat(p.bias.astype(np.int64) << MANTISSA_SHIFT, neurons(p.shape[1:]))
-        image = len(p.shape) == 3  # one bias per channel: the rows of an image are alike
-        bias_at = self.bias.add(bias[: node.words * WORD] if image else bias)
-        decay, current_decay = round(p.decay * DECAY_UNITY), round(p.current_decay * DECAY_UNITY)
+        bias = node.placed(in_membrane_units(per_neuron(p.bias, p.shape)))
+        alike = p.bias.ndim < len(p.shape)  # one bias per channel: the rows of an image are alike
+        bias_at = self.bias.add(bias[: node.words * WORD] if alike else bias)
+        each_at, decay, current_decay, threshold = self._registers(p)
         shift = 12
         while shift and decay % 2 == 0:
             decay, shift = decay // 2, shift - 1
-        low, high = -STATE_LIMIT, STATE_LIMIT
-        threshold = min(max(int(p.threshold) << MANTISSA_SHIFT, low), high)
         narrow = (
-            current_decay == 0
+            each_at < 0
+            and current_decay == 0
             and _bound(self.graph, p) << MANTISSA_SHIFT < STATE_LIMIT
             and decay * STATE_LIMIT < INT32_MAX
             and int(np.abs(bias).max()) < 2**29
@@ -142,8 +148,20 @@ class Compiler:
         readout = p.name == self.graph.readout.name
         return [
             self.index[p.name], first, len(self.projections), decay, shift, current_decay, threshold,
-            bias_at, 0 if image else WORD, int(narrow), int(readout),
+            bias_at, 0 if alike else node.words * WORD, int(narrow), int(readout), each_at,
         ]  # fmt: skip
+
+    def _registers(self, p: Population) -> tuple[int, int, int, int]:
+        """(where the numbers of each neuron begin, or -1 if all share the rest; decay, current decay, threshold)."""
+        # no membrane passes the limit, so any threshold beyond it does the same
+        threshold = np.clip(in_membrane_units(per_neuron(p.threshold, p.shape)), -STATE_LIMIT, STATE_LIMIT)
+        decays = (in_registers(per_neuron(value, p.shape)) for value in (p.current_decay, p.decay))
+        registers = [*decays, threshold]
+        if not any(value.ndim for value in registers):
+            current_decay, decay, limit = (int(value) for value in registers)
+            return -1, decay, current_decay, limit
+        node = self.layout[p.name]
+        return self.each.add(np.stack([node.placed(value) for value in registers], axis=1)), 0, 0, 0
 
     def _projection(self, projection: Projection, lag: int) -> None:
         source, target, kernel = self.layout[projection.source], self.layout[projection.target], projection.kernel

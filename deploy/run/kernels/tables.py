@@ -19,7 +19,7 @@ DECAY_SHIFT = 12
 # columns of Program.nodes
 ROWS, WORDS, AT, NEURONS = range(4)  # AT: the node's first word among those of a step
 # columns of Program.populations
-NODE, FIRST, LAST, DECAY, SHIFT, CURRENT_DECAY, THRESHOLD, BIAS_AT, BIAS_STEP, NARROW, READOUT = range(11)
+NODE, FIRST, LAST, DECAY, SHIFT, CURRENT_DECAY, THRESHOLD, BIAS_AT, BIAS_STEP, NARROW, READOUT, EACH_AT = range(12)
 # columns of Program.projections
 SOURCE, DENSE, LAG, WEIGHTS_AT, ALL_AT, REACH_AT, TAPS_AT, APART, LENGTH = range(9)
 
@@ -34,6 +34,7 @@ class Program(NamedTuple):
     projections: Integers  # sorted by target
     masks: NDArray[np.uint64]  # the bits of neurons that are not dead
     bias: NDArray[np.int32]  # in membrane units
+    each: NDArray[np.int32]  # [neurons, 3]: current decay, decay, threshold, where a population's neurons differ
     weights: NDArray[Any]  # int16 where no sum can leave it, else int32
     answers: NDArray[Any]  # of every target to a source that fires as a whole
     reach: NDArray[np.int32]  # [neurons of a source row, 4]: first target neuron, first weight, weights, segments

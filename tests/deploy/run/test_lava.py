@@ -219,6 +219,35 @@ def test_the_time_limit_kills_a_stubborn_process_and_its_child(
     assert alive(groups) == 0
 
 
+@pytest.mark.slow
+def test_what_waits_without_end_and_what_fails_leave_the_other_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A script in the place of Lava's runner fails, waits, dies or writes a record; a file that is none is told."""
+    runner = tmp_path / "runner.py"
+    runner.write_text(
+        "import sys, time\nimport numpy as np\n"
+        "for network, spikes, record in zip(*[iter(sys.argv[1:])] * 3):\n"
+        "    network = network.rpartition('/')[2]\n"
+        "    print('stage: loading the network', file=sys.stderr, flush=True)\n"
+        "    if 'fails' in network: print('error: no such layer.', file=sys.stderr, flush=True)\n"
+        "    elif 'waits' in network: time.sleep(60)\n"
+        "    elif 'dies' in network: sys.exit(1)\n"
+        "    else: np.savez(record, spikes_0=np.load(spikes), membrane=np.zeros((1, 1, 1), np.int64))\n"
+    )
+    monkeypatch.setattr(lava, "RUNNER", runner)
+    monkeypatch.setattr(lava, "environment", lambda report: Path(sys.executable))
+    jobs = [(write(tmp_path / f"{i}{name}.net", chain(1)), events(2)) for i, name in enumerate(["", "waits", "fails"])]
+    jobs += [(tmp_path / "nowhere.net", events(2))]
+    jobs += [(write(tmp_path / f"{name}.net", chain(1)), events(2)) for name in ("dies", "last")]
+    found = lava.try_lava_on(jobs, silence_s=3)
+    said = [result if isinstance(result, str) else "ran" for result in found]
+    assert said[0] == said[5] == "ran"
+    assert said[1] == "Lava's run said nothing for 3 s while loading the network; it waits without end."
+    assert (said[2], said[4]) == ("no such layer", "Lava ended without a word")
+    assert "nowhere.net cannot be read" in said[3]
+
+
 def test_a_failure_becomes_one_line(tmp_path: Path) -> None:
     script = tmp_path / "failing.py"
     script.write_text("import sys\nprint('noise')\nprint('error: no space\\n  cause: disk full')\nsys.exit(2)\n")

@@ -21,8 +21,9 @@ from spikeport.export.netx.loaded_weights import lava_matrices
 from spikeport.export.netx.reader import read_netx
 
 GOLDEN = Path(__file__).parents[2] / "golden"
-NAMES = ("changed", "delays", "image", "limits", "recurrent", "recurrent_delays")
-write = runpy.run_path(str(GOLDEN / "make.py"))["write"]
+NAMES = ("axes", "changed", "channels", "delays", "image", "limits", "recurrent", "recurrent_delays", "wide")
+make = runpy.run_path(str(GOLDEN / "make.py"))
+write, flat = make["write"], make["flat"]
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -222,7 +223,7 @@ def test_nothing_is_unpickled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     objects = tmp_path / "objects.npy"
     with objects.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, {"descr": "|O", "fortran_order": False, "shape": (1,)})
-    with pytest.raises(InputError, match=r"of Python objects; save numbers with numpy\.save") as error:
+    with pytest.raises(InputError, match=r"of Python objects \(.*\); save numbers with numpy\.save") as error:
         read_values(objects)
     assert "allow_pickle" not in str(error.value)
 
@@ -256,7 +257,7 @@ def in_lava(
     jobs = {}
     for name in NAMES:
         path, arrays = recorded(name, folder)
-        jobs[name] = (path, arrays["spikes"])
+        jobs[name] = (path, flat(arrays["spikes"]))
     digits = folder / "ntidigits.net"
     digits.write_bytes((wheel / "gts/ntidigits/ntidigits.net").read_bytes())
     with h5py.File(digits, "r+") as file:

@@ -230,6 +230,27 @@ def test_totals_are_what_the_simulation_counts() -> None:
     assert list(result.totals) == ["input", "a", "b", "c", "readout"]
 
 
+@pytest.mark.parametrize("full", [False, True])
+def test_registers_of_each_channel_or_neuron(full: bool) -> None:
+    """Images of several words in a row and vectors; another decay of one neuron is seen."""
+    rng, graph = np.random.default_rng(0), branching(3, decay=2048, time_steps=5)
+    populations = []
+    for p in graph.populations:
+        shape = p.shape if full else p.shape[:1]
+        decays = [rng.integers(0, 4097, shape) / 4096 for _ in range(2)]
+        threshold = rng.integers(-5, 60, shape).astype(np.float64)
+        bias = rng.integers(-5, 9, shape).astype(np.float64)
+        populations.append(replace(p, decay=decays[0], current_decay=decays[1], threshold=threshold, bias=bias))
+    graph = replace(graph, populations=tuple(populations))
+    compare(graph, 0.4, windows=2)
+    last = np.array(graph.readout.current_decay)
+    last[0] = (last[0] + 0.5) % 1
+    broken = replace(graph, populations=(*graph.populations[:-1], replace(graph.readout, current_decay=last)))
+    spikes = spikes_of(graph, 0.4, 2, 2)
+    one, other = (KernelRunner(g).run(spikes, 2).readout for g in (graph, broken))
+    assert (one != other).any()
+
+
 def test_one_broken_weight_shows() -> None:
     graph = branching(1, decay=3072)
     weight = graph.projections[2].kernel.weight.copy()
