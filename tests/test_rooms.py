@@ -18,6 +18,7 @@ FLOORS = (
     ("errors",),
     ("setting", "files", "path_kind"),
     ("search.launch", "search.tensors", "search.random_streams"),
+    ("search.run_lock",),
     ("search.runs",),
     ("search.settings",),
     ("search.space",),
@@ -50,7 +51,10 @@ FLOORS = (
     ("cli",),
 )
 # Export and deploy know networks, not searches: of search they see these alone.
-SEEN = ("search.space", "search.data", "search.runs", "search.settings", "search.random_streams")
+SEEN = (
+    *("search.space", "search.data", "search.run_lock", "search.runs", "search.settings"),
+    "search.random_streams",
+)
 TRACE_SEES_NOTHING_OF = ("search",)  # what a module is to the trace it says itself
 
 
