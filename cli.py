@@ -366,7 +366,7 @@ def _stop(number: int, frame: object) -> None:
 
 def main() -> None:
     """The entry point: known errors become one line and exit code 1."""
-    signal.signal(signal.SIGTERM, _stop)
+    before = signal.signal(signal.SIGTERM, _stop)
     try:
         cli()
     except (SpikeportError, OSError, MemoryError, RuntimeError) as error:
@@ -375,6 +375,8 @@ def main() -> None:
             raise
         click.echo(f"spikeport: {line}", err=True)
         sys.exit(1)
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 if __name__ == "__main__":

@@ -189,4 +189,8 @@ def test_a_search_that_is_stopped_says_how_to_go_on(
 
     monkeypatch.setattr(pipeline, "run_search", stop)
     assert invoke(monkeypatch, "search", "--out", tmp_path / "a") == 1
+    assert "Stopped; nothing had begun yet." in line_of(capsys)
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "manifest.json").write_text("{}")
+    assert invoke(monkeypatch, "search", "--out", tmp_path / "a") == 1
     assert f"Stopped; `spikeport search --resume --out {tmp_path / 'a'}` goes on" in line_of(capsys)
