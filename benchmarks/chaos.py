@@ -153,7 +153,7 @@ def is_whole(path: Path) -> bool:
         readers.get(path.suffix, path.read_bytes)()
     except Exception:  # noqa: BLE001 (whatever a reader says of a damaged file)
         return False
-    return path.stat().st_size > 0
+    return path.stat().st_size > 0 or path.suffix == ".jsonl"  # a history of no epoch yet
 
 
 def after_a_blow(run: Path, ended: Ended) -> list[str]:
