@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from .console import Console
+from .errors import SpikeportError
 from .search.run_lock import claimed
 from .search.runs import Run, newest_run, open_run
 from .setting import Known, settings_of
@@ -78,6 +79,8 @@ def common_options(command: Command) -> Command:
         console = Console(as_json=as_json, quiet=quiet)
         try:
             command(console, **options)
+        except KeyboardInterrupt:
+            raise SpikeportError("Stopped; nothing is half written, so the same command begins anew.") from None
         finally:
             console.close()
 
