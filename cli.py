@@ -6,7 +6,6 @@ Results go to stdout, progress to stderr. Exit codes: 0 done; 1 a known error, t
 Each command imports what it needs once its words have been understood, so that help and errors come at once.
 """
 
-import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -359,14 +358,8 @@ def _end(*, failed: bool) -> None:
         sys.exit(FAILED)
 
 
-def _stop(number: int, frame: object) -> None:
-    """SIGTERM as Ctrl-C: what is half written is removed, and the processes that were started end."""
-    raise KeyboardInterrupt
-
-
 def main() -> None:
     """The entry point: known errors become one line and exit code 1."""
-    before = signal.signal(signal.SIGTERM, _stop)
     try:
         cli()
     except (SpikeportError, OSError, MemoryError, RuntimeError) as error:
@@ -375,8 +368,6 @@ def main() -> None:
             raise
         click.echo(f"spikeport: {line}", err=True)
         sys.exit(1)
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Whatever is done to a run, it ends with the bytes of an undisturbed one, or is refused in one line.
 
-    python benchmarks/chaos.py [KILLS] [--others 20] [--stages search,export,deploy] [--seed 0] [--json]
+    python benchmarks/chaos.py [KILLS] [--others 20] [--stages search,export,deploy] [--seed 0]
 
 KILLS (default 200) times a search with trials and training, an export or a deploy is stopped at a random moment, by
 SIGKILL or SIGTERM, started again, perhaps stopped again, and in the end left alone. --others says how often each of
@@ -38,9 +38,11 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import numba  # noqa: F401 (it and the next are what a search imports when it needs it)
 import numpy as np
 import onnx
 import torch
+import torch._dynamo
 
 from spikeport import cli
 from spikeport.deploy import pipeline as deploying  # noqa: F401 (so that no child has to import it)
@@ -113,7 +115,6 @@ def _command(place: Path, words: Sequence[str], before: Callable[[], None], outp
         os.chdir(place)
         os.dup2(output, 1)
         os.dup2(output, 2)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         sys.argv = ["spikeport", *words]
         before()
         cli.main()
@@ -162,7 +163,9 @@ def after_a_blow(run: Path, ended: Ended) -> list[str]:
     wrong = [f"{path.relative_to(run)} is not whole" for path in files if not is_whole(path)]
     if "Traceback" in ended.said or "Exception ignored" in ended.said:
         wrong.append("a traceback: " + ended.last)
-    if ended.code == 1 and not ended.last.startswith(("spikeport: ", "Aborted!")):
+    if ended.code not in (0, 1, -signal.SIGKILL, -signal.SIGTERM):
+        wrong.append(f"exit code {ended.code}: {ended.last!r}")
+    if ended.code == 1 and not ended.last.startswith("spikeport: "):
         wrong.append(f"exit code 1 without a word: {ended.last!r}")
     return wrong
 
@@ -193,6 +196,7 @@ class Chaos:
                 ended = Child(place, self.words(stage, place)).ended()
                 if ended.code:
                     raise SystemExit(f"the undisturbed {stage} ended with exit code {ended.code}: {ended.said}")
+                searching.draw_history(searching.read_history(searching.Run(place / "run")))  # so that fonts are known
             self.expected[stage], self.seconds[stage] = files_of(whole / "run"), ended.seconds
             if wrong := differences(files_of(work / "first" / "run"), self.expected[stage]):
                 raise SystemExit(f"two undisturbed runs are not the same: {', '.join(wrong)}")
@@ -255,9 +259,10 @@ class Chaos:
         done = "refused in one line, then the same bytes" if ended.code else "not in its way, the same bytes"
         self.row(stage, how, f"{when}, {ended.last}", wrong, done)
 
-    def limit(self) -> None:
+    def limit(self, size: int = 0) -> None:
+        """size: bytes that a file may have; 0: drawn."""
         with self.place() as (stage, place):
-            size = int(max(map(len, self.expected[stage].values())) ** self.rng.uniform(0.3, 1.05))
+            size = size or int(max(map(len, self.expected[stage].values())) ** self.rng.uniform(0.3, 1.05))
             before = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (size, size))
             ended = Child(place, self.words(stage, place), before).ended()
             self.blown(stage, place, "limit", f"{size} bytes", ended, lambda: None)
@@ -369,11 +374,9 @@ def main() -> None:
     parser.add_argument("--others", type=int, default=20, help="how often each of the other blows")
     parser.add_argument("--stages", default=",".join(STAGES), help="which of them are disturbed")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", action="store_true", help="the totals as one object, and nothing else")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    lines: list[str] = []
-    tell = lines.append if options.json else lambda line: print(line, flush=True)
+    tell = partial(print, flush=True)
     with tempfile.TemporaryDirectory(prefix="spikeport-chaos-") as folder:
         work = Path(folder).resolve()
         chaos = Chaos(work, options.stages.split(","), random.Random(options.seed), tell)
@@ -383,15 +386,10 @@ def main() -> None:
                 blow()
         while chaos.kills < options.kills:
             chaos.kill(options.kills)
-    totals = [{"stage": s, "how": h, "outcome": o, "times": n} for (s, h, o), n in sorted(chaos.totals.items())]
-    if options.json:
-        told = {"kills": chaos.kills, "wrong": [line for line in lines if "WRONG" in line], "mounts": mounts}
-        print(json.dumps(told | {"totals": totals}, indent=2))
-    else:
-        print()
-        for total in totals:
-            print(f"{total['times']:5}  {total['stage']:7} {total['how']:9} {total['outcome']}")
-        print(f"{chaos.kills} kills, {chaos.number} blows, {chaos.wrong} wrong" + ("" if mounts else "; no tmpfs here"))
+    print()
+    for (stage, how, outcome), times in sorted(chaos.totals.items()):
+        print(f"{times:5}  {stage:7} {how:9} {outcome}")
+    print(f"{chaos.kills} kills, {chaos.number} blows, {chaos.wrong} wrong" + ("" if mounts else "; no tmpfs here"))
     sys.exit(1 if chaos.wrong else 0)
 
 

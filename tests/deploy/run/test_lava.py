@@ -223,6 +223,25 @@ def test_the_time_limit_kills_a_stubborn_process_and_its_child(tmp_path: Path, g
     assert alive(groups) == 0
 
 
+TERMINATED = """
+import sys
+from spikeport.deploy.run import lava
+lava._run([sys.executable, "-c", "import os, time; print('stage:', os.getpid(), flush=True); time.sleep(60)"],
+          60.0, "The run", lambda stage: print(stage, flush=True))
+"""
+
+
+@pytest.mark.slow
+def test_sigterm_leaves_no_process() -> None:
+    with subprocess.Popen([sys.executable, "-c", TERMINATED], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        started = int(process.stdout.readline())
+        process.terminate()
+        assert process.wait() == 128 + signal.SIGTERM
+    with pytest.raises(ProcessLookupError):
+        os.kill(started, 0)
+
+
 def test_a_failure_becomes_one_line(tmp_path: Path) -> None:
     script = tmp_path / "failing.py"
     script.write_text("import sys\nprint('noise')\nprint('error: no space\\n  cause: disk full')\nsys.exit(2)\n")
