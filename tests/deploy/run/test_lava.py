@@ -1,6 +1,8 @@
 """Real Lava against a NumPy reference, and what happens where it cannot run."""
 
 import contextlib
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
