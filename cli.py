@@ -21,6 +21,7 @@ from spikeport.errors import SpikeportError, told
 from spikeport.files import writable, write_json
 from spikeport.options import (
     GroupedCommand,
+    claim,
     common_options,
     help_all_option,
     one_of,
@@ -31,7 +32,7 @@ from spikeport.options import (
     the_run,
 )
 from spikeport.path_kind import ARRAY, GENOTYPE, NETWORK, NETX, PRICED, expected, kind_of
-from spikeport.search.runs import choose_folder, open_run
+from spikeport.search.runs import Run, choose_folder, open_run
 from spikeport.search.settings.file import recorded_settings, resolve_settings
 from spikeport.search.settings.network import ATTENTION_FOR
 from spikeport.search.settings.run import READERS, STRATEGIES, TABLES, SearchSettings
@@ -102,6 +103,8 @@ def search_command(
     """
     path = choose_folder(out, resume)
     started = recorded_settings(open_run(path)) if resume else None
+    if path.exists():
+        claim(Run(path))
     settings = resolve_settings(file, given, started, console.tell)
     given_genotype = genotype and expected(genotype, GENOTYPE, "search --genotype")
     from spikeport.search.pipeline import above_targets, run_search
@@ -110,9 +113,9 @@ def search_command(
     try:
         run = run_search(settings, path, resume=resume, genotype=given_genotype, download=download, **told)
     except KeyboardInterrupt:
-        raise SpikeportError(
-            f"Stopped; `spikeport search --resume --out {path}` goes on from its last epoch."
-        ) from None
+        step = f"`spikeport search --resume --out {path}` goes on from its last epoch"
+        began = Run(path).manifest.exists()
+        raise SpikeportError(f"Stopped; {step if began else 'nothing had begun yet'}.") from None
     missed = above_targets(run, settings)
     console.result(console.searched(run, missed))
     _end(failed=bool(missed))
@@ -130,7 +133,7 @@ def export_command(console: Console, path: Path | None, target: str) -> None:
     spikeport export runs/mine --target all
     """
     chosen("target", target, (*ATTENTION_FOR, "all"))
-    run = the_run(path)
+    run = claim(the_run(path))
     from spikeport.export.targets import export
 
     console.result(console.exported(run, export(run, target, console.tell)))
@@ -147,7 +150,7 @@ def deploy_command(console: Console, path: Path | None, no_lava: bool, **given: 
     Ends with exit code 3 if a check fails, and names the first population, step and neuron that differ.
     """
     settings = replace(DeploySettings(lava=not no_lava), **_chosen(given))
-    run = the_run(path)
+    run = claim(the_run(path))
     from spikeport.deploy.pipeline import deploy
 
     found = deploy(run, settings, console.tell)
@@ -166,7 +169,8 @@ def demo_command(console: Console, out: Path, no_lava: bool) -> None:
 
     A demo that was killed goes on where it was. Without a Python 3.10 it goes on without Lava, and says so.
     """
-    choose_folder(out, resume=False)
+    if choose_folder(out, resume=False).exists():
+        claim(Run(out))
     from spikeport.demo import run_demo
 
     found = run_demo(out, lava=not no_lava, progress=console.step, tell=console.tell, command=console.command)
@@ -327,7 +331,7 @@ def report_command(console: Console, folders: tuple[Path, ...], named: tuple[Pat
     from spikeport.deploy.report.files import compare_runs, write_reports
 
     if len(runs) == 1:
-        write_reports(runs[0])
+        write_reports(claim(runs[0]))
         console.result(console.reported(runs[0]))
         return
     target = writable(out or runs[0].path.parent / "comparison.html")

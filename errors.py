@@ -6,7 +6,7 @@ ends with exit code 1. Everything else that is raised is a defect of spikeport a
 
 import errno
 
-FULL = (errno.ENOSPC, errno.EDQUOT)
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # EFBIG: of a limit set by ulimit, too
 # how torch says it, in a RuntimeError
 NO_MEMORY = (
     "out of memory",

@@ -8,6 +8,8 @@ from typing import Any
 import click
 
 from .console import Console
+from .errors import SpikeportError
+from .search.run_lock import claimed
 from .search.runs import Run, newest_run, open_run
 from .setting import Known, settings_of
 
@@ -77,6 +79,8 @@ def common_options(command: Command) -> Command:
         console = Console(as_json=as_json, quiet=quiet)
         try:
             command(console, **options)
+        except KeyboardInterrupt:
+            raise SpikeportError("Stopped; nothing is half written, so the same command begins anew.") from None
         finally:
             console.close()
 
@@ -145,3 +149,9 @@ def one_of(argument: Path | None, option: Path | None) -> Path | None:
 def the_run(path: Path | None) -> Run:
     """Opened; without a path the newest. Raises InputError where there is none."""
     return newest_run() if path is None else open_run(path)
+
+
+def claim(run: Run) -> Run:
+    """Nobody else writes into the run until the command ends. Raises InputError that says who does already."""
+    click.get_current_context().with_resource(claimed(run.path))
+    return run

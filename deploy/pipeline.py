@@ -21,6 +21,7 @@ from ..export.netx.writer import read_graph
 from ..export.targets import TARGETS, traced
 from ..files import writable, write_json
 from ..search.data.datasets import Dataset, load_dataset
+from ..search.run_lock import claimed
 from ..search.runs import Run
 from ..search.space.network import SpikingNetwork, load_network
 from .cost.counts import Counts
@@ -50,16 +51,23 @@ class Deployment:
 def deploy(run: Run, settings: DeploySettings, tell: Tell) -> Deployment:
     """Check every exported form of a run, count, map and price it, and write the files of its folder deploy/.
 
-    Raises InputError for a run without a model or without an export, ToolError where real Lava is asked for and cannot
-    be run or runs past its time limit. A failed check is no error: it is the verdict.
+    Raises InputError for a run without a model or without an export and while another command works on it, ToolError
+    where real Lava is asked for and cannot be run or runs past its time limit. A failed check is no error: it is the
+    verdict.
     """
+    with claimed(run.path):
+        return _deploy(run, settings, tell)
+
+
+def _deploy(run: Run, settings: DeploySettings, tell: Tell) -> Deployment:
     profiles = price_lists(settings)
     network = load_network(run)
     dataset = load_dataset(network.config.dataset)
     found = [target for target in TARGETS if run.export_folder(target).is_dir()]
     if not found:
         raise InputError(f"The run '{run.path}' has no export; run `spikeport export --run {run.path}` first.")
-    writable(run.equivalence)
+    for path in (run.equivalence, run.energy, run.activity, run.report, run.report_md):
+        writable(path)
     checks: list[Check] = []
     energy = activity = None
     reference = _Reference(network, dataset.test_images[: settings.samples])
@@ -72,11 +80,13 @@ def deploy(run: Run, settings: DeploySettings, tell: Tell) -> Deployment:
         loihi, energy, activity = _deploy_loihi(run, settings, profiles, network, dataset, reference, tell)
         checks += loihi
     equivalence = {"verdict": overall(checks), "checks": [check.to_dict() for check in checks]}
-    write_json(run.equivalence, equivalence)
+    # The equivalence goes first and comes last, because it says that the rest belongs to it.
+    for path in (run.equivalence, run.energy, run.activity):
+        path.unlink(missing_ok=True)
     for path, content in ((run.energy, energy), (run.activity, activity)):
-        path.unlink(missing_ok=True)  # of an earlier export, should this run have none for a chip
-        if content is not None:
+        if content is not None:  # else nothing was exported for a chip
             write_json(path, content)
+    write_json(run.equivalence, equivalence)
     tell("writing the report")
     write_reports(run)
     return Deployment(run=run, equivalence=equivalence, energy=energy, activity=activity)

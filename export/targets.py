@@ -1,18 +1,16 @@
 """The export targets: one table, target -> what writes its folder in the run."""
 
-import shutil
 from collections.abc import Callable
 from dataclasses import asdict
-from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from tempfile import mkdtemp
 
 import torch
 
 from ..errors import InputError
-from ..files import writable, write_json
+from ..files import replacing_folder, write_json
 from ..search.data.datasets import load_dataset
+from ..search.run_lock import claimed
 from ..search.runs import Run
 from ..search.space.network import SpikingNetwork, load_network
 from ..search.space.predict import predict
@@ -35,18 +33,18 @@ CALIBRATION_IMAGES = 512  # of the train split
 def export(run: Run, target: str, tell: Tell) -> list[Path]:
     """Export to one target, or to "all" there are; return the folders written.
 
-    A folder is replaced as a whole, or stays as it was. Raises InputError for an unknown target or a run without a
-    model, UnsupportedError where the target cannot carry the network.
+    A folder is replaced as a whole, or stays as it was. Raises InputError for an unknown target, a run without a model
+    or one that another command works on, UnsupportedError where the target cannot carry the network.
     """
     if target not in (*TARGETS, "all"):
         raise InputError(f"Unknown target '{target}'; choose from {', '.join(TARGETS)}, all.")
-    network = load_network(run)
     chosen = TARGETS if target == "all" else {target: TARGETS[target]}
-    folders = []
-    for name, write in chosen.items():
-        write_all = partial(write, run, network, tell=lambda stage, name=name: tell(f"{name}: {stage}"))
-        folders.append(_replace_folder(run.export_folder(name), write_all))
-    return folders
+    with claimed(run.path):
+        network = load_network(run)
+        for name, write in chosen.items():
+            with replacing_folder(run.export_folder(name)) as folder:
+                write(run, network, folder, tell=lambda stage, name=name: tell(f"{name}: {stage}"))
+    return [run.export_folder(name) for name in chosen]
 
 
 def traced(network: SpikingNetwork) -> Traced:
@@ -116,17 +114,3 @@ def _example(network: SpikingNetwork) -> torch.Tensor:
 
 def _metadata(run: Run, network: SpikingNetwork) -> dict[str, str]:
     return {"run": run.path.name, "time_steps": str(network.config.time_steps), "threshold": "1.0"}
-
-
-def _replace_folder(folder: Path, write: Callable[[Path], None]) -> Path:
-    """Let `write` fill an empty folder and put it in the place of `folder`; on an error nothing changes."""
-    writable(folder / "manifest.json").parent.parent.mkdir(parents=True, exist_ok=True)
-    fresh = Path(mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
-        write(fresh)
-        fresh.chmod(0o755)  # mkdtemp's folder is closed to others
-        shutil.rmtree(folder, ignore_errors=True)
-        fresh.rename(folder)
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
-    return folder

@@ -3,6 +3,7 @@
 import json
 import tempfile
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from .machine import processes
 from .machine.device import find_device
 from .objective.priced_loss import Price, mean_sops
 from .random_streams import seeded
-from .runs import Run, create_run, make_manifest, open_run, read_metrics
+from .run_lock import claimed
+from .runs import Run, check_new, create_run, make_manifest, open_run, read_metrics
 from .settings.file import recorded
 from .settings.network import NetworkSettings
 from .settings.random_cells import RandomSettings
@@ -50,15 +52,18 @@ def run_search(
     With `resume` the run in `out` goes on from its last epoch and ends as it would have without the break; a finished
     one is returned at once. `download` lets torchvision fetch a data set, `tell` is told what is done to its images.
     Started by torchrun, all processes train together and the first writes. Raises InputError when `out` holds a run
-    and `resume` is not set, when the settings differ from those the run was started with, and for unusable data.
+    and `resume` is not set, when another command works on it, when the settings differ from those the run was started
+    with, and for unusable data.
 
     >>> settings = spikeport.choose(primitives="plain", channels=2, cells=3, search_epochs=1, train_epochs=1)
     >>> spikeport.run_search(settings, "runs/mine").metrics.exists()
     True
     """
     out = Path(out)
-    with processes.joined(find_device(settings.training.device)):
-        run = open_run(out) if resume else Run(out)
+    with processes.joined(find_device(settings.training.device)), ExitStack() as held:
+        if out.is_dir():
+            held.enter_context(claimed(out))
+        run = open_run(out) if resume else check_new(out)
         given = _given_genotype(run, genotype)
         dataset = _load(settings, download)
         _check_path(settings.network, network_config(settings.network, dataset), given)  # before a folder is made
@@ -75,8 +80,10 @@ def run_search(
         if resume:
             _check_same(run, json.loads(json.dumps(manifest)))
         elif processes.is_first():
+            held.enter_context(claimed(out))
             create_run(run.path, manifest | {"processes": processes.world()})
         if finished:
+            _remove_checkpoints(run)  # of a run that was killed before it did
             return run
         if isinstance(settings.strategy, RandomSettings) and _searches(settings.network, given):
 
@@ -92,10 +99,15 @@ def run_search(
         if processes.is_first():
             save_network(run, network)
             write_json(run.metrics, metrics)
-            for checkpoint in (run.search_checkpoint, run.train_checkpoint):
-                checkpoint.unlink(missing_ok=True)
+        _remove_checkpoints(run)
         processes.wait()
     return run
+
+
+def _remove_checkpoints(run: Run) -> None:
+    if processes.is_first():
+        for checkpoint in (run.search_checkpoint, run.train_checkpoint):
+            checkpoint.unlink(missing_ok=True)
 
 
 def above_targets(run: Run, settings: SearchSettings) -> list[str]:

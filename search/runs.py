@@ -102,10 +102,16 @@ class Run:
 
 def create_run(path: Path, manifest: Mapping[str, Any]) -> Run:
     """Make the folder and write its manifest. Raises InputError when the folder already holds a run."""
+    run = check_new(path)
+    write_json(run.manifest, manifest)
+    return run
+
+
+def check_new(path: Path) -> Run:
+    """The run to be in a folder. Raises InputError when the folder already holds one."""
     run = Run(Path(path))
     if run.manifest.exists():
         raise InputError(f"A new run needs a folder of its own, but '{path}' holds one; use --resume or another --out.")
-    write_json(run.manifest, manifest)
     return run
 
 
@@ -169,10 +175,16 @@ def choose_folder(out: Path | None, resume: bool) -> Path:
 def _check_folder(path: Path) -> None:
     """Raises InputError when no folder can be there, before any work is done for it."""
     for place in (path, *path.parents):
-        if place.exists():
+        try:
+            there = place.exists()
+        except OSError as error:  # a name that is too long, a folder that is closed
+            raise InputError(f"'{path}' cannot be a run folder ({error.strerror}); name another --out.") from error
+        if place.is_symlink() and not there:
+            raise InputError(f"'{path}' cannot be a run folder, because the link '{place}' leads nowhere.")
+        if there:
             if not place.is_dir():
                 raise InputError(f"'{path}' cannot be a run folder, because '{place}' is a file; name another --out.")
-            if not os.access(place, os.W_OK):
+            if not os.access(place, os.W_OK | os.X_OK):
                 raise InputError(f"'{path}' cannot be written, because '{place}' is closed to you; name another --out.")
             return
 

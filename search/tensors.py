@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from ..errors import InputError
@@ -15,9 +15,10 @@ from ..path_kind import itself
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
     """Write named tensors, and text beside them, as one safetensors file."""
+    copies = {name: tensor.detach().clone().contiguous() for name, tensor in tensors.items()}
+    whole = save(copies, dict(metadata or {}))  # its save_file has temporary files of its own, which a kill would leave
     with replacing(path) as temporary:
-        copies = {name: tensor.detach().clone().contiguous() for name, tensor in tensors.items()}
-        save_file(copies, temporary, dict(metadata or {}))
+        temporary.write_bytes(whole)
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

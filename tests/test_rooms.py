@@ -19,6 +19,7 @@ FLOORS = (
     ("path_kind",),
     ("setting", "files", "reading"),
     ("search.launch", "search.tensors", "search.random_streams"),
+    ("search.run_lock",),
     ("search.runs",),
     ("search.settings",),
     ("search.space",),
@@ -51,7 +52,10 @@ FLOORS = (
     ("cli",),
 )
 # Export and deploy know networks, not searches: of search they see these alone.
-SEEN = ("search.space", "search.data", "search.runs", "search.settings", "search.random_streams")
+SEEN = (
+    *("search.space", "search.data", "search.run_lock", "search.runs", "search.settings"),
+    "search.random_streams",
+)
 TRACE_SEES_NOTHING_OF = ("search",)  # what a module is to the trace it says itself
 
 

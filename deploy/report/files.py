@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import InputError
-from ...files import read_json, read_text, write_text
+from ...files import read_json, read_text, writable, write_text
+from ...search.run_lock import claimed
 from ...search.runs import Run
 from .compare import Comparison, compare
 from .comparison_page import comparison_markdown, render_comparison
@@ -16,7 +17,15 @@ from .verdict import twin_accuracy
 
 
 def write_reports(run: Run) -> None:
-    """report.html and report.md of a deployed run. Raises InputError where a file of it is missing or damaged."""
+    """report.html and report.md of a deployed run.
+
+    Raises InputError where a file of it is missing or damaged, and while another command works on the run.
+    """
+    with claimed(run.path):
+        _write_reports(run)
+
+
+def _write_reports(run: Run) -> None:
     manifest, metrics = read_json(run.manifest) | {"name": run.path.name}, read_json(run.metrics)
     equivalence, energy = _deployed(run), _json(run.energy)
     with _of(run):
@@ -40,6 +49,10 @@ def compare_runs(runs: Sequence[Run], out: Path) -> Comparison:
     The accuracy of a run is that of its twin on the test split, or of the float network where there is no twin. Raises
     InputError where a run was not deployed, and where two have one name.
     """
+    if out.suffix == ".md":
+        raise InputError(f"'{out}' is where its Markdown goes; give the HTML another ending, as {out.stem}.html.")
+    for path in (out, out.with_suffix(".md")):
+        writable(path)
     found = []
     for run in runs:
         equivalence, metrics = _deployed(run), read_json(run.metrics)
@@ -55,8 +68,6 @@ def compare_runs(runs: Sequence[Run], out: Path) -> Comparison:
                 "equivalence": equivalence,
             }
         )
-    if out.suffix == ".md":
-        raise InputError(f"'{out}' is where its Markdown goes; give the HTML another ending, as {out.stem}.html.")
     comparison = compare(found)
     write_text(out, render_comparison(comparison))
     write_text(out.with_suffix(".md"), comparison_markdown(comparison))

@@ -75,7 +75,8 @@ def write_netx(path: Path, graph: SpikingGraph, chain: Chain | None = None) -> P
     path, chain = Path(path), chain_of(graph) if chain is None else chain
     check_netx(chain)
     indices = layer_indices(chain)
-    with replacing(path) as temporary, h5py.File(temporary, "w") as file:
+    # In memory first: where the disk is full, HDF5 fails in ways that leave the file open.
+    with h5py.File(path.name, "w", driver="core", backing_store=False) as file:
         for population in chain.graph.populations:
             index = indices[population.name]
             if index - 1 not in (-1, *indices.values()):
@@ -83,6 +84,10 @@ def write_netx(path: Path, graph: SpikingGraph, chain: Chain | None = None) -> P
             layer = file.create_group(f"layer/{index}")
             _write_layer(layer, population, *chain.graph.incoming(population.name))
         _write_graph(file.create_group("spikeport"), graph)
+        file.flush()
+        whole = file.id.get_file_image()
+    with replacing(path) as temporary:
+        temporary.write_bytes(whole)
     return path
 
 

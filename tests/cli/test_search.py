@@ -181,6 +181,17 @@ def test_damaged_files_of_a_run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     assert "'digits' has changed since" in line_of(capsys)
 
 
+def test_a_command_that_is_stopped_says_that_it_can_be_given_again(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stop() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("spikeport.deploy.doctor.examine", stop)
+    assert invoke(monkeypatch, "doctor") == 1
+    assert "Stopped; nothing is half written" in line_of(capsys)
+
+
 def test_a_search_that_is_stopped_says_how_to_go_on(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -188,5 +199,9 @@ def test_a_search_that_is_stopped_says_how_to_go_on(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(pipeline, "run_search", stop)
+    assert invoke(monkeypatch, "search", "--out", tmp_path / "a") == 1
+    assert "Stopped; nothing had begun yet." in line_of(capsys)
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "manifest.json").write_text("{}")
     assert invoke(monkeypatch, "search", "--out", tmp_path / "a") == 1
     assert f"Stopped; `spikeport search --resume --out {tmp_path / 'a'}` goes on" in line_of(capsys)

@@ -17,7 +17,15 @@ HEAVY = {
 LIGHT = {
     *("cli", "console", "errors", "files", "options", "path_kind", "setting"),
     *("deploy", "deploy.mapping", "deploy.mapping.capacity", "deploy.settings", "deploy.sourced_numbers"),
-    *("search", "search.launch", "search.runs", "search.training", "search.training.progress", "search.settings"),
+    *(
+        "search",
+        "search.launch",
+        "search.run_lock",
+        "search.runs",
+        "search.training",
+        "search.training.progress",
+        "search.settings",
+    ),
     *(f"search.settings.{name}" for name in ("darts", "data", "file", "network", "objective", "random_cells", "run")),
     *(f"search.settings.{name}" for name in ("supernet", "training", "trials")),
 }

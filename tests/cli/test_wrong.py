@@ -6,6 +6,8 @@ Each line names the file or the value and the next step; nothing is written, and
 import errno
 import io
 import json
+import os
+import stat
 import sys
 from pathlib import Path
 
@@ -206,12 +208,34 @@ def test_markdown_does_not_take_the_place_of_the_page(
 ) -> None:
     for name in ("c", "d"):
         (Path("runs") / name).symlink_to("a")
-    assert invoke(monkeypatch, "report", "runs/a", "runs/few", "--out", "compared.md") == 1
+    assert invoke(monkeypatch, "report", "runs/a", "runs/few", "--out", "compared.html") == 1
     assert "lacks the keys" in capsys.readouterr().err
-    Path("runs/few/deploy/energy.json").unlink()
-    assert invoke(monkeypatch, "report", "runs/a", "runs/few", "--out", "compared.md") == 1
+    assert invoke(monkeypatch, "report", "runs/a", "runs/few", "--out", "compared.md") == 1  # before they are read
     assert "'compared.md' is where its Markdown goes; give the HTML another ending" in capsys.readouterr().err
     assert not Path("compared.md").exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("run", NET, "--input", "spikes.npy"),
+        ("energy", NET, "--spikes", "spikes.npy"),
+        ("report", "runs/a", "runs/b"),
+        ("search",),
+        ("demo",),
+    ],
+    ids=lambda words: words[0],
+)
+def test_where_nothing_can_be_written_is_said_before_the_work(
+    words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    os.mkfifo("pipe")
+    Path("lost").symlink_to("none/x")
+    for out in ("pipe", "lost", "notes.md/x", "x" * 300):
+        assert invoke(monkeypatch, *words, "--out", out) == 1
+        said = capsys.readouterr().err
+        assert said.count("\n") == 1 and f"'{out}'" in said, said
+    assert stat.S_ISFIFO(Path("pipe").stat().st_mode) and Path("lost").is_symlink()
 
 
 def test_names_mean_what_they_say(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

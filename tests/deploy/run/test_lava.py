@@ -1,6 +1,8 @@
 """Real Lava against a NumPy reference, and what happens where it cannot run."""
 
 import contextlib
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -246,6 +248,25 @@ def test_what_waits_without_end_and_what_fails_leave_the_other_files(
     assert said[1] == "Lava's run said nothing for 3 s while loading the network; it waits without end."
     assert (said[2], said[4]) == ("no such layer", "Lava ended without a word")
     assert "nowhere.net cannot be read" in said[3]
+
+
+TERMINATED = """
+import sys
+from spikeport.deploy.run import lava
+lava._run([sys.executable, "-c", "import os, time; print('stage:', os.getpid(), flush=True); time.sleep(60)"],
+          60.0, "The run", lambda stage: print(stage, flush=True))
+"""
+
+
+@pytest.mark.slow
+def test_sigterm_leaves_no_process() -> None:
+    with subprocess.Popen([sys.executable, "-c", TERMINATED], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        started = int(process.stdout.readline())
+        process.terminate()
+        assert process.wait() == 128 + signal.SIGTERM
+    with pytest.raises(ProcessLookupError):
+        os.kill(started, 0)
 
 
 def test_a_failure_becomes_one_line(tmp_path: Path) -> None:
