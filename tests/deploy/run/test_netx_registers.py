@@ -253,7 +253,7 @@ AS_LAVA: dict[str, Layers] = {
     **{f"conv thresholds {shape}": conv(cell(vThMant=random.integers(0, 300, shape)))
        for shape in ((4,), (3, 1), (5, 3, 4), (1, 5, 3, 4), (3,))},
     "conv biases": conv(cell(), bias=random.integers(-90, 90, (5, 3, 4))),
-    "conv of 20 bits": conv(cell(vThMant=2**19), KERNEL * 5000 + 1),
+    "conv of 20 bits": conv(cell(vThMant=2**16), KERNEL * 5000 + 1),
     "conv of one sign": conv(cell(vThMant=900), np.abs(KERNEL) * 5),
     "excitatory 255": dense(cell(vThMant=500), np.abs(MIXED) % 255 + 1),
     "excitatory 256": dense(cell(vThMant=50), np.abs(MIXED) % 256 + 1, bias=20),
