@@ -23,8 +23,9 @@ FREE_BYTES, TIMES_LARGER = 2**28, 64  # of an archive's arrays, unpacked: so man
 MAGIC = b"\x93NUMPY"
 MAX_HEADER = 10_000
 MAX_AXES = 32
+NUMBERS = re.compile("[<>|=][biuf][0-9]{1,2}")
 HEADER = re.compile(
-    r"\{'descr': '(?P<descr>[<>|=][biuf][0-9]{1,2})', 'fortran_order': (?P<fortran>True|False), "
+    r"\{'descr': '(?P<descr>[^'\\]{1,20})', 'fortran_order': (?P<fortran>True|False), "
     r"'shape': \((?P<shape>(?:[0-9]{1,19}(?:, ?[0-9]{1,19})*,?)?)\),? ?\} *\n"
 )
 
@@ -116,9 +117,11 @@ def _header(file: IO[bytes]) -> _Header:
     if found is None:
         raise ValueError("it is damaged, or holds something else than numbers")
     try:
-        dtype = np.dtype(found["descr"])
-    except TypeError as error:
-        raise ValueError(f"it holds {found['descr']}, which no number is stored as here") from error
+        dtype = np.dtype(found["descr"]) if NUMBERS.fullmatch(found["descr"]) else None
+    except TypeError:
+        dtype = None
+    if dtype is None:
+        raise ValueError(f"it must hold numbers, but holds {found['descr']}")
     shape = tuple(int(number) for number in re.findall(r"[0-9]+", found["shape"]))
     if len(shape) > MAX_AXES or math.prod(shape) * dtype.itemsize >= 2**63:
         raise ValueError("its shape is larger than any file")

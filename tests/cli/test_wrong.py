@@ -132,7 +132,7 @@ PRICE_SPIKES = ("energy", "some.net", "--spikes", "spikes.npy")
         (("inspect", "no\nname"), r"There is no 'no\nname'; give a NetX file"),
         (("inspect", "/dev/zero"), "'/dev/zero' is no regular file, but"),
         (("inspect", "other.net"), "this HDF5 file has none; `spikeport export --target loihi` writes one."),
-        (("inspect", "cut.net"), "cut.net is a damaged HDF5 file"),
+        (("inspect", "cut.net"), "'cut.net' is a damaged HDF5 file"),
         (("inspect", "some.net", "--json", "--layers", 0), "`1 <= layers <= 4` must hold"),
         (("run", "runs/a", "--input", "spikes.npy"), f"(`spikeport run {NET} --input ARRAY.npy`)."),
         (("run", "some.net", "--input", "spikes.npz"), "'spikes.npz' is a file of several arrays (.npz), but run "
@@ -143,7 +143,7 @@ PRICE_SPIKES = ("energy", "some.net", "--spikes", "spikes.npy")
         (("run", "some.net", "--input", "cut.npy"), "'cut.npy' is an array (.npy), but damaged, cut short or of"),
         (("run", "some.net", "--input", "huge.npy"), "'huge.npy' is an array (.npy), but damaged, cut short or of"),
         (("run", "some.net", "--input", "long.npy"), "'long.npy' is an array (.npy), but damaged, cut short or of"),
-        (("run", "some.net", "--input", "words.npy"), "'words.npy' must hold numbers, but holds <U1"),
+        (("run", "some.net", "--input", "words.npy"), "it must hold numbers, but holds <U1"),
         (("run", "some.net", "--input", "empty.npy"), "'empty.npy' is an empty file, but"),
         (("run", "some.net", "--input", "here"), "'here' is a folder that holds no run, but run --input reads an arra"),
         ((*RUN_SPIKES, "--out", "here"), "'here' is a folder, but a file is to be written; name one in it."),

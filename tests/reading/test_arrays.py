@@ -46,7 +46,7 @@ def npy(path: Path, header: str, data: bytes = b"", version: int = 1) -> Path:
         ("-" * 20000, "header has 20000 bytes"),
         (HEADER.replace("<u1", "|O"), "Python objects"),
         (HEADER.replace("'<u1'", "[('a', '<u1')]"), "damaged"),
-        (HEADER.replace("<u1", "<f3"), "no number is stored as"),
+        (HEADER.replace("<u1", "<f3"), "must hold numbers, but holds <f3"),
         (HEADER.replace("2, 6, 8", "9" * 19 + ", 8"), "larger than any file"),
         (HEADER.replace("2, 6, 8", "2, 6, 9"), "108 bytes of numbers are declared, 96 are there"),
         (HEADER.replace("2, 6, 8", "2, -6, 8"), "damaged"),
