@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 
 from spikeport.deploy.run import lava
 from spikeport.deploy.run import netx as netx_run
+from spikeport.deploy.run.advance import Runner, simulated
+from spikeport.deploy.run.input_neurons import encode
 from spikeport.deploy.run.kernels.runner import compiled
-from spikeport.deploy.run.netx import encode, read_values, run_netx, simulated, write_run
+from spikeport.deploy.run.netx import read_values, run_netx, write_run
 from spikeport.errors import InputError, UnsupportedError
 from spikeport.export.netx.loaded_weights import lava_matrices
 from spikeport.export.netx.reader import read_netx
@@ -45,7 +47,7 @@ def differing(path: Path, arrays: Arrays, **options: Any) -> int:
 
 @pytest.mark.parametrize("runner", [simulated, compiled])
 @pytest.mark.parametrize("name", NAMES)
-def test_equals_what_lava_recorded(tmp_path: Path, name: str, runner: netx_run.Runner) -> None:
+def test_equals_what_lava_recorded(tmp_path: Path, name: str, runner: Runner) -> None:
     path, arrays = recorded(name, tmp_path)
     assert differing(path, arrays, runner=runner) == 0
     assert 0 < max(fired.mean() for key, fired in arrays.items() if key.startswith("spikes_")) < 1
@@ -53,7 +55,7 @@ def test_equals_what_lava_recorded(tmp_path: Path, name: str, runner: netx_run.R
 
 @pytest.mark.parametrize("runner", [simulated, compiled])
 @pytest.mark.parametrize("name", NAMES)
-def test_a_broken_weight_shows(tmp_path: Path, name: str, runner: netx_run.Runner) -> None:
+def test_a_broken_weight_shows(tmp_path: Path, name: str, runner: Runner) -> None:
     path, arrays = recorded(name, tmp_path)
     with h5py.File(path, "r+") as file:
         weight = next(layer["weight"] for layer in file["layer"].values() if "weight" in layer)
