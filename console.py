@@ -364,7 +364,8 @@ def _sentence(event: ProgressEvent) -> str:
 
 
 def _numbers(event: ProgressEvent) -> str:
-    return f"loss {event.loss:.3f}  accuracy {event.accuracy:.3f}  spikes {event.spikes:.0f}  {_clock(event.seconds_left)} left"
+    left = _clock(event.seconds_left)
+    return f"loss {event.loss:.3f}  accuracy {event.accuracy:.3f}  spikes {event.spikes:.0f}  {left} left"
 
 
 def _clock(duration_s: float) -> str:

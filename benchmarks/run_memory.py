@@ -8,7 +8,6 @@ sizes and time, looks at what was written, and removes all of it. The default is
 """
 
 import argparse
-import os
 import resource
 import subprocess
 import sys
@@ -62,10 +61,10 @@ def main() -> None:
             sizes = {member.filename: member.file_size for member in written.infolist()}
         print(f"{options.samples:,} samples x {options.steps:,} steps, {INPUTS} inputs, {NEURONS} neurons")
         print(f"peak memory   {peak / GIB:.2f} GiB")
-        print(f"input         {os.path.getsize(spikes) / GIB:.2f} GiB")
+        print(f"input         {spikes.stat().st_size / GIB:.2f} GiB")
         for array, size in sizes.items():
             print(f"{array:13} {size / GIB:.2f} GiB before compression")
-        print(f"run.npz       {os.path.getsize(out) / GIB:.2f} GiB")
+        print(f"run.npz       {out.stat().st_size / GIB:.2f} GiB")
         print(f"time          {seconds:.0f} s")
 
 

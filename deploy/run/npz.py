@@ -11,6 +11,7 @@ import shutil
 import struct
 import zlib
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
@@ -31,7 +32,7 @@ class Member:
     def __init__(self, path: Path, name: str, shape: Shape, dtype: np.dtype[np.generic]) -> None:
         self.path, self.name, self.dtype = path, f"{name}.npy".encode(), dtype
         self.left = dtype.itemsize * int(np.prod(shape, dtype=object))
-        self.size = self.crc = 0
+        self.size = self.deflated = self.crc = 0
         self.file: BinaryIO = path.open("wb")
         # runs alone: spikes and membranes become as small as by level 6 with all matches, six times as fast
         self._deflate = zlib.compressobj(1, zlib.DEFLATED, -15, 8, zlib.Z_RLE)
@@ -46,18 +47,20 @@ class Member:
         for start in range(0, len(data), BLOCK):
             self._add(data[start : start + BLOCK])
 
-    def close(self) -> int:
-        """Returns how many bytes the array is deflated."""
+    def close(self) -> None:
         if self.left:
             raise ValueError(f"`{self.name.decode()}` lacks {self.left} bytes of its shape")
-        self.file.write(self._deflate.flush())
+        self._write(self._deflate.flush())
         self.file.close()
-        return self.path.stat().st_size
 
     def _add(self, data: memoryview) -> None:
         self.size += len(data)
         self.crc = zlib.crc32(data, self.crc)
-        self.file.write(self._deflate.compress(data))
+        self._write(self._deflate.compress(data))
+
+    def _write(self, data: bytes) -> None:
+        self.file.write(data)
+        self.deflated += len(data)
 
 
 class NpzWriter:
@@ -68,9 +71,13 @@ class NpzWriter:
         self.members: dict[str, Member] = {}
 
     def __enter__(self) -> Self:
-        for name, (shape, dtype) in self.arrays.items():
-            beside = self.path.with_name(f"{self.path.name}.{name}")
-            self.members[name] = Member(beside, name, shape, np.dtype(dtype))
+        try:
+            for name, (shape, dtype) in self.arrays.items():
+                beside = self.path.with_name(f"{self.path.name}.{name}")
+                self.members[name] = Member(beside, name, shape, np.dtype(dtype))
+        except OSError:
+            self._remove()
+            raise
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -78,9 +85,7 @@ class NpzWriter:
             if error is None:
                 self._join()
         finally:
-            for member in self.members.values():
-                member.file.close()
-                member.path.unlink(missing_ok=True)
+            self._remove()
 
     def add(self, name: str, values: NDArray[np.generic]) -> None:
         """The next numbers of an array, in C-order."""
@@ -88,22 +93,28 @@ class NpzWriter:
 
     @property
     def written(self) -> int:
-        """Bytes so far."""
-        return sum(member.file.tell() for member in self.members.values())
+        """Bytes so far, deflated."""
+        return sum(member.deflated for member in self.members.values())
+
+    def _remove(self) -> None:
+        for member in self.members.values():
+            with suppress(OSError):  # of a full disk, on which the last bytes have no place
+                member.file.close()
+            member.path.unlink(missing_ok=True)
 
     def _join(self) -> None:
         directory = b""
         with self.path.open("wb") as out:
             for member in self.members.values():
-                deflated = member.close()
+                member.close()
                 at = out.tell()
                 common = (VERSION, 0, DEFLATED, 0, THE_FIRST_DAY, member.crc, FULL, FULL, len(member.name))
-                sizes = struct.pack("<HHQQ", ZIP64, 16, member.size, deflated)
+                sizes = struct.pack("<HHQQ", ZIP64, 16, member.size, member.deflated)
                 out.write(struct.pack("<4s5H3I2H", b"PK\3\4", *common, len(sizes)) + member.name + sizes)
                 with member.path.open("rb") as file:
                     shutil.copyfileobj(file, out, BLOCK)
                 member.path.unlink()
-                where = struct.pack("<HHQQQ", ZIP64, 24, member.size, deflated, at)
+                where = struct.pack("<HHQQQ", ZIP64, 24, member.size, member.deflated, at)
                 rest = (len(where), 0, 0, 0, 0, FULL)  # no comment, on the first disk, no attributes, offset in zip64
                 directory += struct.pack("<4s6H3I5H2I", b"PK\1\2", VERSION, *common, *rest) + member.name + where
             at, many, long = out.tell(), len(self.members), len(directory)
