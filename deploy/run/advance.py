@@ -17,7 +17,7 @@ Advanced = tuple[Mapping[str, Spikes], Integers, State]
 class Advance:
     """run: spikes [steps, N, *shape] by input, state before -> (spikes by population, last membranes, state after).
 
-    step_bytes: of memory that it takes for each sample and step.
+    A readout has no spikes. step_bytes: of memory that it takes for each sample and step.
     """
 
     run: Callable[[Mapping[str, Spikes], State], Advanced]
@@ -32,6 +32,7 @@ def simulated(graph: SpikingGraph) -> Advance:
 
     def run(inputs: Mapping[str, Spikes], state: State) -> Advanced:
         trace, after = advance(graph, inputs, state)
-        return trace.spikes, trace.readout.astype(np.int64), after
+        fired = {p.name: trace.spikes[p.name] for p in graph.populations if p.name in trace.spikes}
+        return fired, trace.readout.astype(np.int64), after
 
     return Advance(run=run, step_bytes=BYTES_PER_NEURON_STEP * sum(map(neurons, graph.shapes().values())))

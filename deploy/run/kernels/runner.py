@@ -121,7 +121,8 @@ class KernelRunner:
     def advance(self, inputs: Mapping[str, Spikes], state: State) -> tuple[dict[str, Spikes], Integers, State]:
         """Go on from a state, as `export/simulate.py` defines it, on spikes [steps, N, *shape] per input.
 
-        Returns the spikes of every population, the last one's membranes [steps, N, *shape], and the state after it.
+        Returns the spikes of every population but a readout, the last one's membranes [steps, N, *shape], and the state
+        after it.
         """
         steps, samples = next(iter(inputs.values())).shape[:2]
         window = self.graph.time_steps
@@ -152,7 +153,11 @@ class KernelRunner:
             membranes={p.name: kept(work.membrane, p) for p in self.graph.populations},
             spikes={name: unpacked(bits[:, steps:][:, : self.history], node) for name, node in self.layout.items()},
         )
-        fired = {p.name: unpacked(bits[:, self.history :], self.layout[p.name]) for p in self.graph.populations}
+        fired = {
+            p.name: unpacked(bits[:, self.history :], self.layout[p.name])
+            for p in self.graph.populations
+            if p.role != "readout"
+        }
         return fired, np.swapaxes(readout, 0, 1), after
 
     def compute(self, work: Work, span: Span, first: int = 0, last: int | None = None) -> None:
