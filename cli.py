@@ -217,11 +217,9 @@ def run_command(console: Console, file: Path, given: Path, out: Path | None, **o
     if out:
         writable(out)
     from spikeport.deploy.run.kernels.runner import compiled
-    from spikeport.deploy.run.netx import read_values, run_netx, write_run
+    from spikeport.deploy.run.netx import read_values, stream_netx
 
-    found = run_netx(file, read_values(given), runner=compiled, **options)
-    if out:
-        write_run(out, found)
+    found = stream_netx(file, read_values(given), out, runner=compiled, progress=console.ran_so_far, **options)
     for sentence in found.cautions:
         console.caution(sentence)
     console.result(console.ran(file, found, out))

@@ -5,6 +5,7 @@ import shlex
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,8 +27,10 @@ if TYPE_CHECKING:  # what a command shows it has imported itself; help and error
     from .deploy.netx_table import Inspection
     from .deploy.pipeline import Deployment
     from .deploy.report.compare import Comparison
-    from .deploy.run.netx import NetxRun
+    from .deploy.run.netx import RunProgress, RunSummary
     from .export.netx.file import Remark
+
+SOON_S = 5  # a run that takes less shows no progress
 
 
 class Console:
@@ -87,6 +90,25 @@ class Console:
             self._tasks[event.stage] = self._bar.add_task(event.stage, total=total, note="")
         done = (event.epoch - 1) * event.steps + event.step
         self._bar.update(self._tasks[event.stage], completed=done, note=_numbers(event))
+
+    def ran_so_far(self, event: "RunProgress") -> None:
+        """Some samples have been run; a run that is over soon says nothing."""
+        if self.quiet or (self._bar is None and event.seconds_left + event.seconds < SOON_S):
+            return
+        left = _clock(event.seconds_left)
+        if not self.err.is_terminal:
+            tenth = int(10 * event.fraction)
+            if tenth > self._tasks.get("run", 0):
+                self._tasks["run"] = tenth
+                self.err.print(f"{event.done:,} of {event.samples:,} samples, {left} left", highlight=False)
+            return
+        if self._bar is None:
+            columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"))
+            self._bar = Progress(*columns, console=self.err)
+            self._tasks = {"run": self._bar.add_task("running", total=1, note="")}
+            self._bar.start()
+        note = f"{event.done:,}/{event.samples:,} samples  {left} left"
+        self._bar.update(self._tasks["run"], completed=event.fraction, note=note)
 
     def close(self) -> None:
         """What turns stands still; what has begun counts as done."""
@@ -236,18 +258,18 @@ class Console:
         lines = [headline(source, found), *advice(source, found)]
         return {"source": str(source.path), **found.as_json()}, [*lines, table, *(f"note: {n}" for n in found.notes)]
 
-    def ran(self, file: Path, found: "NetxRun", out: Path | None) -> tuple[Mapping[str, Any], Iterable[Table | str]]:
-        samples, time_steps = found.membrane.shape[:2]
+    def ran(self, file: Path, found: "RunSummary", out: Path | None) -> tuple[Mapping[str, Any], Iterable[Table | str]]:
         table = _table("", "layer", "neurons", "spikes", "per neuron and step")
         layers = []
-        for index, spikes in found.spikes.items():
-            total, rate = int(spikes.sum()), float(spikes.mean())
-            layers.append({"layer": index, "shape": spikes.shape[2:], "spikes": total, "rate": rate})
-            table.add_row(str(index), _count(spikes[0, 0].size), _count(total), f"{rate:.4f}")
+        for index, total in found.spikes.items():
+            shape = found.shapes[index]
+            rate = total / (found.samples * found.time_steps * prod(shape))
+            layers.append({"layer": index, "shape": shape, "spikes": total, "rate": rate})
+            table.add_row(str(index), _count(prod(shape)), _count(total), f"{rate:.4f}")
         data = {
             "file": str(file),
-            "samples": samples,
-            "time_steps": time_steps,
+            "samples": found.samples,
+            "time_steps": found.time_steps,
             "layers": layers,
             "seconds": found.seconds,
             "out": str(out) if out else None,
@@ -255,7 +277,7 @@ class Console:
             "cautions": found.cautions,
         }
         kept = f"spikes and membranes: {out}" if out else "--out RESULT.npz keeps spikes and membranes"
-        head = f"{file}: {samples} samples of {time_steps} steps, {found.seconds:.2f} s"
+        head = f"{file}: {found.samples} samples of {found.time_steps} steps, {found.seconds:.2f} s"
         return data, [head, table, *_remarks(found.network.remarks), kept]
 
     def examined(self, findings: "Iterable[Finding]") -> tuple[Mapping[str, Any], Iterable[Table | str]]:
@@ -356,7 +378,10 @@ def _sentence(event: ProgressEvent) -> str:
 
 
 def _numbers(event: ProgressEvent) -> str:
-    minutes, seconds = divmod(round(event.seconds_left), 60)
-    return (
-        f"loss {event.loss:.3f}  accuracy {event.accuracy:.3f}  spikes {event.spikes:.0f}  {minutes}:{seconds:02d} left"
-    )
+    left = _clock(event.seconds_left)
+    return f"loss {event.loss:.3f}  accuracy {event.accuracy:.3f}  spikes {event.spikes:.0f}  {left} left"
+
+
+def _clock(duration_s: float) -> str:
+    minutes, seconds = divmod(round(duration_s), 60)
+    return f"{minutes}:{seconds:02d}"

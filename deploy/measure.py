@@ -30,6 +30,7 @@ from .mapping.fit.verdict import fit
 from .run.forms import EncoderRunner, TwinRunner
 from .run.netx import check_layout
 from .run.record import Spikes
+from .run.stream import let_go
 from .settings import PriceSettings
 
 CHUNK_BYTES = 2**28  # of one batch of a NetX file
@@ -188,7 +189,7 @@ def price(
     2
     """
     lists = price_lists(PriceSettings(profiles=profiles)) if isinstance(profiles, str) else profiles
-    meter = _metered(graph, spikes, lists, on_chip_inputs=on_chip_inputs, zeros=zeros)
+    meter = _metered(graph, spikes, lists, answers=labels is not None, on_chip_inputs=on_chip_inputs, zeros=zeros)
     accuracy = None
     if labels is not None:
         answers = np.concatenate(meter.answers, axis=1)
@@ -239,13 +240,24 @@ def measure_netx(
     return price(graph, np.swapaxes(spikes, 0, 1), profiles, on_chip_inputs=on_chip, zeros=zeros)
 
 
-def _metered(graph: SpikingGraph, spikes: NDArray[np.generic], profiles: Sequence[Profile], **options: Any) -> "Meter":
-    """The graph run on spikes [T, N, *shape], batch by batch."""
+def _metered(
+    graph: SpikingGraph,
+    spikes: NDArray[np.generic],
+    profiles: Sequence[Profile],
+    *,
+    answers: bool = False,
+    **options: Any,
+) -> "Meter":
+    """The graph run on spikes [T, N, *shape], batch by batch: memory grows with the steps, not with the samples.
+
+    answers: keep them.
+    """
     meter = Meter(graph, profiles, **options)
     for batch in _batches(graph, spikes):
-        done, answers = _activity(graph, batch)
+        done, classes = _activity(graph, batch)
         meter.add(done)
-        meter.answers.append(answers)
+        if answers:
+            meter.answers.append(classes)
     return meter
 
 
@@ -278,6 +290,7 @@ def _batches(graph: SpikingGraph, spikes: NDArray[np.generic]) -> Iterator[Spike
         if not np.isin(batch, (0, 1)).all():
             raise InputError("Spikes must be 0 or 1, but the file has other values; give the spikes, not the images.")
         yield np.ascontiguousarray(batch.astype(np.uint8))
+        let_go(spikes)
 
 
 def _activity(graph: SpikingGraph, spikes: Spikes) -> tuple[Activities, NDArray[np.int64]]:

@@ -20,6 +20,7 @@ from .graph import Array, Conv, Dense, Kernel, PerNeuron, Population, Projection
 
 Spikes = NDArray[np.uint8]
 Integers = NDArray[np.int64]
+Values = NDArray[Any]  # float64, or int64 in "loihi" arithmetic
 
 STATE_LIMIT = 2**23  # current and membrane are 24-bit signed [Lava 0.10 PyLifModelBitAcc: max_uv_val]
 MANTISSA_SHIFT = 6  # weight, bias and threshold mantissas count 2^6 membrane units [same: act_shift, vth_shift]
@@ -41,69 +42,94 @@ class Trace:
     readout: Array | Integers  # [T, N, *shape]: the readout's membrane after each step; the last one is the answer
 
 
-def simulate(
-    graph: SpikingGraph,
-    inputs: Mapping[str, Spikes],
-    windows: int = 1,
-    *,
-    phase: int = 0,
-    warm_up: Mapping[str, int] | None = None,
-) -> Trace:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """What N streams carry from one time step to the next.
+
+    step: steps since a window began; at a multiple of the graph's T currents and membranes are zero.
+    currents, membranes: population -> [N, *shape].
+    spikes: input or population -> uint8 [`lag_of(graph)`, N, *shape], of the last steps.
+    """
+
+    step: int
+    currents: dict[str, Values]
+    membranes: dict[str, Values]
+    spikes: dict[str, Spikes]
+
+
+def silence(graph: SpikingGraph, samples: int) -> State:
+    """The state of streams before which nothing was."""
+    lag = lag_of(graph)
+    zero: dict[str, Values] = {p.name: np.zeros((samples, *p.shape)) for p in graph.populations}
+    spikes = {name: np.zeros((lag, samples, *shape), np.uint8) for name, shape in graph.shapes().items()}
+    return State(step=0, currents=zero, membranes=zero, spikes=spikes)
+
+
+def lag_of(graph: SpikingGraph) -> int:
+    """The most steps that a synapse looks back: its delay, and one more where it is recurrent."""
+    longest = [0 if p.delay is None else int(p.delay.max(initial=0)) for p in graph.projections]
+    return max((d + (p.source == p.target) for d, p in zip(longest, graph.projections, strict=True)), default=0)
+
+
+def simulate(graph: SpikingGraph, inputs: Mapping[str, Spikes], windows: int = 1) -> Trace:
     """Run the graph on spikes [windows * T, N, *shape] per input, with `windows` windows of T time steps back to back.
 
     Currents and membranes are zero at the first step of each window; spikes under way in a recurrent or delayed synapse
-    are not, as in Lava (proc/lif/models.py, `PyLifResetModelBitAcc`). phase: step at which a window begins, 0..T - 1.
-    warm_up: population -> steps that it runs before the stream, on biases alone; in Lava's pipeline that is its level.
+    are not, as in Lava (proc/lif/models.py, `PyLifResetModelBitAcc`).
 
     Raises InputError when an input is missing, has another shape or is not 0 or 1.
     """
     _check_inputs(graph, inputs, windows)
-    lead = max((warm_up or {}).values(), default=0)
-    spikes = {name: _after_silence(np.asarray(value, np.uint8), lead) for name, value in inputs.items()}
+    return advance(graph, inputs, silence(graph, next(iter(inputs.values())).shape[1]))[0]
+
+
+def advance(graph: SpikingGraph, inputs: Mapping[str, Spikes], state: State) -> tuple[Trace, State]:
+    """Go on from a state for as many steps as there are in the spikes [steps, N, *shape] per input, of 0 and 1."""
+    lag = lag_of(graph)
+    spikes = {name: _after(state.spikes[name], np.asarray(value, np.uint8)) for name, value in inputs.items()}
+    currents, last = dict(state.currents), dict(state.membranes)
     membranes: dict[str, Array | Integers] = {}
     active: dict[str, NDArray[np.bool_]] = {}
     step = STEP[graph.arithmetic]
-    samples = next(iter(spikes.values())).shape[1]
+    steps, samples = next(iter(inputs.values())).shape[:2]
     for population in graph.populations:  # feed-forward: a population needs only complete earlier ones
-        shape = (samples, *population.shape)
-        u: Values = np.zeros(shape)
-        v: Values = np.zeros(shape)
-        steps = windows * graph.time_steps
-        fired = np.zeros((lead + steps, *shape), np.uint8)
+        name, shape = population.name, (samples, *population.shape)
+        u, v = currents[name], last[name]
+        fired = spikes[name] = _after(state.spikes[name], np.zeros((steps, *shape), np.uint8))
         membrane, left, moved = [], [], []
-        for t in range(lead - (warm_up or {}).get(population.name, 0), len(fired)):
-            if (t - lead - phase) % graph.time_steps == 0:
+        for t in range(steps):
+            if (state.step + t) % graph.time_steps == 0:
                 u, v = np.zeros(shape), np.zeros(shape)
             a = np.zeros(shape)
-            for projection in graph.incoming(population.name):
-                a += _arriving(projection, spikes.get(projection.source, fired), t).reshape(shape)
+            for projection in graph.incoming(name):
+                a += _arriving(projection, spikes[projection.source], lag + t).reshape(shape)
             u, v_before, fires, v = step(population, u, v, a)
-            fired[t] = fires
+            fired[lag + t] = fires
             membrane.append(v_before)
             left.append(v)
             moved.append((u != 0) | (v_before != 0))
-        membranes[population.name] = np.stack(membrane[-steps:])
-        active[population.name] = np.stack(moved[-steps:])
-        if population.role != "readout":
-            spikes[population.name] = fired
-    spikes = {name: fired[lead:] for name, fired in spikes.items()}
-    return Trace(spikes=spikes, membranes=membranes, active=active, readout=np.stack(left[-steps:]))
+        membranes[name], active[name] = np.stack(membrane), np.stack(moved)
+        currents[name], last[name] = u, v
+    kept = {name: fired[len(fired) - lag :].copy() for name, fired in spikes.items()}  # a view would keep all
+    after = State(step=state.step + steps, currents=currents, membranes=last, spikes=kept)
+    silent = {p.name for p in graph.populations if p.role == "readout"}
+    found = {name: fired[lag:] for name, fired in spikes.items() if name not in silent}
+    return Trace(spikes=found, membranes=membranes, active=active, readout=np.stack(left)), after
 
 
-def _after_silence(spikes: Spikes, steps: int) -> Spikes:
-    return np.concatenate([np.zeros((steps, *spikes.shape[1:]), np.uint8), spikes]) if steps else spikes
+def _after(before: Spikes, spikes: Spikes) -> Spikes:
+    return np.concatenate([before, spikes]) if len(before) else spikes
 
 
 def _arriving(projection: Projection, spikes: Spikes, t: int) -> Array:
     """What a projection adds to the current of step t; a recurrent one reads one step further back."""
     back = int(projection.source == projection.target)
     if projection.delay is None:
-        return apply(projection.kernel, spikes[t - back] if t >= back else np.zeros_like(spikes[0]))
+        return apply(projection.kernel, spikes[t - back])
     total = np.zeros((spikes.shape[1], len(projection.kernel.weight)))
     for delay in np.unique(projection.delay).tolist():
-        if t >= back + delay:
-            weight = np.where(projection.delay == delay, projection.kernel.weight, 0.0)
-            total += apply(Dense(weight=weight), spikes[t - back - delay])
+        weight = np.where(projection.delay == delay, projection.kernel.weight, 0.0)
+        total += apply(Dense(weight=weight), spikes[t - back - delay])
     return total
 
 
@@ -131,11 +157,10 @@ def _convolve(kernel: Conv, x: Array) -> Array:
     return out.reshape(len(x), out_channels, height, width)
 
 
-Values = NDArray[Any]  # float64, or int64 in "loihi" arithmetic
-State = tuple[Values, Values, NDArray[np.bool_], Values]
+Stepped = tuple[Values, Values, NDArray[np.bool_], Values]
 
 
-def _float_step(population: Population, u: Values, v: Values, a: Array) -> State:
+def _float_step(population: Population, u: Values, v: Values, a: Array) -> Stepped:
     """(u, v before reset, fires, v after reset) of one step."""
     u = population.current_decay * u + a
     v = population.decay * v + u + per_neuron(population.bias, population.shape)
@@ -144,7 +169,7 @@ def _float_step(population: Population, u: Values, v: Values, a: Array) -> State
     return u, v, fires, after
 
 
-def _loihi_step(population: Population, u: Values, v: Values, a: Array) -> State:
+def _loihi_step(population: Population, u: Values, v: Values, a: Array) -> Stepped:
     """The same in the chip's integers (held in int64)."""
     shape = population.shape
     u = _wrap(_decayed(u, per_neuron(population.current_decay, shape)) + (a.astype(np.int64) << MANTISSA_SHIFT))
@@ -154,7 +179,7 @@ def _loihi_step(population: Population, u: Values, v: Values, a: Array) -> State
     return u, v, fires, np.where(fires, 0, v)
 
 
-STEP: dict[str, Callable[[Population, Values, Values, Array], State]] = {"float": _float_step, "loihi": _loihi_step}
+STEP: dict[str, Callable[[Population, Values, Values, Array], Stepped]] = {"float": _float_step, "loihi": _loihi_step}
 
 
 def in_membrane_units(mantissa: PerNeuron) -> Integers:

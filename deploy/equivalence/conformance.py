@@ -19,10 +19,10 @@ from ...export.graph import Array, Conv, Dense, Population, Projection, Role, Sp
 from ...export.netx.writer import write_netx
 from ...export.passes import lower
 from ...export.passes.quantize import THRESHOLD_MAX, quantize
-from ...export.simulate import DECAY_UNITY, simulate
+from ...export.simulate import DECAY_UNITY, advance, simulate
 from ..run.forms import lava_records
 from ..run.record import Record, Spikes
-from ..run.warm_up import with_warm_up
+from ..run.warm_up import state_before
 from .verdict import Check, compare_integers
 
 Choose = Callable[[int, int], int]  # (low, high) -> a whole number in low..high
@@ -156,18 +156,13 @@ def streamed(case: Case) -> Record:
     steps, samples = case.spikes.shape[:2]
     entry = case.graph.inputs[0].name
     stream = np.swapaxes(case.spikes, 0, 1).reshape(samples * steps, 1, *case.spikes.shape[2:])
-    graph, under_way = with_warm_up(case.graph)
-    inputs = {entry: stream}
-    for name, fired in under_way.items():
-        inputs[name] = np.zeros((len(stream), 1, *fired.shape), np.uint8)
-        inputs[name][0] = fired
-    trace = simulate(graph, inputs, windows=samples)
+    trace, _ = advance(case.graph, {entry: stream}, state_before(case.graph, 1))
 
     def apart(values: NDArray[Any]) -> NDArray[Any]:
         return np.swapaxes(values.reshape(samples, steps, *values.shape[2:]), 0, 1)
 
     return Record(
-        spikes={name: apart(fired) for name, fired in trace.spikes.items() if name not in under_way},
+        spikes={name: apart(fired) for name, fired in trace.spikes.items()},
         readout=apart(trace.readout)[-1],
         readout_steps=apart(trace.readout),
         margins={},

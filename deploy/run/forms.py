@@ -18,8 +18,9 @@ from ...export.onnx.twin import with_spikes
 from ...export.simulate import MANTISSA_SHIFT, in_membrane_units, simulate
 from ...reading.models import read_model
 from ..cost.counts import Activity
+from .advance import simulated
 from .lava import Progress, run_lava, run_lava_on
-from .netx import run_netx, simulated
+from .netx import run_netx
 from .record import Record, Spikes
 
 BATCH = 64  # samples that are in memory at the same time

@@ -2,10 +2,15 @@
 
 Samples are independent, or stream back to back with `reset_interval`: then currents and membranes are zero at the first
 step of each interval (Lava's `reset_offset=1`), but spikes under way in a recurrent or delayed synapse arrive after it.
+An interval longer than the stream costs nothing. `stream_netx` takes memory as `stream.py` says, whatever the number of
+samples and steps; `run_netx` takes the result beside it.
 """
 
+import errno
+import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,21 +19,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import InputError
-from ...export.graph import Shape, SpikingGraph, neurons
+from ...export.graph import Shape, neurons
 from ...export.netx.file import NetxFile, read_layers
-from ...export.netx.lint import MAX_BIAS
-from ...export.netx.reader import Encoder, NetxNetwork, network_of
-from ...export.simulate import STEP, Integers, Spikes, simulate
+from ...export.netx.reader import NetxNetwork, network_of
+from ...export.simulate import Integers, Spikes
 from ...files import replacing
 from ...reading.arrays import read_array
-from .warm_up import with_warm_up
+from .advance import Runner, simulated
+from .npz import NpzWriter
+from .stream import GIB, Job, memory_bytes, pieces, totals
 
-# graph, spikes [windows * T, N, *shape] by input, windows -> spikes by population, membranes of the last after reset
-Runner = Callable[[SpikingGraph, Mapping[str, Spikes], int], tuple[Mapping[str, Spikes], Integers]]
-
-CHUNK_BYTES = 2**28  # of traces held at once: as many samples are run together as fit
-MAX_BYTES = 2**34  # of one sample, or of one stream
-BYTES_PER_NEURON_STEP = 28  # a spike, a mark and a membrane of 8 bytes, the last two twice or thrice while stacked
+DEFLATE_AT_MOST = 1032  # times smaller does deflate make anything [zlib.net/zlib_tech.html, Maximum Compression Factor]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,10 +47,32 @@ class NetxRun:
     cautions: tuple[str, ...] = ()
 
 
-def simulated(graph: SpikingGraph, spikes: Mapping[str, Spikes], windows: int) -> tuple[Mapping[str, Spikes], Integers]:
-    """The plain runner: `export/simulate.py`."""
-    trace = simulate(graph, spikes, windows)
-    return trace.spikes, trace.readout.astype(np.int64)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSummary:
+    """What a run did. spikes: i of `layer/<i>` -> how many, over all samples. shapes: of the same layers."""
+
+    network: NetxNetwork
+    samples: int
+    time_steps: int
+    shapes: dict[int, Shape]
+    spikes: dict[int, int]
+    seconds: float
+    cautions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunProgress:
+    """How far a run is. done: of `samples`, whole ones. fraction: of all steps."""
+
+    done: int
+    samples: int
+    fraction: float
+    seconds: float
+    seconds_left: float
+
+
+def _silent(progress: RunProgress) -> None:
+    """Tells nobody."""
 
 
 def run_netx(
@@ -65,6 +88,44 @@ def run_netx(
 ) -> NetxRun:
     """Run a NetX file on spikes [S, T, C, H, W] or [S, T, N], or on images [S, C, H, W] or [S, N].
 
+    What the options mean is said at `stream_netx`, which writes a result that is too large for memory.
+
+    Raises InputError for values or a file that do not fit, and what `read_netx` raises.
+    """
+    started = time.monotonic()
+    job = _job(path, values, time_steps, reset_interval, reset_offset, skip_input=skip_input, layers=layers)
+    size = job.result_bytes(8)
+    if size > memory_bytes():
+        raise InputError(
+            f"The spikes and membranes of {job.samples} samples of {job.steps} steps take {size / GIB:.1f} GiB, but "
+            f"this machine has {memory_bytes() / GIB:.1f}; write them to a file: `spikeport run --out`, or stream_netx."
+        )
+    spikes = {i: np.empty((job.samples, job.steps, *shape), np.uint8) for i, shape in job.shapes.items()}
+    membrane = np.empty((job.samples, job.steps, *job.network.graph.readout.shape), np.int64)
+    for piece in pieces(job, runner(job.network.graph)):
+        for index, fired in piece.spikes.items():
+            spikes[index][piece.samples, piece.times] = fired
+        membrane[piece.samples, piece.times] = piece.membrane
+    seconds = time.monotonic() - started
+    return NetxRun(network=job.network, spikes=spikes, membrane=membrane, seconds=seconds, cautions=_cautions(job))
+
+
+def stream_netx(
+    path: Path,
+    values: NDArray[np.generic],
+    out: Path | None,
+    *,
+    time_steps: int | None = None,
+    reset_interval: int | None = None,
+    reset_offset: int = 1,
+    skip_input: bool = False,
+    layers: int | None = None,
+    runner: Runner = simulated,
+    progress: Callable[[RunProgress], None] = _silent,
+) -> RunSummary:
+    """Run a NetX file and write what `write_run` writes of it to `out` as it comes, in memory that does not grow.
+
+    values: spikes [S, T, C, H, W] or [S, T, N], or images [S, C, H, W] or [S, N], both best memory-mapped.
     Images are what a file reads whose layer/0 is an input layer of neurons: each pixel x drives its neuron with the
     bias mantissa trunc(weight * x + bias) in all of `time_steps` steps (by default the file's simulation/tSample). With
     `skip_input`, the values are the spikes of those neurons.
@@ -72,9 +133,76 @@ def run_netx(
     With `reset_interval` the samples are one stream, reset as by lava-dl's `Network(reset_interval=, reset_offset=)`:
     an offset of 1 resets at the first step of the stream, as every sample needs it; 0 is lava-dl's default.
 
-    Raises InputError for values or a file that do not fit, and what `read_netx` raises.
+    Raises InputError for values or a file that do not fit, and what `read_netx` raises; for a file to be that the disk
+    cannot hold, before the work where that is certain, else when it is full.
     """
     started = time.monotonic()
+    job = _job(path, values, time_steps, reset_interval, reset_offset, skip_input=skip_input, layers=layers)
+    spikes = dict.fromkeys(job.shapes, 0)
+    found = pieces(job, runner(job.network.graph))
+    with _result(out, job) if out else nullcontext() as file:
+        for piece in found:
+            for index, total in totals(piece.spikes).items():
+                spikes[index] += total
+            if file is not None:
+                for index, fired in piece.spikes.items():
+                    file.add(f"spikes_{index}", fired)
+                file.add("membrane", piece.membrane)
+            steps = piece.samples.start * job.steps + (piece.samples.stop - piece.samples.start) * piece.times.stop
+            fraction = steps / (job.samples * job.steps)
+            so_far = time.monotonic() - started
+            event = {"fraction": fraction, "seconds": so_far, "seconds_left": so_far * (1 - fraction) / fraction}
+            progress(RunProgress(done=steps // job.steps, samples=job.samples, **event))
+    return RunSummary(
+        network=job.network,
+        samples=job.samples,
+        time_steps=job.steps,
+        shapes=job.shapes,
+        spikes=spikes,
+        seconds=time.monotonic() - started,
+        cautions=_cautions(job),
+    )
+
+
+@contextmanager
+def _result(out: Path, job: Job) -> Iterator[NpzWriter]:
+    """The file to be. Raises InputError where the disk is full, or certainly will be."""
+    place = next(folder for folder in out.absolute().parents if folder.exists())
+    least = job.result_bytes(4) // DEFLATE_AT_MOST
+    what = f"'{out}' of {job.samples} samples of {job.steps} steps"
+    if least > (free := shutil.disk_usage(place).free):
+        raise InputError(
+            f"{what} takes at least {least / GIB:.1f} GiB, however well it is compressed, but only {free / GIB:.1f} "
+            "are free; give fewer samples, or name another place."
+        )
+    arrays: dict[str, Any] = {
+        f"spikes_{i}": ((job.samples, job.steps, *shape), np.uint8) for i, shape in job.shapes.items()
+    }
+    arrays["membrane"] = (job.samples, job.steps, *job.network.graph.readout.shape), np.int32
+    with replacing(out) as temporary:
+        writer = NpzWriter(temporary, arrays)
+        try:
+            with writer:
+                yield writer
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            raise InputError(
+                f"{what} does not fit: the disk was full after {writer.written / GIB:.1f} GiB, compressed; give fewer "
+                "samples, or name another place."
+            ) from error
+
+
+def _job(
+    path: Path,
+    values: NDArray[np.generic],
+    time_steps: int | None,
+    reset_interval: int | None,
+    reset_offset: int,
+    *,
+    skip_input: bool,
+    layers: int | None,
+) -> Job:
     file = read_layers(path, layers=layers)
     images = file.encoder is not None and not skip_input
     shape = values.shape[1 if images else 2 :]
@@ -92,71 +220,38 @@ def run_netx(
     phase = (reset_offset - 1) % (reset_interval or 1)
     if phase and images:
         raise InputError("A reset offset other than 1 needs spikes: give those of the input neurons with --skip-input.")
-    network = network_of(file, reset_interval or steps)
-    spikes: dict[int, list[Spikes]] = {}
-    membranes: list[Integers] = []
-    for chunk in _chunks(network, len(values), steps, streamed=reset_interval is not None):
-        given = np.asarray(values[chunk])
-        if images and network.encoder:
-            given = encode(network.encoder, given.reshape(len(given), *file.input_shape), steps, reset_interval)
-            spikes.setdefault(0, []).append(given)
-        recorded, membrane = _run(network.graph, _binary(given, file.input_shape), reset_interval, phase, runner)
-        for name, index in network.layers.items():
-            spikes.setdefault(index, []).append(recorded[name])
-        membranes.append(membrane)
-    return NetxRun(
-        network=network,
-        spikes={index: np.concatenate(parts) for index, parts in spikes.items()},
-        membrane=np.concatenate(membranes),
-        seconds=time.monotonic() - started,
-        cautions=_cautions(network, len(values), steps, reset_interval),
+    return Job(
+        network=network_of(file, reset_interval or steps),
+        values=values,
+        shape=file.input_shape,
+        steps=steps,
+        images=images,
+        reset_interval=reset_interval,
+        phase=phase,
     )
 
 
-def _cautions(network: NetxNetwork, samples: int, steps: int, reset_interval: int | None) -> tuple[str, ...]:
-    lagging = [p for p in network.graph.projections if p.delay is not None or p.source == p.target]
-    if reset_interval is not None or samples == 1 or not lagging:
+def _cautions(job: Job) -> tuple[str, ...]:
+    lagging = [p for p in job.network.graph.projections if p.delay is not None or p.source == p.target]
+    if job.reset_interval is not None or job.samples == 1 or not lagging:
         return ()
-    layers = ", ".join(f"layer/{i}" for i in sorted({network.layers[p.target] for p in lagging}))
+    layers = ", ".join(f"layer/{i}" for i in sorted({job.network.layers[p.target] for p in lagging}))
     return (
-        f"{layers} has delays or recurrence and the {samples} samples run independently; Lava would stream them, with "
-        f"spikes under way from one into the next: give --reset-interval {steps} for that",
+        f"{layers} has delays or recurrence and the {job.samples} samples run independently; Lava would stream them, "
+        f"with spikes under way from one into the next: give --reset-interval {job.steps} for that",
     )
-
-
-def encode(encoder: Encoder, images: NDArray[np.generic], time_steps: int, reset_interval: int | None) -> Spikes:
-    """The spikes [S, T, *shape] of an input layer's neurons, driven by images [S, *shape]; with `reset_interval`
-    the samples follow each other in one stream.
-
-    Raises InputError where a bias mantissa does not fit its register.
-    """
-    with np.errstate(over="ignore", invalid="ignore"):
-        drive = np.trunc(encoder.weight * np.asarray(images, np.float64) + encoder.bias)
-    if not (np.isfinite(drive).all() and drive.min() >= -MAX_BIAS - 1 and drive.max() <= MAX_BIAS):
-        raise InputError(
-            f"The images x give input neurons the bias {encoder.weight} * x + {encoder.bias}, which must lie in "
-            f"[{-MAX_BIAS - 1}, {MAX_BIAS}], but lies in [{drive.min():g}, {drive.max():g}]; scale them as in training."
-        )
-    population, step = encoder.population, STEP["loihi"]
-    stream = np.repeat(drive[:, None], time_steps, 1)  # [S, T, *shape]
-    if reset_interval:
-        stream = stream.reshape(1, -1, *drive.shape[1:])
-    fired = np.zeros(stream.shape, np.uint8)
-    zero = np.zeros_like(stream[:, 0])
-    v = zero
-    for t in range(stream.shape[1]):
-        if t % (reset_interval or time_steps) == 0:
-            v = zero
-        # a bias counts the membrane units that a weight does; nothing is left of it in the current
-        _, _, fired[:, t], v = step(population, zero, v, stream[:, t])
-    return fired.reshape(len(drive), time_steps, *drive.shape[1:])
 
 
 def write_run(path: Path, run: NetxRun) -> None:
-    """`.npz`: spikes_<i> uint8 [S, T, *shape] of every layer/<i> with neurons, membrane int64 [S, T, *shape]."""
-    arrays = {f"spikes_{i}": spikes for i, spikes in run.spikes.items()}
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, allow_pickle=False, **arrays, membrane=run.membrane)
+    """`.npz`: spikes_<i> uint8 [S, T, *shape] of every layer/<i> with neurons, membrane int32 [S, T, *shape]."""
+    arrays: dict[str, NDArray[Any]] = {f"spikes_{i}": spikes for i, spikes in run.spikes.items()}
+    arrays["membrane"] = run.membrane.astype(np.int32)  # it has 24 bits
+    with (
+        replacing(path) as temporary,
+        NpzWriter(temporary, {k: (v.shape, v.dtype) for k, v in arrays.items()}) as file,
+    ):
+        for name, values in arrays.items():
+            file.add(name, values)
 
 
 def read_values(path: Path) -> NDArray[np.generic]:
@@ -194,60 +289,3 @@ def _time_steps(file: NetxFile, values: NDArray[np.generic], images: bool, asked
     if asked not in (None, values.shape[1]):
         raise InputError(f"The spikes have {values.shape[1]} time steps, but {asked} are asked for.")
     return int(values.shape[1])
-
-
-def _chunks(network: NetxNetwork, samples: int, steps: int, *, streamed: bool) -> Iterator[slice]:
-    """Which samples are run together: as many as fit CHUNK_BYTES; a stream is one run."""
-    per_step = BYTES_PER_NEURON_STEP * sum(map(neurons, network.graph.shapes().values()))
-    per_sample = steps * per_step
-    whole = max(samples * steps, network.graph.time_steps) if streamed else steps
-    if whole * per_step > MAX_BYTES:
-        raise InputError(
-            f"{whole} steps at once would take {whole * per_step / 2**30:.0f} GiB of memory, more than "
-            f"{MAX_BYTES / 2**30:.0f}; give fewer samples, or a shorter --reset-interval."
-        )
-    size = samples if streamed else max(1, CHUNK_BYTES // per_sample)
-    for first in range(0, samples, size):
-        yield slice(first, first + size)
-
-
-def _run(
-    graph: SpikingGraph, spikes: Spikes, reset_interval: int | None, phase: int, runner: Runner
-) -> tuple[dict[str, Spikes], Integers]:
-    """spikes [S, T, *shape] -> ([S, T, *shape] by population, membranes [S, T, *shape])."""
-    samples, steps = spikes.shape[:2]
-    source = graph.inputs[0].name
-    network = graph
-    graph, under_way = (graph, {}) if phase else with_warm_up(graph)
-    if reset_interval is None:
-        windows = 1
-        stream = np.ascontiguousarray(np.swapaxes(spikes, 0, 1))
-    else:
-        windows = -(-samples * steps // reset_interval)
-        stream = np.zeros((windows * reset_interval, 1, *spikes.shape[2:]), np.uint8)  # ends in silence, cut off again
-        stream[: samples * steps, 0] = spikes.reshape(-1, *spikes.shape[2:])
-    inputs = {source: stream}
-    for name, fired in under_way.items():
-        inputs[name] = np.zeros((*stream.shape[:2], *fired.shape), np.uint8)
-        inputs[name][0] = fired
-    recorded: Mapping[str, Spikes]
-    if phase:  # nothing is reset where the stream begins, so what the biases did before it stays in every membrane
-        depths = {p.name: n + 1 for n, p in enumerate(network.populations)}
-        trace = simulate(network, inputs, windows, phase=phase, warm_up=depths)
-        recorded, membrane = trace.spikes, trace.readout.astype(np.int64)
-    else:
-        recorded, membrane = runner(graph, inputs, windows)
-
-    def by_sample(values: NDArray[Any]) -> NDArray[Any]:
-        if reset_interval is None:
-            return np.swapaxes(values, 0, 1)
-        return values[: samples * steps, 0].reshape(samples, steps, *values.shape[2:])
-
-    return {p.name: by_sample(recorded[p.name]) for p in network.populations}, by_sample(membrane)
-
-
-def _binary(spikes: NDArray[np.generic], shape: Shape) -> Spikes:
-    """[S, T, ...] -> uint8 [S, T, *shape]."""
-    if not np.isin(spikes, (0, 1)).all():
-        raise InputError("The input must be spikes, 0 or 1, but has other values.")
-    return spikes.astype(np.uint8).reshape(*spikes.shape[:2], *shape)

@@ -1,62 +1,43 @@
 """What Lava's layers do before the stream reaches them: their biases may already make them fire.
 
 Layer n (n = 0, 1, ...) answers the first step of the stream n + 1 steps after Lava starts; before that its inputs are
-silent, but its biases work. At the first step of the stream currents and membranes are set to zero, yet spikes are
-under way in recurrent and delayed synapses and arrive later. Here they become inputs of the graph: for each such
-projection and each k = 1, 2, ... an input that fires once, at the first step, for the spikes of step -k,
-
-    arrival at -k + delay (+ 1 if recurrent)  ->  delay' = delay (+ 1) - k, without the synapses where it is negative
+silent, but its biases work. Its spikes are then under way in recurrent and delayed synapses and arrive later; currents
+and membranes stay until the next reset, which is at the first step of the stream where the phase is 0.
 """
-
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...export.graph import Dense, Projection, SpikeInput, SpikingGraph
-from ...export.simulate import STEP, Spikes, apply
+from ...export.graph import Dense, Projection, SpikingGraph
+from ...export.simulate import STEP, Spikes, State, apply, lag_of
 
 Lags = NDArray[np.int64]  # [O, I] steps between a spike and its arrival
 
 
-def with_warm_up(graph: SpikingGraph) -> tuple[SpikingGraph, dict[str, Spikes]]:
-    """(the chain with an input for each step whose spikes are still under way, [*shape] spikes of each such input)."""
-    lagging = [p for p in graph.projections if isinstance(p.kernel, Dense) and _lags(p).any()]
-    if not lagging:
-        return graph, {}
-    before = _warm_up(graph)
-    inputs: dict[str, Spikes] = {}
-    projections: list[Projection] = []
-    for projection in lagging:
-        lags = _lags(projection)
-        for k, fired in enumerate(reversed(before.get(projection.source, [])), start=1):
-            late = (lags >= k) & (projection.kernel.weight != 0)
-            if fired.any() and late.any():
-                name = f"{projection.source} to {projection.target}, {k} before"
-                inputs[name] = fired
-                kernel = Dense(weight=np.where(late, projection.kernel.weight, 0.0))
-                delay = np.where(late, lags - k, 0)
-                projections.append(Projection(source=name, target=projection.target, kernel=kernel, delay=delay))
-    nodes = tuple(SpikeInput(name=name, shape=fired.shape) for name, fired in inputs.items())
-    return replace(graph, inputs=graph.inputs + nodes, projections=graph.projections + tuple(projections)), inputs
-
-
-def _warm_up(graph: SpikingGraph) -> dict[str, list[Spikes]]:
-    """population -> its spikes [*shape] of steps -(n + 1) ... -1."""
+def state_before(graph: SpikingGraph, samples: int, phase: int = 0) -> State:
+    """The state of a chain as N equal streams reach it. phase: the step of the stream at which a window begins."""
+    lag = lag_of(graph)
     before: dict[str, list[Spikes]] = {}
+    currents, membranes = {}, {}
     step = STEP[graph.arithmetic]
     for n, population in enumerate(graph.populations):
+        name = population.name
         u = v = np.zeros((1, *population.shape))
-        fired = before[population.name] = []
+        fired = before[name] = []
         for t in range(-n - 1, 0):
-            if t % graph.time_steps == 0:
+            if (t - phase) % graph.time_steps == 0:
                 u = v = np.zeros_like(u)
             a = np.zeros(u.shape)
-            for projection in graph.incoming(population.name):
-                a += _arriving(projection, before.get(projection.source, []), t, fired is before.get(projection.source))
+            for projection in graph.incoming(name):
+                a += _arriving(projection, before.get(projection.source, []), t, name == projection.source)
             u, _, fires, v = step(population, u, v, a)
             fired.append(fires[0].astype(np.uint8))
-    return before
+        currents[name], membranes[name] = u.repeat(samples, 0), v.repeat(samples, 0)
+    spikes = {name: np.zeros((lag, samples, *shape), np.uint8) for name, shape in graph.shapes().items()}
+    for name, known in before.items():
+        for k, each in enumerate(reversed(known[len(known) - min(lag, len(known)) :]), start=1):
+            spikes[name][-k] = each
+    return State(step=-phase % graph.time_steps, currents=currents, membranes=membranes, spikes=spikes)
 
 
 def _arriving(projection: Projection, spikes: list[Spikes], t: int, recurrent: bool) -> NDArray[np.float64]:

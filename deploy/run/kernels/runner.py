@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....errors import InputError, UnsupportedError
-from ....export.graph import SpikingGraph
-from ....export.simulate import Spikes, simulate
+from ....export.graph import Population, SpikingGraph, neurons
+from ....export.simulate import Spikes, State
+from ..advance import Advance, simulated
 from . import integer
 from .program import Compiler, Node, aligned, by_lag, layout_of
 from .tables import NARROW, WORD, Integers, Span, Work
@@ -42,12 +43,21 @@ class KernelResult:
         """uint8 [T, N, *shape] of an input or population other than the readout."""
         if self.bits is None:
             raise ValueError("spikes were not kept; run with keep=True")
-        node = self.layout[name]
-        words = np.ascontiguousarray(self.bits[:, :, node.at : node.at + node.rows * node.words])
-        flat = np.unpackbits(words.astype("<u8").view(np.uint8), axis=-1, bitorder="little")
-        return np.ascontiguousarray(np.swapaxes(flat[..., node.places], 0, 1)).reshape(
-            words.shape[1], words.shape[0], *node.shape
-        )
+        return np.ascontiguousarray(unpacked(self.bits, self.layout[name]))
+
+
+def unpacked(bits: NDArray[np.uint64], node: Node) -> Spikes:
+    """[N, T, words] -> uint8 [T, N, *shape], in memory the samples first."""
+    words = np.ascontiguousarray(bits[:, :, node.at : node.at + node.rows * node.words])
+    flat = np.unpackbits(words.astype("<u8").view(np.uint8), axis=-1, bitorder="little")
+    return np.swapaxes(flat[..., node.places].reshape(*words.shape[:2], *node.shape), 0, 1)
+
+
+def packed(spikes: Spikes, node: Node) -> NDArray[np.uint64]:
+    """uint8 [T, N, *shape] -> [N, T, words]; plain, for the few steps that a synapse looks back."""
+    flat = np.zeros((spikes.shape[1], spikes.shape[0], node.size), np.uint8)
+    flat[..., node.places] = np.swapaxes(spikes, 0, 1).reshape(*flat.shape[:2], len(node.places))
+    return np.packbits(flat, axis=-1, bitorder="little").view("<u8").astype(np.uint64)
 
 
 class KernelRunner:
@@ -100,6 +110,55 @@ class KernelRunner:
             layout=self.layout,
             bits=None if kept is None else kept[:, self.history :],
         )
+
+    @property
+    def step_bytes(self) -> int:
+        """What `advance` takes for a sample and a step, with what it returns: words, a node unpacked, membranes."""
+        last = self.layout[self.graph.readout.name]
+        seen = sum(map(neurons, self.graph.shapes().values()))
+        return 8 * len(self.program.masks) + 2 * max(n.size for n in self.layout.values()) + 8 * last.size + 20 * seen
+
+    def advance(self, inputs: Mapping[str, Spikes], state: State) -> tuple[dict[str, Spikes], Integers, State]:
+        """Go on from a state, as `export/simulate.py` defines it, on spikes [steps, N, *shape] per input.
+
+        Returns the spikes of every population but a readout, the last one's membranes [steps, N, *shape], and the state
+        after it.
+        """
+        steps, samples = next(iter(inputs.values())).shape[:2]
+        window = self.graph.time_steps
+        bits = self._array("bits", (samples, self.history + steps, len(self.program.masks)), np.dtype(np.uint64))
+        work = self.work(bits, carry=True)
+        work.membrane[:] = 0
+        work.current[:] = 0
+        for name, node in self.layout.items():
+            bits[:, : self.history, node.at : node.at + node.rows * node.words] = packed(state.spikes[name], node)
+        places = {p.name: self.layout[p.name].at * WORD + self.layout[p.name].places for p in self.graph.populations}
+        for name, where in places.items():
+            work.membrane[:samples, where] = state.membranes[name].reshape(samples, -1)
+            if work.current.shape[1]:  # else every population forgets it at once
+                work.current[:samples, where] = state.currents[name].reshape(samples, -1)
+        self._pack(inputs, work)
+        first = state.step % window + -(-self.history // window) * window  # never before the beginning of a stream
+        self.compute(work, Span(first, window, self.history, True))
+        last = self.layout[self.graph.readout.name]
+        readout = work.readout[..., last.places].astype(np.int64).reshape(samples, steps, *last.shape)
+
+        def kept(values: NDArray[Any], population: Population) -> NDArray[Any]:
+            found = values[:samples, places[population.name]] if values.shape[1] else np.zeros(1, np.int64)
+            return np.array(np.broadcast_to(found, (samples, neurons(population.shape)))).reshape(-1, *population.shape)
+
+        after = State(
+            step=state.step + steps,
+            currents={p.name: kept(work.current, p) for p in self.graph.populations},
+            membranes={p.name: kept(work.membrane, p) for p in self.graph.populations},
+            spikes={name: unpacked(bits[:, steps:][:, : self.history], node) for name, node in self.layout.items()},
+        )
+        fired = {
+            p.name: unpacked(bits[:, self.history :], self.layout[p.name])
+            for p in self.graph.populations
+            if p.role != "readout"
+        }
+        return fired, np.swapaxes(readout, 0, 1), after
 
     def compute(self, work: Work, span: Span, first: int = 0, last: int | None = None) -> None:
         """Populations first..last of packed inputs."""
@@ -184,16 +243,13 @@ class KernelRunner:
         return steps, samples.pop()
 
 
-def compiled(graph: SpikingGraph, spikes: Mapping[str, Spikes], windows: int) -> tuple[dict[str, Spikes], Integers]:
-    """The runner of `netx_run`: (spikes of every population but a readout, the last one's membranes).
+def compiled(graph: SpikingGraph) -> Advance:
+    """What `run_netx` and `stream_netx` run a graph on.
 
     The weights of a neuron may add up to more than 32 bits hold; such a graph takes the plain runner.
     """
     try:
         runner = KernelRunner(graph)
     except UnsupportedError:
-        trace = simulate(graph, spikes, windows)
-        fired = {p.name: trace.spikes[p.name] for p in graph.populations if p.name in trace.spikes}
-        return fired, trace.readout.astype(np.int64)
-    result = runner.run(spikes, windows, totals=False)
-    return {p.name: result.spikes(p.name) for p in graph.populations if p.role != "readout"}, result.readout
+        return simulated(graph)
+    return Advance(run=runner.advance, step_bytes=runner.step_bytes)

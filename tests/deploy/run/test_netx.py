@@ -12,13 +12,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from spikeport.deploy.run import lava
-from spikeport.deploy.run import netx as netx_run
+from spikeport.deploy.run import lava, stream
+from spikeport.deploy.run.advance import Runner, simulated
+from spikeport.deploy.run.input_neurons import encode
 from spikeport.deploy.run.kernels.runner import compiled
-from spikeport.deploy.run.netx import encode, read_values, run_netx, simulated, write_run
+from spikeport.deploy.run.netx import read_values, run_netx, write_run
 from spikeport.errors import InputError, UnsupportedError
 from spikeport.export.netx.loaded_weights import lava_matrices
 from spikeport.export.netx.reader import read_netx
+from spikeport.export.simulate import silence
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 NAMES = ("axes", "changed", "channels", "delays", "image", "limits", "recurrent", "recurrent_delays", "wide")
@@ -46,7 +48,7 @@ def differing(path: Path, arrays: Arrays, **options: Any) -> int:
 
 @pytest.mark.parametrize("runner", [simulated, compiled])
 @pytest.mark.parametrize("name", NAMES)
-def test_equals_what_lava_recorded(tmp_path: Path, name: str, runner: netx_run.Runner) -> None:
+def test_equals_what_lava_recorded(tmp_path: Path, name: str, runner: Runner) -> None:
     path, arrays = recorded(name, tmp_path)
     assert differing(path, arrays, runner=runner) == 0
     assert 0 < max(fired.mean() for key, fired in arrays.items() if key.startswith("spikes_")) < 1
@@ -54,7 +56,7 @@ def test_equals_what_lava_recorded(tmp_path: Path, name: str, runner: netx_run.R
 
 @pytest.mark.parametrize("runner", [simulated, compiled])
 @pytest.mark.parametrize("name", NAMES)
-def test_a_broken_weight_shows(tmp_path: Path, name: str, runner: netx_run.Runner) -> None:
+def test_a_broken_weight_shows(tmp_path: Path, name: str, runner: Runner) -> None:
     path, arrays = recorded(name, tmp_path)
     with h5py.File(path, "r+") as file:
         weight = next(layer["weight"] for layer in file["layer"].values() if "weight" in layer)
@@ -92,7 +94,7 @@ def test_the_limits_are_reached(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["recurrent_delays", "delays"])
 def test_spikes_from_before_the_stream_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     path, arrays = recorded(name, tmp_path)
-    monkeypatch.setattr(netx_run, "with_warm_up", lambda graph: (graph, {}))
+    monkeypatch.setattr(stream, "state_before", lambda graph, samples, phase: silence(graph, samples))
     assert differing(path, arrays) > 0
 
 
@@ -106,22 +108,6 @@ def test_samples_are_independent_without_a_reset_interval(tmp_path: Path) -> Non
         np.testing.assert_array_equal(together.membrane[s : s + 1], alone.membrane)
     assert differing(path, arrays) == 0
     assert (together.spikes[1] != arrays["spikes_1"]).any(), "spikes under way pass from sample to sample"
-
-
-def test_chunks_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path, arrays = recorded("image", tmp_path)
-    sizes = []
-
-    def runner(graph: Any, spikes: Any, windows: int) -> Any:
-        sizes.append(next(iter(spikes.values())).shape[1])
-        return simulated(graph, spikes, windows)
-
-    whole = run_netx(path, arrays["spikes"], runner=runner)
-    monkeypatch.setattr(netx_run, "CHUNK_BYTES", 1)
-    parts = run_netx(path, arrays["spikes"], runner=runner)
-    assert sizes == [2, 1, 1]
-    np.testing.assert_array_equal(whole.membrane, parts.membrane)
-    np.testing.assert_array_equal(whole.spikes[1], parts.spikes[1])
 
 
 def test_a_stream_whose_last_interval_is_not_full(tmp_path: Path) -> None:
@@ -193,13 +179,6 @@ def test_images_of_the_wrong_kind(tmp_path: Path) -> None:
         run_netx(path, np.zeros((2, 1, 1, 3)))
     with pytest.raises(InputError, match="0 or 1"):
         run_netx(path, np.full((2, 4, 1, 1, 3), 2), skip_input=True)
-
-
-def test_a_run_that_needs_too_much_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path, arrays = recorded("image", tmp_path)
-    monkeypatch.setattr(netx_run, "MAX_BYTES", 1000)
-    with pytest.raises(InputError, match="GiB"):
-        run_netx(path, arrays["spikes"])
 
 
 def test_arrays_that_cannot_be_read(tmp_path: Path) -> None:

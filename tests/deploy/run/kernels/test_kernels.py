@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from spikeport.deploy.run.kernels.runner import KernelResult, KernelRunner, compiled
 from spikeport.errors import InputError, UnsupportedError
 from spikeport.export.graph import Conv, Dense, Population, Projection, SpikeInput, SpikingGraph, check
-from spikeport.export.simulate import simulate
+from spikeport.export.simulate import silence, simulate
 
 DENSITIES = (0.0, 0.05, 0.5, 0.95, 1.0)
 DECAYS = (0, 4096, 2048, 3072, 123, 4095, 1)
@@ -289,7 +289,8 @@ def test_a_graph_beyond_32_bits_takes_the_plain_runner(largest: float) -> None:
     loud = replace(graph.projections[0], kernel=Conv(weight=np.full((5, 3, 3, 3), largest), padding=(1, 1)))
     graph = replace(graph, projections=(loud, *graph.projections[1:]))
     inputs = {"input": spikes_of(graph, 0.3, windows=2)}
-    fired, readout = compiled(graph, inputs, 2)
+    fired, readout, state = compiled(graph).run(inputs, silence(graph, inputs["input"].shape[1]))
+    assert state.step == len(inputs["input"])
     trace = simulate(graph, inputs, 2)
     assert list(fired) == ["a", "b", "c"]
     assert all((fired[name] == trace.spikes[name]).all() for name in fired)
