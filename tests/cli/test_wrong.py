@@ -149,7 +149,6 @@ PRICE_SPIKES = ("energy", "some.net", "--spikes", "spikes.npy")
         ((*RUN_SPIKES, "--out", "here"), "'here' is a folder, but a file is to be written; name one in it."),
         ((*RUN_SPIKES, "--out", "notes.md/x"), "'notes.md/x' cannot be written, because 'notes.md' is a file; name"),
         ((*RUN_SPIKES, "--out", "/dev/null"), "'/dev/null' is no regular file, so it is not written over; name anothe"),
-        ((*RUN_SPIKES, "--reset-interval", 10**12), "GiB of memory, more than 16; give fewer samples, or a shorter --"),
         (("energy", "genotype.json"), "'genotype.json' is a genotype, but energy reads a run folder or a NetX file;"),
         (("energy", "runs/a/deploy/energy.json"), "it belongs to the run 'runs/a'."),
         (("energy", "some.net", "--spikes", "spikes.npz"), "'spikes.npz' is a file of several arrays (.npz), but ener"),
