@@ -24,6 +24,7 @@ from spikeport.export.simulate import Spikes, State, lag_of
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 NAMES = ("changed", "delays", "image", "limits", "recurrent", "recurrent_delays")
+LARGE = os.environ.get("SPIKEPORT_BUDGET") == "large"
 RESETS = ((None, 1), (3, 1), (3, 0), (5, 2), (10**9, 1), (10**9, 10**9 - 4))  # interval, offset
 write = runpy.run_path(str(GOLDEN / "make.py"))["write"]
 
@@ -56,8 +57,9 @@ def alternating(graph: SpikingGraph) -> Advance:
     return Advance(run=run, step_bytes=1)
 
 
-@pytest.mark.parametrize("runner", [simulated, compiled, alternating])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.budget
+@pytest.mark.parametrize("runner", [simulated, compiled, alternating] if LARGE else [alternating])
+@pytest.mark.parametrize("name", NAMES if LARGE else ["limits", "recurrent_delays"])
 def test_pieces_are_the_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, runner: Runner) -> None:
     """Of 1, 2, 3, 5 steps and of several samples, in every way of resetting."""
     path, spikes = recorded(name, tmp_path)
@@ -146,9 +148,6 @@ def peak(path: Path, samples: int, steps: int, out: Path, runner: Runner, interv
         return tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-
-
-LARGE = os.environ.get("SPIKEPORT_BUDGET") == "large"
 
 
 @pytest.mark.budget
