@@ -204,18 +204,41 @@ def _read_graph(group: Group) -> SpikingGraph:
     for i, node in enumerate(head["populations"]):
         arrays = {word: array(f"{word}/{i}").astype(np.float64) for word in REGISTERS if node[word] is None}
         bias = array(f"bias/{i}").astype(np.float64)
-        populations.append(Population(**{**node, **arrays, "shape": tuple(node["shape"])}, bias=bias))
+        numbers = {word: _number(node[word]) for word in REGISTERS if word not in arrays}
+        told = {**node, **numbers, **arrays, "name": _name(node["name"]), "shape": _sizes(node["shape"])}
+        populations.append(Population(**told, bias=bias))
     projections = []
     for i, join in enumerate(head["projections"]):
         weight = array(f"weight/{i}").astype(np.float64)
-        geometry = {key: tuple(join[key]) for key in ("stride", "padding", "dilation") if key in join}
-        kernel = Conv(weight=weight, groups=join["groups"], **geometry) if geometry else Dense(weight=weight)
+        geometry: dict[str, Any] = {key: _sizes(join[key]) for key in ("stride", "padding", "dilation") if key in join}
+        kernel = (
+            Conv(weight=weight, groups=_sizes([join["groups"]])[0], **geometry) if geometry else Dense(weight=weight)
+        )
         delay = array(f"delay/{i}").astype(np.int64) if f"delay/{i}" in group else None
         projections.append(Projection(source=join["source"], target=join["target"], kernel=kernel, delay=delay))
     return SpikingGraph(
-        inputs=tuple(SpikeInput(name=node["name"], shape=tuple(node["shape"])) for node in head["inputs"]),
+        inputs=tuple(SpikeInput(name=_name(each["name"]), shape=_sizes(each["shape"])) for each in head["inputs"]),
         populations=tuple(populations),
         projections=tuple(projections),
-        time_steps=head["time_steps"],
+        time_steps=_sizes([head["time_steps"]])[0],
         arithmetic="loihi",
     )
+
+
+def _sizes(values: Any) -> tuple[int, ...]:
+    """A list of JSON of whole numbers, none of them beyond what a size can be."""
+    if not isinstance(values, list) or not all(type(value) is int and 0 <= value < 2**31 for value in values):
+        raise ValueError(f"whole numbers are needed, but there is {values}")
+    return tuple(values)
+
+
+def _number(value: Any) -> float:
+    if type(value) not in (int, float) or not abs(value) < 2**53:
+        raise ValueError(f"a number is needed, but there is {value}")
+    return value  # type: ignore[no-any-return]
+
+
+def _name(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"a name is needed, but there is {value}")
+    return value

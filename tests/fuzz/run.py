@@ -129,6 +129,8 @@ def cases(seed: int, first: int, last: int, only: str | None) -> Iterator[tuple[
                     if not line:
                         found = "hang" if line is None else "crash"
                         process.kill()
+                        if begun["changes"] == "start":
+                            raise RuntimeError("the process that reads did not start; run a test of a reader first")
                         yield Told(first, str(begun["kind"]), str(begun["changes"]), found, ""), 0
                         first += 1
                         break
