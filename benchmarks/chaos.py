@@ -115,6 +115,7 @@ def _command(place: Path, words: Sequence[str], before: Callable[[], None], outp
         os.chdir(place)
         os.dup2(output, 1)
         os.dup2(output, 2)
+        torch.set_num_threads(1)  # makes torch's pool anew, which else two threads might do at once, and abort
         sys.argv = ["spikeport", *words]
         before()
         cli.main()
