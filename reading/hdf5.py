@@ -102,8 +102,11 @@ def read_tree(path: Path, pattern: Pattern) -> Group:
     except OSError as error:
         raise InputError(f"'{path}' cannot be read ({error.strerror}); name another file.") from error
     with _lock:
-        text, data = _worker().ask(path, pattern, size)
-    told = json.loads(text)
+        worker = _worker()
+        text, data = worker.ask(path, pattern, size)
+        told = json.loads(text)
+        if told.get("spent"):
+            worker.end()  # memory that was asked for and refused may still be in use
     if "error" in told:
         raise InputError(f"'{path}' is a damaged HDF5 file ({told['error']}); export it again.")
     root = _node(told["root"], "", memoryview(data))[0]
@@ -163,13 +166,12 @@ class _Worker:
             assert stdin is not None
             stdin.write(json.dumps(question).encode() + b"\n")
             stdin.flush()
-            length = int.from_bytes(self._read(8, ends), "little")
-            if length > MAX_TEXT:
+            length, data_length = (int.from_bytes(self._read(8, ends), "little") for _ in range(2))
+            if length > MAX_TEXT or data_length > 8 * MAX_NUMBERS:
                 raise InputError(f"'{path}' has more names and words than can be read; export it again.")
             text = bytes(self._read(length, ends))
             self.started = True
-            told = json.loads(text)
-            data = self._read(_bytes_in(told.get("root", {})), ends)
+            data = self._read(data_length, ends)
         except TimeoutError as error:
             self.end()
             raise InputError(f"'{path}' keeps the HDF5 library busy for {limit:.0f} s; export it again.") from error
@@ -180,8 +182,6 @@ class _Worker:
         except BaseException:  # half an answer may stand in the pipe
             self.end()
             raise
-        if told.get("spent"):
-            self.end()  # memory that was asked for and refused may still be in use
         return text, data
 
     def _read(self, size: int, ends: float) -> bytearray:
@@ -219,18 +219,6 @@ class _Worker:
             if pipe is not None:
                 with suppress(BrokenPipeError):
                     pipe.close()
-
-
-def _bytes_in(told: Mapping[str, Any]) -> int:
-    """Of the arrays of a tree."""
-    if "group" in told:
-        return sum(map(_bytes_in, told["group"].values()))
-    if "dtype" not in told or "refused" in told:
-        return 0
-    size = np.dtype(told["dtype"]).itemsize
-    for number in told["shape"]:
-        size *= number
-    return int(size)
 
 
 _lock = threading.Lock()

@@ -3,7 +3,7 @@
 A question is a line of JSON, {"path": ..., "pattern": ..., "numbers": ...}. The pattern says what is read: a name, or
 "*" for every one, -> `true` for an array or a word, or the pattern of a group. Of everything else the name is told.
 
-An answer is 8 bytes, the length of a text of JSON, that text, and the bytes of the arrays in their order. It says
+An answer is twice 8 bytes, the lengths of a text of JSON and of what follows it: the arrays' bytes, in their order. It says
 {"error": ...} or {"root": NODE}, where NODE is {"group": {name: NODE}}, {"word": ...}, {"dtype": ..., "shape": ...},
 {"refused": reason} (with dtype and shape where it would be an array), or {} for what is not read.
 """
@@ -54,6 +54,8 @@ class Reader:
             return {"refused": f"has {len(group)} names, more than {NAMES}"}
         nodes = {}
         for name in group:
+            if name[:NAME_LENGTH] in nodes:  # in a damaged file
+                continue
             wanted = pattern.get(name, pattern.get("*"))
             nodes[name[:NAME_LENGTH]] = self.node(group, name, wanted) if wanted else {}
         return {"group": nodes}
@@ -204,9 +206,10 @@ def main() -> None:
     for question in sys.stdin:
         told, arrays = answer(json.loads(question))
         text = json.dumps(told).encode()
-        output.write(len(text).to_bytes(8, "little") + text)
-        for values in arrays:
-            rest = memoryview(values.reshape(-1).view(np.uint8).data)
+        lengths = (len(text), sum(values.nbytes for values in arrays))
+        start = b"".join(length.to_bytes(8, "little") for length in lengths) + text
+        for part in (memoryview(start), *(values.reshape(-1).view(np.uint8).data for values in arrays)):
+            rest = part
             while rest:
                 rest = rest[output.write(rest) :]
         del arrays

@@ -124,7 +124,7 @@ def cases(seed: int, first: int, last: int, only: str | None) -> Iterator[tuple[
             with process.stdout, selectors.DefaultSelector() as selector:
                 selector.register(process.stdout, selectors.EVENT_READ)
                 while first < last:
-                    limit = 120 if begun["changes"] == "start" else MAX_SECONDS + 50
+                    limit = 120 if begun["kind"] == "?" else MAX_SECONDS + 50
                     line = process.stdout.readline() if selector.select(limit) else None
                     if not line:
                         found = "hang" if line is None else "crash"
@@ -141,6 +141,7 @@ def cases(seed: int, first: int, last: int, only: str | None) -> Iterator[tuple[
                     case = Told(first, str(begun["kind"]), str(begun["changes"]), told["found"], told["said"])
                     yield case, max(told["own"], told["readers"])
                     first += 1
+                    begun = {"number": first, "kind": "?", "changes": "making the file"}
             process.kill()
             process.wait()
 

@@ -202,6 +202,17 @@ def test_what_unpacks_to_more_than_it_declares_is_bounded(tmp_path: Path) -> Non
         one(written(tmp_path, edit)).numbers()
 
 
+def test_a_name_that_is_there_twice_leaves_the_next_file_as_it_is(tmp_path: Path) -> None:
+    """Names are cut, so that two of them may become one; of two arrays only one is told then."""
+    long = "a" * 1000
+
+    def edit(file: h5py.File) -> None:
+        file[long + "b"], file[long + "c"] = np.arange(5), np.arange(7)
+
+    assert list(read_tree(written(tmp_path, edit), ALL)) == [long]
+    assert one(written(tmp_path, lambda file: file.__setitem__("a", 5))).numbers() == 5
+
+
 def test_what_is_packed_twice_is_refused(tmp_path: Path) -> None:
     def edit(file: h5py.File) -> None:
         made = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
