@@ -240,5 +240,7 @@ def _worker() -> _Worker:
 @atexit.register
 def _stop() -> None:
     if _current and _current[0].owner == os.getpid() and _current[0].alive:
-        assert _current[0].process.stdin is not None
-        _current[0].process.stdin.close()
+        worker = _current.pop()
+        assert worker.process.stdin is not None
+        worker.process.stdin.close()  # by which it ends
+        worker.end()

@@ -3,7 +3,7 @@
 A question is a line of JSON, {"path": ..., "pattern": ..., "numbers": ...}. The pattern says what is read: a name, or
 "*" for every one, -> `true` for an array or a word, or the pattern of a group. Of everything else the name is told.
 
-An answer is twice 8 bytes, the lengths of a text of JSON and of what follows it: the arrays' bytes, in their order. It says
+An answer is twice 8 bytes, the lengths of a text of JSON and of what follows it, the bytes of the arrays. It says
 {"error": ...} or {"root": NODE}, where NODE is {"group": {name: NODE}}, {"word": ...}, {"dtype": ..., "shape": ...},
 {"refused": reason} (with dtype and shape where it would be an array), or {} for what is not read.
 """
