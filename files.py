@@ -21,6 +21,7 @@ from .path_kind import itself
 if sys.platform != "win32":
     import fcntl
 
+MAX_TEXT = 2**27  # letters of a text that is read: the history of a search of years is a hundredth of it
 OURS = re.compile(r"\..+\.spikeport-[0-9a-f]{8}(\.[^.]+)?")
 
 
@@ -193,9 +194,13 @@ def write_json(path: Path, data: Mapping[str, Any]) -> None:
 
 
 def read_text(path: Path) -> str:
-    """Raises InputError naming the file when it is missing or not text."""
+    """Raises InputError naming the file when it is missing, too long or not text."""
     try:
-        return itself(path).read_text(encoding="utf-8")
+        with itself(path).open(encoding="utf-8") as file:
+            text = file.read(MAX_TEXT + 1)
+        if len(text) > MAX_TEXT:
+            raise InputError(f"'{path}' has more than {MAX_TEXT} letters, more than is read; name another file.")
+        return text
     except FileNotFoundError as error:
         raise InputError(f"There is no file '{path}'; run the stage that writes it.") from error
     except (OSError, UnicodeDecodeError) as error:

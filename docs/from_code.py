@@ -104,7 +104,7 @@ def rules() -> str:
 def rooms() -> str:
     """Every package, what it is for, and its files."""
     rows = []
-    for stage in STAGES:
+    for stage in ("reading", *STAGES):
         for file in sorted((ROOT / stage).rglob("__init__.py")):
             folder = file.parent
             doc = (ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or "").split("\n\n")[0]

@@ -214,3 +214,11 @@ def test_bytes_are_on_the_disk_before_the_name(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(Path, "replace", lambda temporary, place: (synced.append("named"), name(temporary, place)))
     write_text(path, "whole")
     assert synced == ["whole", "named"]
+
+
+def test_a_text_that_is_too_long_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.json").write_text('{"a": 1}')
+    assert read_json(tmp_path / "a.json") == {"a": 1}
+    monkeypatch.setattr(files, "MAX_TEXT", 7)
+    with pytest.raises(InputError, match="has more than 7 letters"):
+        read_json(tmp_path / "a.json")
