@@ -217,9 +217,10 @@ def run_command(console: Console, file: Path, given: Path, out: Path | None, **o
     if out:
         writable(out)
     from spikeport.deploy.run.kernels.runner import compiled
-    from spikeport.deploy.run.netx import read_values, stream_netx
+    from spikeport.deploy.run.netx import stream_netx
+    from spikeport.reading.arrays import read_array
 
-    found = stream_netx(file, read_values(given), out, runner=compiled, progress=console.ran_so_far, **options)
+    found = stream_netx(file, read_array(given), out, runner=compiled, progress=console.ran_so_far, **options)
     for sentence in found.cautions:
         console.caution(sentence)
     console.result(console.ran(file, found, out))
@@ -258,9 +259,9 @@ def energy_command(
                 f"'{path}' is a NetX file, which has no data of its own; give its input as --spikes."
             )
         from spikeport.deploy.measure import measure_netx
-        from spikeport.deploy.run.netx import read_values
+        from spikeport.reading.arrays import read_array
 
-        found = measure_netx(path, read_values(spikes), lists, zeros=settings.count_zero_weights)
+        found = measure_netx(path, read_array(spikes), lists, zeros=settings.count_zero_weights)
     else:
         run = the_run(path)
         if spikes is not None:

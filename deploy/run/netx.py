@@ -24,7 +24,6 @@ from ...export.netx.file import NetxFile, read_layers
 from ...export.netx.reader import NetxNetwork, network_of
 from ...export.simulate import Integers, Spikes
 from ...files import replacing
-from ...reading.arrays import read_array
 from .advance import Runner, simulated
 from .npz import NpzWriter
 from .stream import GIB, Job, memory_bytes, pieces, totals
@@ -252,11 +251,6 @@ def write_run(path: Path, run: NetxRun) -> None:
     ):
         for name, values in arrays.items():
             file.add(name, values)
-
-
-def read_values(path: Path) -> NDArray[np.generic]:
-    """The numbers of an `.npy` file, not yet read into memory. Raises InputError for anything else."""
-    return read_array(path)
 
 
 def check_layout(file: NetxFile, values: NDArray[np.generic], shape: Shape, images: bool) -> None:

@@ -16,11 +16,12 @@ from spikeport.deploy.run import lava, stream
 from spikeport.deploy.run.advance import Runner, simulated
 from spikeport.deploy.run.input_neurons import encode
 from spikeport.deploy.run.kernels.runner import compiled
-from spikeport.deploy.run.netx import read_values, run_netx, write_run
+from spikeport.deploy.run.netx import run_netx, write_run
 from spikeport.errors import InputError, UnsupportedError
 from spikeport.export.netx.loaded_weights import lava_matrices
 from spikeport.export.netx.reader import read_netx
 from spikeport.export.simulate import silence
+from spikeport.reading.arrays import read_array
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 NAMES = ("axes", "changed", "channels", "delays", "image", "limits", "recurrent", "recurrent_delays", "wide")
@@ -183,15 +184,15 @@ def test_images_of_the_wrong_kind(tmp_path: Path) -> None:
 
 def test_arrays_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"There is no '.*nowhere\.npy'; give an array that numpy\.save wrote"):
-        read_values(tmp_path / "nowhere.npy")
+        read_array(tmp_path / "nowhere.npy")
     text = tmp_path / "text.npy"
     text.write_text("1 2 3")
     with pytest.raises(InputError, match=r"is a text file, but an array that numpy\.save wrote is needed"):
-        read_values(text)
+        read_array(text)
     np.save(text, np.zeros((4, 4)))
     text.write_bytes(text.read_bytes()[:-8])
     with pytest.raises(InputError, match=r"is an array \(\.npy\), but damaged, cut short"):
-        read_values(text)
+        read_array(text)
 
 
 def test_nothing_is_unpickled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -203,7 +204,7 @@ def test_nothing_is_unpickled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     with objects.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, {"descr": "|O", "fortran_order": False, "shape": (1,)})
     with pytest.raises(InputError, match=r"of Python objects \(.*\); save numbers with numpy\.save") as error:
-        read_values(objects)
+        read_array(objects)
     assert "allow_pickle" not in str(error.value)
 
 

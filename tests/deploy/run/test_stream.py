@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 from spikeport.deploy.run import netx, npz, stream
 from spikeport.deploy.run.advance import Advance, Advanced, Runner, simulated
 from spikeport.deploy.run.kernels.runner import KernelRunner, compiled
-from spikeport.deploy.run.netx import NetxRun, RunProgress, read_values, run_netx, stream_netx, write_run
+from spikeport.deploy.run.netx import NetxRun, RunProgress, run_netx, stream_netx, write_run
 from spikeport.errors import InputError
 from spikeport.export.graph import SpikingGraph
 from spikeport.export.netx.reader import read_netx
 from spikeport.export.simulate import Spikes, State, lag_of
+from spikeport.reading.arrays import read_array
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 NAMES = ("changed", "delays", "image", "limits", "recurrent", "recurrent_delays")
@@ -176,7 +177,7 @@ def test_what_comes_as_a_stream_is_what_is_written_at_once(tmp_path: Path, monke
     write_run(tmp_path / "a.npz", run)
     cut(monkeypatch, 2)
     told: list[RunProgress] = []
-    values = read_values(tmp_path / "spikes.npy")
+    values = read_array(tmp_path / "spikes.npy")
     found = stream_netx(path, values, tmp_path / "b.npz", reset_interval=3, progress=told.append)
     assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
     assert found.spikes == {i: int(fired.sum()) for i, fired in run.spikes.items()}
