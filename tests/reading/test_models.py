@@ -35,9 +35,7 @@ def model(*, weight: TensorProto | None = None, inner: TensorProto | None = None
 def test_numbers_in_another_file_are_refused(tmp_path: Path, made: onnx.ModelProto) -> None:
     (tmp_path / "words.txt").write_bytes(b"secretword" * 10)
     (tmp_path / "a.onnx").write_bytes(made.SerializeToString())
-    with pytest.raises(
-        InputError, match=r"a\.onnx' must hold its numbers itself, but those of 'w' lie"
-    ):
+    with pytest.raises(InputError, match=r"a\.onnx' must hold its numbers itself, but those of 'w' lie"):
         read_model(tmp_path / "a.onnx")
 
 
