@@ -78,6 +78,13 @@ def _places(file: h5py.File) -> list[str]:
     return found
 
 
+def _untimed() -> Any:
+    """How a data set is made, without a note of the time: the same case has the same bytes."""
+    made = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    made.set_obj_track_times(False)
+    return made
+
+
 def _edited(edit: Callable[[h5py.File, str, Random], None]) -> Callable[[Path, Random], None]:
     def change(path: Path, random: Random) -> None:
         with h5py.File(path, "r+") as file:
@@ -153,10 +160,10 @@ def elsewhere(file: h5py.File, place: str, random: Random) -> None:
         size = int(np.prod(shape)) * dtype.itemsize
         file.create_dataset(place, shape, dtype, external=[("words.txt", 0, max(size, 1))])
         return
-    layout = h5py.VirtualLayout(shape, dtype)
     source, inside = _choice(random, ((".", "/" + place), ("other.h5", "/" + place), ("fifo", "/a")))
-    layout[...] = h5py.VirtualSource(source, inside, shape, dtype=dtype)
-    file.create_virtual_dataset(place, layout)
+    space, made = h5py.h5s.create_simple(shape), _untimed()
+    made.set_virtual(space, source.encode(), inside.encode(), space)
+    h5py.h5d.create(file.id, place.encode(), h5py.h5t.py_create(dtype, logical=True), space, made)
 
 
 @_edited
@@ -173,7 +180,7 @@ def bomb(file: h5py.File, place: str, random: Random) -> None:
     """A chunk that unpacks to more than it should, once or twice packed."""
     shape, dtype = file[place].shape or (1,), h5py.h5t.NATIVE_DOUBLE
     del file[place]
-    made = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    made = _untimed()
     made.set_chunk(tuple(max(n, 1) for n in shape))
     made.set_deflate(9)
     twice = random.random() < 0.3
@@ -257,7 +264,7 @@ def zipped(path: Path, random: Random) -> None:
         members[str(_choice(random, WORDS))[:60_000]] = members.pop(chosen)
     with zipfile.ZipFile(path, "w", way) as archive:
         for member, content in members.items():
-            archive.writestr(member, content)
+            archive.writestr(zipfile.ZipInfo(member), content, way)  # without a note of the time
 
 
 # -- text
