@@ -44,7 +44,8 @@ lint: $(READY) .typecheck/spikeport
 	$(BIN)/ruff format --check --quiet .
 	MYPYPATH=.typecheck $(BIN)/mypy -p spikeport
 
-# Numba compiles once and keeps the result: beside mypy, so that the tests' processes do not all do it at once.
+# Numba compiles once and keeps the result: beside mypy, so that the tests' processes do not all do it at once, and
+# before the fuzzer, for which 10 s are a hang.
 kernels: $(READY)
 	$(BIN)/python -m pytest -q tests/deploy/run/kernels tests/search/loops
 
@@ -59,7 +60,7 @@ conformance: $(READY)
 	SPIKEPORT_BUDGET=large $(BIN)/python -m pytest -n $(WORKERS) -m "budget" tests
 	$(BIN)/python benchmarks/conformance.py
 
-fuzz: $(READY)
+fuzz: kernels
 	$(BIN)/python -m spikeport.tests.fuzz.run $(N)
 
 docs: $(READY)
