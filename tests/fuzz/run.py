@@ -1,22 +1,26 @@
 """`make fuzz N=100000`: mutated files through every reader, in a process of its own that may crash, hang or grow.
 
-    python -m spikeport.tests.fuzz.run N [--seed S] [--kind netx] [--keep FOLDER]
+    python -m spikeport.tests.fuzz.run N [--seed S] [--kind netx] [--keep FOLDER] [--workers W]
 
-Case i of seed S is the same on every machine. Prints how many came to which end, for each kind of file; every defect is
-named with its number and kept in FOLDER. Ends with 1 if there was one. What counts as one: a crash, a hang of more than
-10 s, an exception that is no SpikeportError, a message that is no printable line of at most 400 letters, two runners
-that do not agree, a file outside that was opened, and more than a gibibyte of memory.
+Case i of seed S is the same on every machine; each of W processes takes its share of them. Prints how many came to
+which end, for each kind of file; every defect is named with its number and kept in FOLDER. Ends with 1 if there was
+one. What counts as one: a crash, a hang of more than 10 s, an exception that is no SpikeportError, a message that is no
+printable line of at most 400 letters, two runners that do not agree, a file outside that was opened, and more than a
+gibibyte of memory.
 """
 
 import argparse
 import ctypes
+import itertools
 import json
 import os
+import queue
 import resource
 import selectors
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -149,12 +153,38 @@ def cases(seed: int, first: int, last: int, only: str | None) -> Iterator[tuple[
             process.wait()
 
 
+def side_by_side(seed: int, first: int, last: int, only: str | None, workers: int) -> Iterator[tuple[Told, int]]:
+    """`cases`, a share for each of several workers, in the order in which they end."""
+    bounds = [first + (last - first) * i // workers for i in range(workers + 1)]
+    told: queue.SimpleQueue[tuple[Told, int] | BaseException | None] = queue.SimpleQueue()
+
+    def work(begin: int, end: int) -> None:
+        try:
+            for case in cases(seed, begin, end, only):
+                told.put(case)
+            told.put(None)
+        except BaseException as error:  # noqa: BLE001 (raised below, in the thread that counts)
+            told.put(error)
+
+    for begin, end in itertools.pairwise(bounds):
+        threading.Thread(target=work, args=(begin, end), daemon=True).start()
+    while workers:
+        case = told.get()
+        if isinstance(case, BaseException):
+            raise case
+        if case is None:
+            workers -= 1
+        else:
+            yield case
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("number", type=int, metavar="N")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--kind", choices=list(SEEDS))
     parser.add_argument("--keep", type=Path, default=Path("build/fuzz"))
+    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="[default: one for each core]")
     parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--first", type=int, default=0, help="the first case [default: 0]")
     parser.add_argument("--last", type=int, help=argparse.SUPPRESS)
@@ -163,7 +193,8 @@ def main() -> None:
         serve(given.serve, given.seed, given.first, given.last, given.kind)
         return
     started, counts, peak, defects = time.monotonic(), Counter[tuple[str, str]](), 0, 0
-    for case, memory in cases(given.seed, given.first, given.first + given.number, given.kind):
+    last = given.first + given.number
+    for case, memory in side_by_side(given.seed, given.first, last, given.kind, max(1, given.workers)):
         found = case.found if memory <= MEMORY or peak > MEMORY else "memory"
         peak = max(peak, memory)
         counts[case.kind, found] += 1
