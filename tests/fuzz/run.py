@@ -24,10 +24,13 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
+from spikeport.reading import hdf5
 
 from .mutations import OUTSIDE, mutate
 from .outcomes import MAX_SECONDS, SECRET, is_defect, outcome
@@ -93,6 +96,28 @@ class Watch:
             return False
 
 
+def _processes() -> list[int]:
+    """This one and the one that reads HDF5."""
+    return [os.getpid(), *(worker.process.pid for worker in hdf5._current)]
+
+
+def _begin_peaks() -> None:
+    """Peaks count from here on: what it took to make a file is no reader's. Not Linux: from the start."""
+    for process in _processes():
+        with suppress(OSError):
+            Path(f"/proc/{process}/clear_refs").write_text("5")
+
+
+def _peak() -> int:
+    """Bytes of the largest of the processes since `_begin_peaks`, those that have ended included."""
+    peaks = [resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024]
+    for process in _processes():
+        with suppress(OSError):
+            status = Path(f"/proc/{process}/status").read_text()
+            peaks += [int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM:")]
+    return max(peaks)
+
+
 def serve(folder: Path, seed: int, first: int, last: int, only: str | None) -> None:
     """The process that may fail: a line of JSON before and after each case."""
     lay_out(folder)
@@ -101,15 +126,14 @@ def serve(folder: Path, seed: int, first: int, last: int, only: str | None) -> N
     for number in range(first, last):
         kind = kind_of(number, only)
         path, changes = make(folder, seed, number, kind)
+        _begin_peaks()
         print(json.dumps({"number": number, "kind": kind, "changes": changes}), file=answers, flush=True)
         watch = Watch(folder)
         found, said = outcome(kind, path)
         if watch.opened():
             found = "outside read"
         os.close(watch.number)
-        own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        readers = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024  # those that have ended
-        told = {"found": found, "said": said[-3000:], "own": own, "readers": readers}
+        told = {"found": found, "said": said[-3000:], "memory": _peak()}
         print(json.dumps(told), file=answers, flush=True)
 
 
@@ -146,7 +170,7 @@ def cases(seed: int, first: int, last: int, only: str | None) -> Iterator[tuple[
                         begun = told
                         continue
                     case = Told(first, str(begun["kind"]), str(begun["changes"]), told["found"], told["said"])
-                    yield case, max(told["own"], told["readers"])
+                    yield case, told["memory"]
                     first += 1
                     begun = {"number": first, "kind": "?", "changes": MAKING}
             process.kill()

@@ -8,6 +8,7 @@ import time
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import h5py
@@ -15,7 +16,7 @@ import numpy as np
 import pytest
 
 from spikeport.errors import InputError
-from spikeport.tests.fuzz import outcomes
+from spikeport.tests.fuzz import outcomes, run
 from spikeport.tests.fuzz.mutations import _zeros
 from spikeport.tests.fuzz.outcomes import is_defect, outcome
 from spikeport.tests.fuzz.run import Watch, cases, kind_of, lay_out, make
@@ -254,3 +255,13 @@ def test_a_worker_that_dies_is_followed_by_another(tmp_path: Path) -> None:
     words = ["0", "--serve", str(tmp_path), "--first", "0", "--last", "3", "--kind", "genotype"]
     ended = subprocess.run([sys.executable, str(script), *words], capture_output=True, text=True, check=False)
     assert ended.returncode < 0 and len(ended.stdout.splitlines()) == 3  # before and after the first, before the second
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="peaks are forgotten on Linux only")
+def test_memory_of_a_reader_is_seen_and_that_of_making_a_file_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run.resource, "getrusage", lambda _: SimpleNamespace(ru_maxrss=0))
+    before = run._peak()
+    np.ones(2**25)
+    assert run._peak() > before + 2**27
+    run._begin_peaks()
+    assert run._peak() < before + 2**27
