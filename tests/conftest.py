@@ -9,9 +9,9 @@ import torch
 from spikeport.deploy.run import lava
 
 LONGEST = (
-    *("test_pipeline.py", "test_processes.py", "test_loihi.py", "test_netx.py", "test_lava.py", "test_fuzz.py"),
+    *("test_pipeline.py", "test_processes.py", "test_loihi.py", "test_against_lava.py", "test_lava.py", "test_fuzz.py"),
     *("test_chaos.py", "test_conformance.py", "test_window.py", "test_search.py", "test_notebook.py", "test_api.py"),
-    *("test_netx_registers.py", "test_macro_search.py", "test_forms.py", "test_priced_loss.py", "test_browser.py"),
+    *("test_macro_search.py", "test_forms.py", "test_priced_loss.py", "test_browser.py"),
 )
 NEEDS = {"real_lava": "lava", "chromium": "browser", "trained": "training"}  # fixture -> mark of its tests
 

@@ -34,6 +34,7 @@ def no_python(progress: object = None) -> Path:
 
 
 def test_without_python_310(deployed: list[DeploySettings], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(lava, "built_environment", lambda: None)
     monkeypatch.setattr(lava, "python310", no_python)
     told: list[str] = []
     demo.run_demo(tmp_path, tell=told.append)

@@ -194,13 +194,15 @@ def built_environment() -> Path | None:
 def environment(progress: Progress | None = None) -> Path:
     """The Python of Lava's environment, which is built first if need be. Raises ToolError where it cannot be built."""
     report = progress or _silent
-    sync = [_uv(), "sync", "--script", str(RUNNER), "--python", str(python310(report))]
+    sync = [_uv(), "sync", "--script", str(RUNNER), "--python"]
     built = built_environment()
     # an environment that is complete needs no network; one that is missing or outdated does
-    if built and _run([*sync, "--offline"], PROBE_LIMIT_S, "Checking Lava's environment", _silent).code == 0:
+    check = [*sync, str(built), "--offline"]  # by its own Python: to look for another takes a second
+    if built and _run(check, PROBE_LIMIT_S, "Checking Lava's environment", _silent).code == 0:
         return built
+    python = python310(report)
     report("building Lava's environment, once, about 5 GB")
-    outcome = _run(sync, BUILD_LIMIT_S, "Building Lava's environment", report)
+    outcome = _run([*sync, str(python)], BUILD_LIMIT_S, "Building Lava's environment", report)
     built = built_environment() if outcome.code == 0 else None
     if built is None:
         raise ToolError(

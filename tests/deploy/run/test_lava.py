@@ -146,15 +146,17 @@ def differing(layers: list[dict[str, Any]], spikes: NDArray[np.uint8], result: l
 
 
 @pytest.mark.lava
-def test_every_spike_and_the_readout_equal_the_reference_and_one_broken_weight_is_seen(
+def test_every_spike_equals_the_reference_and_one_broken_weight_and_a_failure_are_seen(
     real_lava: None, tmp_path: Path, groups: list[int]
 ) -> None:
     layers, spikes, stages = chain(seed=1), events(seed=2), list[str]()
     broken = [dict(layer) for layer in layers]
     broken[1]["weight"] = layers[1]["weight"].copy()
     broken[1]["weight"][0, 0, 1, 1] += 64
-    jobs = [(write(tmp_path / "chain.net", layers), spikes), (write(tmp_path / "broken.net", broken), spikes)]
-    result, other = lava.run_lava_on(jobs, progress=stages.append)
+    network = write(tmp_path / "chain.net", layers)
+    jobs = [(network, spikes), (network, spikes[..., :8]), (write(tmp_path / "broken.net", broken), spikes)]
+    result, failed, other = lava.try_lava_on(jobs, progress=stages.append)
+    assert isinstance(result, lava.LavaResult) and isinstance(other, lava.LavaResult)
     assert differing(layers, spikes, result) == (0, 0)
     assert all(0.02 < result.spikes[i].mean() < 0.6 for i in (0, 1, 2))  # so that being equal means something
     assert result.membrane.shape == (4, TIME_STEPS, 5)
@@ -163,20 +165,28 @@ def test_every_spike_and_the_readout_equal_the_reference_and_one_broken_weight_i
     assert told[:4] == ["starting", "loading", "building", "running"]
     assert stages[-1] == "saving"
     assert alive(groups) == 0
+    assert isinstance(failed, str) and failed.startswith("RuntimeError: Expected ") and "\n" not in failed
     spike_count, membrane_count = differing(layers, spikes, other)
     assert spike_count > 0
     assert membrane_count > 0
     assert differing(broken, spikes, other) == (0, 0)
 
 
+def test_a_failure_names_file_stage_and_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A script in the place of Lava's runner fails as it does."""
+    runner = tmp_path / "runner.py"
+    runner.write_text("import sys\nsys.exit('stage: loading the network\\nerror: ValueError: no\\n  such layer.')")
+    monkeypatch.setattr(lava, "RUNNER", runner)
+    monkeypatch.setattr(lava, "environment", lambda report: Path(sys.executable))
+    network = write(tmp_path / "chain.net", chain(seed=1))
+    with pytest.raises(ToolError, match=r"chain\.net while loading the network: ValueError: no such layer; check"):
+        lava.run_lava(network, events(seed=2))
+
+
 @pytest.mark.lava
-def test_a_failure_in_lava_names_file_stage_and_reason(real_lava: None, tmp_path: Path) -> None:
-    network, spikes = write(tmp_path / "chain.net", chain(seed=1)), events(seed=2)[..., :8]
-    with pytest.raises(
-        ToolError, match=r"chain\.net while loading the network: RuntimeError: Expected .*; ch"
-    ) as raised:
-        lava.run_lava(network, spikes)
-    assert "\n" not in str(raised.value)
+def test_an_environment_that_is_built_asks_for_no_python(real_lava: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lava, "python310", lambda report: pytest.fail("it was asked for"))
+    assert lava.environment() == lava.built_environment()
 
 
 @pytest.mark.lava

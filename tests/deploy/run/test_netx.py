@@ -1,9 +1,6 @@
 """NetX files run without Lava equal unmodified lava-dl bit for bit: recorded runs, its own files, real Lava again."""
 
-import json
 import runpy
-import subprocess
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +9,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from spikeport.deploy.run import lava, stream
+from spikeport.deploy.run import stream
 from spikeport.deploy.run.advance import Runner, simulated
 from spikeport.deploy.run.input_neurons import encode
 from spikeport.deploy.run.kernels.runner import compiled
 from spikeport.deploy.run.netx import run_netx, write_run
-from spikeport.errors import InputError, UnsupportedError
-from spikeport.export.netx.loaded_weights import lava_matrices
+from spikeport.errors import InputError
 from spikeport.export.netx.reader import read_netx
 from spikeport.export.simulate import silence
 from spikeport.reading.arrays import read_array
@@ -63,24 +59,6 @@ def test_a_broken_weight_shows(tmp_path: Path, name: str, runner: Runner) -> Non
         weight = next(layer["weight"] for layer in file["layer"].values() if "weight" in layer)
         weight[(0,) * weight.ndim] = 30 if weight[(0,) * weight.ndim] != 30 else -60
     assert differing(path, arrays, runner=runner) > 0
-
-
-@pytest.mark.lava
-def test_a_reset_phase_equals_lava(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, real_lava: None) -> None:
-    """The same file in stock Lava with lava-dl's default reset_offset 0; every other run here has 1."""
-    path, arrays = recorded("recurrent", tmp_path)
-    runner = tmp_path / "lava_runner.py"
-    runner.write_text(lava.RUNNER.read_text().replace("reset_offset=1,", "reset_offset=0,"))
-    python = lava.environment()
-    monkeypatch.setattr(lava, "environment", lambda report: python)
-    monkeypatch.setattr(lava, "RUNNER", runner)
-    found = lava.run_lava(path, arrays["spikes"])
-    interval = arrays["spikes"].shape[1]
-    run = run_netx(path, arrays["spikes"], reset_interval=interval, reset_offset=0)
-    assert {i: fired.tolist() for i, fired in run.spikes.items()} == {i: s.tolist() for i, s in found.spikes.items()}
-    np.testing.assert_array_equal(run.membrane.reshape(found.membrane.shape), found.membrane)
-    usual = run_netx(path, arrays["spikes"], reset_interval=interval)
-    assert any((usual.spikes[i] != fired).any() for i, fired in run.spikes.items())
 
 
 def test_the_limits_are_reached(tmp_path: Path) -> None:
@@ -212,130 +190,3 @@ def test_what_is_written_is_read_without_pickle(tmp_path: Path) -> None:
     with np.load(tmp_path / "run.npz", allow_pickle=False) as written:
         assert set(written.files) == {"spikes_1", "spikes_2", "spikes_3", "membrane"}
         np.testing.assert_array_equal(written["membrane"], run.membrane)
-
-
-# real Lava
-
-
-@pytest.fixture(scope="module")
-def wheel(real_lava: None) -> Path:
-    """lava-dl's own test files."""
-    folder = next(lava.environment().parents[1].glob("lib/python3.10/site-packages")) / "tests/lava/lib/dl/netx"
-    assert folder.exists(), "lava-dl 0.6.0 carries them in its wheel"
-    return folder
-
-
-@pytest.fixture(scope="module")
-def in_lava(
-    wheel: Path, tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, tuple[Path, NDArray[Any], lava.LavaResult]]:
-    """Networks, spikes, and what real Lava, started once, makes of them: the recorded runs and lava-dl's own files."""
-    folder = tmp_path_factory.mktemp("lava")
-    jobs = {}
-    for name in NAMES:
-        path, arrays = recorded(name, folder)
-        jobs[name] = (path, flat(arrays["spikes"]))
-    digits = folder / "ntidigits.net"
-    digits.write_bytes((wheel / "gts/ntidigits/ntidigits.net").read_bytes())
-    with h5py.File(digits, "r+") as file:
-        del file["layer/5"]  # an average, which is refused
-    random = np.random.default_rng(0)
-    touches = np.load(wheel / "gts/ntidigits/input.npy").T[None, 300:420].astype(np.uint8)
-    jobs["ntidigits"] = digits, touches
-    jobs["mnist"] = wheel / "mnist.net", (random.random((2, 6, 784)) < 0.3).astype(np.uint8)
-    pilotnet = (random.random((1, 3, 3, 66, 200)) < 0.5).astype(np.uint8)
-    jobs["pilotnet"] = wheel / "gts/pilotnet_lif/network.net", pilotnet
-    results = lava.run_lava_on(list(jobs.values()), time_limit_s=900)
-    return {name: (*job, result) for (name, job), result in zip(jobs.items(), results, strict=True)}
-
-
-@pytest.mark.lava
-def test_lava_still_does_what_was_recorded(tmp_path: Path, in_lava: dict[str, Any]) -> None:
-    for name in NAMES:
-        _, arrays = recorded(name, tmp_path)
-        result = in_lava[name][2]
-        np.testing.assert_array_equal(result.membrane, arrays["membrane"])
-        for i, fired in result.spikes.items():
-            np.testing.assert_array_equal(fired, arrays[f"spikes_{i}"])
-
-
-@pytest.mark.lava
-def test_lavas_tiny_network(wheel: Path) -> None:
-    """An image through input neurons and two convolutions; lava-dl's record begins one step earlier, in silence."""
-    network = read_netx(wheel / "tiny.net", time_steps=15)
-    assert network.encoder is not None
-    bias = np.load(wheel / "gts/tinynet/input_bias.npy").transpose(2, 1, 0)[None]
-    spikes = encode(replace(network.encoder, weight=1, bias=0), bias, 15, None)
-    run = run_netx(wheel / "tiny.net", spikes, skip_input=True)
-    for name, fired in (("input", spikes), ("layer1", run.spikes[1]), ("output", run.spikes[2])):
-        truth = np.load(wheel / f"gts/tinynet/{name}.npy").transpose(0, 4, 1, 2, 3)
-        assert truth.any()
-        np.testing.assert_array_equal(fired, truth[:, 1:])
-
-
-@pytest.mark.lava
-@pytest.mark.parametrize("name", ["ntidigits", "mnist", "pilotnet"])
-def test_lavas_own_files_in_real_lava(in_lava: dict[str, Any], name: str) -> None:
-    """mnist has no neuron at the end, ntidigits delays."""
-    path, spikes, result = in_lava[name]
-    run = run_netx(path, spikes, skip_input=True, reset_interval=spikes.shape[1])
-    assert set(run.spikes) == set(result.spikes)
-    assert any(fired.any() for fired in result.spikes.values())
-    for i, fired in run.spikes.items():
-        assert int((fired.reshape(result.spikes[i].shape) != result.spikes[i]).sum()) == 0, (path.name, i)
-    np.testing.assert_array_equal(run.membrane.reshape(result.membrane.shape), result.membrane)
-
-
-@pytest.mark.lava
-def test_an_average_is_refused(wheel: Path) -> None:
-    with pytest.raises(UnsupportedError, match=r"layer/5 \(average\)"):
-        read_netx(wheel / "gts/ntidigits/ntidigits.net")
-
-
-@pytest.mark.lava
-@pytest.mark.parametrize("name", ["network.net", "square_network.net"])
-def test_lavas_sigma_delta_networks_are_refused(wheel: Path, name: str) -> None:
-    with pytest.raises(UnsupportedError, match=r"layer/0 \(input\) has neurons of type 'SDNN'.*sigma-delta"):
-        read_netx(wheel / "gts/pilotnet_sdnn" / name)
-
-
-ASK_LAVA = """
-import json, sys
-import numpy as np
-from lava.lib.dl.netx.utils import optimize_weight_bits
-from lava.utils.weightutils import clip_weights, determine_sign_mode, truncate_weights
-answers = []
-for parts in json.load(open(sys.argv[1])):
-    parts = [np.array(part) for part in parts]
-    together, bits, exponent, _ = optimize_weight_bits(np.hstack(parts))
-    stored, at = [], 0
-    for part in parts:
-        block = together[:, at : at + part.shape[1]]
-        at += part.shape[1]
-        sign = determine_sign_mode(block)
-        stored.append(truncate_weights(clip_weights(block, sign, num_bits=8), sign, bits).tolist())
-    answers.append([stored, -int(exponent)])
-json.dump(answers, open(sys.argv[2], "w"))
-"""
-
-
-@pytest.mark.lava
-def test_weights_against_lavas_own_functions(tmp_path: Path, real_lava: None) -> None:
-    random = np.random.default_rng(0)
-    matrices = []
-    for k in range(400):
-        low, high = [(-256, 255), (-256, 0), (-256, 1), (0, 255), (-64, 1), (-9, 9)][k % 6]
-        unit = int(random.choice([1, 2, 4]))
-        parts = [random.integers(low, high, (3, 4)) // unit * unit for _ in range(1 + k % 2)]
-        if k % 3 == 0:
-            parts[-1] = -np.abs(parts[-1])
-        if np.any(parts):
-            matrices.append(parts)
-    given, answer = tmp_path / "given.json", tmp_path / "answer.json"
-    given.write_text(json.dumps([[part.tolist() for part in parts] for parts in matrices]))
-    command = [str(lava.environment()), "-c", ASK_LAVA, str(given), str(answer)]
-    subprocess.run(command, check=True, timeout=300, capture_output=True)
-    for parts, (stored, shift) in zip(matrices, json.loads(answer.read_text()), strict=True):
-        found = lava_matrices(*parts)
-        assert [matrix.weight.tolist() for matrix in found] == stored, parts
-        assert {matrix.shift for matrix in found} == {shift}, parts

@@ -1,8 +1,6 @@
 """Decays and thresholds of each channel or neuron, wide weights, odd shapes: as Lava runs them, by every form."""
 
-import os
 import runpy
-from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -20,7 +18,7 @@ from spikeport.deploy.netx_table import inspect_netx
 from spikeport.deploy.run.any_form import run
 from spikeport.deploy.run.forms import GraphRunner, TwinRunner
 from spikeport.deploy.run.kernels.runner import compiled
-from spikeport.deploy.run.lava import LavaResult, try_lava_on
+from spikeport.deploy.run.lava import LavaResult
 from spikeport.deploy.run.netx import Runner, run_netx, simulated
 from spikeport.errors import InputError, UnsupportedError
 from spikeport.export.graph import REGISTERS, SpikingGraph
@@ -29,6 +27,8 @@ from spikeport.export.netx.reader import read_netx
 from spikeport.export.netx.writer import read_graph, write_netx
 from spikeport.export.onnx.twin import write_twin
 from spikeport.export.simulate import simulate
+
+from .as_lava import AS_LAVA, LAVA_FAILS
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 make = runpy.run_path(str(GOLDEN / "make.py"))
@@ -204,116 +204,7 @@ def test_spikes_of_two_axes_enter_every_form(tmp_path: Path) -> None:
     assert found[0] == found[1]
 
 
-# real Lava: what it runs we run alike, and where it fails we refuse or warn
-
-random = np.random.default_rng(1)
-MIXED = 2 * random.integers(-30, 60, (5, 8))
-KERNEL = 2 * random.integers(-20, 40, (4, 2, 3, 3))
-GEOMETRY = {"stride": 1, "padding": 1, "dilation": 1, "groups": 1}
-FIVE = np.array([4096, 2048, 0, 512, 100])
-Input = dict[str, Any]
-
-
-def dense(cell: Any = None, weight: Any = MIXED, source: Input | None = None, **more: Any) -> Layers:
-    first = {"type": b"input", "shape": [8]} if source is None else {"type": b"input", **source}
-    return [first, layer(b"dense", [5], weight, neuron(v_decay=128) if cell is None else cell, **more)]
-
-
-def conv(cell: Any, weight: Any = KERNEL, **more: Any) -> Layers:
-    """2 x 3 rows x 5 columns -> 4 channels."""
-    return [{"type": b"input", "shape": [2, 3, 5]}, layer(b"conv", [4, 3, 5], weight, cell, **GEOMETRY, **more)]
-
-
-def with_one(weight: int) -> Any:
-    return np.where(np.eye(5, 8) > 0, weight, MIXED)
-
-
-def cell(**registers: Any) -> Any:
-    return {**neuron(v_decay=128), **registers}
-
-
-AS_LAVA: dict[str, Layers] = {
-    **{f"decays {kind}": dense(cell(iDecay=FIVE.astype(kind), vDecay=FIVE[::-1].astype(kind)))
-       for kind in ("int64", "int32", "uint32", "int16", "uint16", "uint64", "float32")},
-    **{f"decays {kind}": dense(cell(iDecay=(FIVE // 40).astype(kind), vDecay=(FIVE // 40).astype(kind)))
-       for kind in ("int8", "uint8")},
-    **{f"decay {kind}": dense(cell(vDecay=np.array(900, kind))) for kind in ("uint64", "uint16", "float64")},
-    **{f"decays of {shape}": dense(cell(vDecay=FIVE.reshape(shape))) for shape in ((1, 5), (1, 1, 5), (5, 1))},
-    "too few decays": dense(cell(vDecay=FIVE[:3])),
-    **{f"thresholds {kind}": dense(cell(vThMant=(np.array([9, 600, 50, 120, 255])).astype(kind)))
-       for kind in ("int64", "int32", "int16", "uint16", "uint8", "uint64", "float32")},
-    "thresholds beyond 32 bits": dense(cell(vThMant=np.array([2**26, 2**25, 50, -(2**26), 60], np.int32))),
-    "thresholds in 64 bits": dense(cell(vThMant=np.array([2**26, 2**40, 50, -(2**40), 60]))),
-    **{f"threshold {n:g} {kind}": dense(cell(vThMant=np.array(n, kind)))
-       for n, kind in ((2**26, "int32"), (2**40, "int64"), (600, "int16"), (600, "uint64"), (-5, "int64"))},
-    "thresholds of (1, 5)": dense(cell(vThMant=FIVE.reshape(1, 5))),
-    "one threshold": dense(cell(vThMant=np.array([1250], np.int16))),
-    **{f"conv {shape}": conv(cell(iDecay=random.integers(0, 4097, shape), vDecay=random.integers(0, 4097, shape)))
-       for shape in ((4,), (3, 4), (3, 1), (5, 1, 1), (5, 3, 4), (1, 5, 3, 4), (3,), (5,), (4, 1, 1))},
-    **{f"conv thresholds {shape}": conv(cell(vThMant=random.integers(0, 300, shape)))
-       for shape in ((4,), (3, 1), (5, 3, 4), (1, 5, 3, 4), (3,))},
-    "conv biases": conv(cell(), bias=random.integers(-90, 90, (5, 3, 4))),
-    "conv of 20 bits": conv(cell(vThMant=2**16), KERNEL * 5000 + 1),
-    "conv of one sign": conv(cell(vThMant=900), np.abs(KERNEL) * 5),
-    "excitatory 255": dense(cell(vThMant=500), np.abs(MIXED) % 255 + 1),
-    "excitatory 256": dense(cell(vThMant=50), np.abs(MIXED) % 256 + 1, bias=20),
-    "excitatory 300": dense(cell(vThMant=50), np.abs(MIXED) + 200, bias=20),
-    "inhibitory 256": dense(cell(vThMant=50), -np.abs(MIXED) - 136, bias=900),
-    "inhibitory 300": dense(cell(vThMant=50), -np.abs(MIXED) - 200, bias=20),
-    "inhibitory 300 and 0": dense(cell(vThMant=50), np.minimum(-MIXED * 3, 0), bias=20),
-    **{f"mixed {high}": dense(cell(vThMant=200), with_one(high)) for high in (255, 300)},
-    **{f"mixed {low}": dense(cell(), with_one(low), bias=30) for low in (-257, -300)},
-    "mixed both": dense(cell(vThMant=300), MIXED * 7),
-    "biases that wrap": dense(cell(), bias=np.array([32767, 32768, 65536 + 80, -32769, -65500])),
-    "input 2x4": dense(source={"shape": [2, 4]}),
-    "input 2x2x2x1": dense(source={"shape": [2, 2, 2, 1]}),
-    "input without shape": dense(source={}),
-    "input neurons": dense(source={"shape": [8], "neuron": cell(iDecay=np.arange(8), vThMant=np.arange(8))}),
-    "shape 5x1": [dense()[0], {**dense()[1], "shape": [5, 1]}],
-    "recurrent": [dense()[0], {**dense(cell(iDecay=FIVE, vThMant=FIVE))[1], "type": b"dense_rec",
-                               "weight_rec": 2 * random.integers(-20, 20, (5, 5))}],
-    "recurrent beyond 8 bits": [dense()[0], {**dense(weight=MIXED * 3)[1], "type": b"dense_rec",
-                                             "weight_rec": 9 * random.integers(-40, 40, (5, 5))}],
-    "delays": dense(cell(vDecay=FIVE, vThMant=FIVE), delay=random.integers(0, 3, (5, 8))),
-}  # fmt: skip
-LARGE = os.environ.get("SPIKEPORT_BUDGET") == "large"  # make conformance: all of them, at a second each
-FEW = {
-    "decays int8", "decays of (1, 1, 5)", "thresholds beyond 32 bits", "threshold 1.09951e+12 int64", "conv (3, 4)",
-    "conv of 20 bits", "excitatory 255", "inhibitory 300 and 0", "biases that wrap", "recurrent beyond 8 bits",
-}  # fmt: skip
-# a neuron of Lava fails within its process, for which the others wait without end: not run here
-LAVA_FAILS = {
-    "decays uint64", "decays float32", "decay uint64", "decay float64", "decays of (5, 1)", "too few decays",
-    "thresholds float32", "threshold 600 uint64", "thresholds of (1, 5)", "conv (3,)", "conv (5,)", "conv (4, 1, 1)",
-    "conv thresholds (1, 5, 3, 4)", "conv thresholds (3,)",
-}  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def in_lava(real_lava: None, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """name -> (file, spikes, what Lava made of it), in one start of Lava."""
-    folder, random = tmp_path_factory.mktemp("as-lava"), np.random.default_rng(2)
-    jobs = {}
-    for number, (name, layers) in enumerate(AS_LAVA.items()):
-        if name in LAVA_FAILS or not (LARGE or name in FEW):
-            continue
-        path = write(folder / f"{number}.net", layers)
-        shape = layers[0].get("shape", [8])
-        jobs[name] = (path, (random.random((2, 8, *(shape if len(shape) == 3 else [8]))) < 0.4).astype(np.uint8))
-    results = try_lava_on(list(jobs.values()))
-    return {name: (*job, result) for (name, job), result in zip(jobs.items(), results, strict=True)}
-
-
-@pytest.mark.lava
-@pytest.mark.budget
-@RUNNERS
-def test_what_lava_runs_is_run_bit_for_bit(in_lava: dict[str, Any], runner: Runner) -> None:
-    ran = {name: result for name, (*_, result) in in_lava.items() if isinstance(result, LavaResult)}
-    assert {name: result for name, (*_, result) in in_lava.items() if name not in ran} == {}
-    assert set(ran) == (set(AS_LAVA) - LAVA_FAILS if LARGE else FEW)
-    wrong = {name: differing(path, spikes, ran[name], runner) for name, (path, spikes, _) in in_lava.items()}
-    assert {name: count for name, count in wrong.items() if count} == {}
-    assert sum(any(0 < fired.mean() < 1 for fired in r.spikes.values()) for r in ran.values()) > 0.8 * len(ran)
+# where Lava fails we refuse or warn; what it runs stands in test_against_lava.py
 
 
 @pytest.mark.parametrize("name", sorted(LAVA_FAILS))
@@ -325,27 +216,3 @@ def test_where_lava_fails_we_refuse_or_warn(tmp_path: Path, name: str) -> None:
         assert "on which Lava fails" in str(error)
     else:
         assert any("on which Lava fails" in remark.text for remark in remarks)
-
-
-@pytest.mark.lava
-@pytest.mark.parametrize(
-    ("name", "change"),
-    [
-        ("decays int8", lambda g: g["neuron/vDecay"].write_direct(np.array([90, 1, 20, 30, 4], np.int8))),
-        ("thresholds beyond 32 bits", lambda g: g["neuron/vThMant"].write_direct(np.arange(5, 55, 10, np.int32))),
-        ("conv (3, 4)", lambda g: g["neuron/vDecay"].write_direct(np.full((3, 4), 70))),
-        ("excitatory 255", lambda g: g["weight"].write_direct(np.full((5, 8), 200))),
-        ("conv of 20 bits", lambda g: g["weight"].write_direct(KERNEL * 5000 + 64)),
-        ("biases that wrap", lambda g: g["bias"].write_direct(np.array([1, 2, 3, 4, 5]))),
-    ],
-)  # fmt: skip
-@RUNNERS
-def test_another_number_is_seen(
-    in_lava: dict[str, Any], name: str, change: Callable[[Any], None], runner: Runner
-) -> None:
-    path, spikes, result = in_lava[name]
-    broken = path.with_suffix(".broken.net")
-    broken.write_bytes(path.read_bytes())
-    with h5py.File(broken, "r+") as file:
-        change(file["layer/1"])
-    assert differing(broken, spikes, result, runner) > 0
