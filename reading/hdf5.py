@@ -209,16 +209,17 @@ class _Worker:
         return f"crashed ({signal.Signals(-code).name})" if code < 0 else f"ended with exit code {code}"
 
     def end(self) -> None:
-        """Waits a moment for the process, which has its own end to come to, and kills it."""
+        """Closes its input, by which it ends, waits a moment for that, and kills it."""
+        stdin, stdout = self.process.stdin, self.process.stdout
+        assert stdin is not None and stdout is not None
+        with suppress(BrokenPipeError):
+            stdin.close()
         try:
             self.process.wait(0.5)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
-        for pipe in (self.process.stdin, self.process.stdout):
-            if pipe is not None:
-                with suppress(BrokenPipeError):
-                    pipe.close()
+        stdout.close()
 
 
 _lock = threading.Lock()
@@ -240,7 +241,4 @@ def _worker() -> _Worker:
 @atexit.register
 def _stop() -> None:
     if _current and _current[0].owner == os.getpid() and _current[0].alive:
-        worker = _current.pop()
-        assert worker.process.stdin is not None
-        worker.process.stdin.close()  # by which it ends
-        worker.end()
+        _current.pop().end()

@@ -33,10 +33,12 @@ except ImportError:  # Windows: the policy below holds, the limits of the system
 
 MEMORY = 5 * 2**27  # bytes beyond what the process has once it has started
 CHUNK_BYTES = 2**26  # of one chunk, unpacked
+CHUNK_OVERHEAD = 2**10  # bytes that packing may add to one that it makes no smaller: checksums, sizes
 NAMES = 2**16  # of a group
 NAME_LENGTH = 1000
 WORD_BYTES = 2**26
 FILTERS = {"gzip": 1, "shuffle": 2, "fletcher32": 3, "szip": 4, "nbit": 5, "scaleoffset": 6, "lzf": 32000}
+ENCODINGS = ("ascii", "latin-1", "utf-8")
 HEAP = b"GCOL\x01\0\0\0"
 
 
@@ -105,11 +107,28 @@ def check_packing(data: h5py.Dataset) -> None:
             size *= number
         if size > CHUNK_BYTES:
             raise Refused(f"has chunks of {size} bytes, more than {CHUNK_BYTES}")
+        check_chunks(data, size)
     filters = [made.get_filter(i)[0] for i in range(made.get_nfilters())]
     if not set(filters) <= set(FILTERS.values()):
         raise Refused(f"is packed in a way other than {', '.join(FILTERS)}")
     if len(set(filters)) != len(filters):
         raise Refused("is packed twice in the same way")
+
+
+def check_chunks(data: h5py.Dataset, size: int) -> None:
+    """Refuses chunks of which more is stored than what they hold: they would unpack to many times that."""
+    most = size + CHUNK_OVERHEAD
+    large: list[int] = []
+
+    def look(chunk: Any) -> bool | None:
+        if chunk.size > most:
+            large.append(chunk.size)
+        return bool(large) or None  # True: no further ones
+
+    if hasattr(data.id, "chunk_iter"):  # not with an HDF5 library before 1.12.3, whose chunks MEMORY alone bounds
+        data.id.chunk_iter(look)
+    if large:
+        raise Refused(f"has a chunk of {size} bytes for which {large[0]} are stored")
 
 
 def word(data: h5py.Dataset) -> str:
@@ -192,11 +211,7 @@ def limit_memory() -> None:
 def main() -> None:
     output = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)  # what a library prints must not stand between the answers
-    for encoding in (
-        "ascii",
-        "latin-1",
-        "utf-8",
-    ):  # what is imported late must be by now, for no file can be opened then
+    for encoding in ENCODINGS:  # what is imported late must be by now, for no file can be opened then
         codecs.lookup(encoding)
     with h5py.File("warm", "w", driver="core", backing_store=False) as file:
         file["a"], file["b"], file["c"] = np.arange(3), "word", np.bytes_(b"word")

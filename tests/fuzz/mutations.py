@@ -219,8 +219,10 @@ HDF5 = (value, value, word, nothing, name, link, elsewhere, huge, bomb, written_
 def graph_text(path: Path, random: Random) -> None:
     """In the text of a graph of ours."""
     with h5py.File(path, "r+") as file:
-        data = json.loads(file["spikeport/graph"][()])
-        text = json.dumps(_changed(data, random))
+        kept = file["spikeport/graph"]
+        if kept.shape:
+            raise ValueError("a change before this one has made it an array, maybe of GiB")
+        text = json.dumps(_changed(json.loads(kept[()]), random))
         del file["spikeport/graph"]
         file["spikeport/graph"] = text
 

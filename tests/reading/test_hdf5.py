@@ -189,17 +189,27 @@ def test_what_is_declared_is_bounded(tmp_path: Path, shape: Any, chunks: Any, sa
     assert one(path).shape == shape
 
 
-def test_what_unpacks_to_more_than_it_declares_is_bounded(tmp_path: Path) -> None:
-    """A chunk of 8 bytes whose packed bytes unpack to 2 GiB, before their checksum is found wrong."""
+@pytest.mark.parametrize(
+    ("length", "said"), [(1, "has a chunk of 8 bytes for which 20.* are stored"), (2**18, r"a\.h5' is .*damaged")]
+)
+def test_what_unpacks_to_more_than_it_declares_is_bounded(tmp_path: Path, length: int, said: str) -> None:
+    """2 MiB that unpack to 2 GiB, before their checksum is found wrong, for a chunk of 8 bytes and for one of 2 MiB."""
 
     def edit(file: h5py.File) -> None:
-        data = file.create_dataset("a", (1,), dtype="f8", chunks=(1,), compression="gzip")
+        data = file.create_dataset("a", (length,), dtype="f8", chunks=(length,), compression="gzip")
         packer = zlib.compressobj(9)
         first, block = (packer.compress(bytes(2**24)) + packer.flush(zlib.Z_FULL_FLUSH) for _ in range(2))
         data.id.write_direct_chunk((0,), first + 127 * block + packer.flush())
 
-    with pytest.raises(InputError, match=r"a\.h5"):
+    with pytest.raises(InputError, match=said):
         one(written(tmp_path, edit)).numbers()
+
+
+@pytest.mark.parametrize("packing", [{"compression": "gzip", "fletcher32": True}, {"compression": "lzf"}])
+def test_what_packing_makes_no_smaller_is_read(tmp_path: Path, packing: dict[str, Any]) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, 2**16, np.uint8)
+    path = written(tmp_path, lambda file: file.create_dataset("a", data=noise, chunks=(2**10,), **packing))
+    np.testing.assert_array_equal(one(path).numbers(), noise)
 
 
 def test_a_name_that_is_there_twice_leaves_the_next_file_as_it_is(tmp_path: Path) -> None:
