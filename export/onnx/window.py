@@ -16,8 +16,8 @@ from torch import fx, nn
 
 from ...files import replacing
 from ..trace.walk import spiking_layers, symbolic
-
-OPSET = 18
+from .from_fx import OPSET, model_of
+from .nodes import NoRule
 
 
 def write_model(path: Path, network: nn.Module, example: torch.Tensor, metadata: dict[str, str] | None = None) -> Path:
@@ -60,6 +60,19 @@ def with_spikes(network: nn.Module) -> fx.GraphModule:
 
 
 def _write(path: Path, module: nn.Module, example: torch.Tensor, outputs: list[str], metadata: dict[str, str]) -> Path:
+    try:
+        model = model_of(symbolic(module), tuple(example.shape[1:]), outputs, metadata)
+    except NoRule:
+        model = _by_torch(module, example, outputs, metadata)
+    with replacing(path) as temporary:
+        onnx.save(model, str(temporary))
+    return path
+
+
+def _by_torch(
+    module: nn.Module, example: torch.Tensor, outputs: list[str], metadata: dict[str, str]
+) -> onnx.ModelProto:
+    """By torch's exporter, which knows every operation, takes its time, and warns a lot."""
     functional.reset_net(module)
     exporter = logging.getLogger("torch.onnx")
     level = exporter.level
@@ -88,6 +101,4 @@ def _write(path: Path, module: nn.Module, example: torch.Tensor, outputs: list[s
     model = program.model_proto
     onnx.helper.set_model_props(model, metadata)
     onnx.checker.check_model(model, full_check=True)
-    with replacing(path) as temporary:
-        onnx.save(model, str(temporary))
-    return path
+    return model

@@ -16,8 +16,6 @@ from spikeport.export.trace.walk import spiking_layers, symbolic, trace
 from spikeport.search.space.genotype import random_genotype
 from spikeport.search.space.network import SpikingNetwork
 
-pytestmark = pytest.mark.slow
-
 EXAMPLE = torch.rand(2, 1, 8, 8, generator=torch.Generator().manual_seed(0))
 
 
