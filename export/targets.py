@@ -53,7 +53,7 @@ def traced(network: SpikingNetwork) -> Traced:
 
 
 def _onnx(run: Run, network: SpikingNetwork, folder: Path, tell: Tell) -> None:
-    tell("writing model.onnx, the whole time window; this takes the longest and grows with cells")
+    tell("writing model.onnx, the whole time window")
     write_model(folder / "model.onnx", network, _example(network), _metadata(run, network))
 
 

@@ -2,7 +2,7 @@
 
 Time and batch are one axis wherever SpikingJelly makes them one, so a weight stands in the file once, whatever T is; a
 layer of neurons is its equation once for each step. What has no rule here raises `NoRule`; `window.py` leaves such a
-network to torch's own exporter, which knows every operation and takes a hundred times as long.
+network to torch's own exporter, which knows every operation.
 """
 
 import inspect

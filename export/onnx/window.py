@@ -3,6 +3,8 @@
 model.onnx     images float32 [batch, C, H, W] -> logits [batch, classes]; <population>/spikes [T, batch, C, H, W] of
                every spiking layer, so that equality is checked on spikes and not on the argmax alone
 encoder.onnx   images float32 [batch, C, H, W] -> spikes [T, batch, C, H, W]
+
+`from_fx.py` writes them; where it has no rule, torch's exporter does, which takes a hundred times as long.
 """
 
 import logging
