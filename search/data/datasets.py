@@ -17,6 +17,7 @@ from ...errors import InputError
 from ...path_kind import ARRAYS, expected
 from ...reading.arrays import read_arrays
 from ..settings.data import DataSettings
+from .image_files import Decoded, of_archive, of_folders
 
 Images = NDArray[np.float32]  # [N, C, H, W]
 Pixels = NDArray[np.uint8]  # [N, H, W, C]
@@ -121,29 +122,56 @@ def _digits(argument: str, folder: Path, download: bool) -> Dataset:
 
 
 def _npz(argument: str, folder: Path, download: bool) -> Dataset:
-    """Two files written by numpy.savez with `images` uint8 [N, H, W, C] and `labels` integers [N]."""
+    """Two files written by numpy.savez with `images` uint8 [N, H, W, C] and `labels` integers [N], or one archive of
+    images as they are in files (`image_files.of_archive`)."""
     files = argument.split(",")
-    if len(files) != 2 or not all(files):
-        raise InputError(f"The dataset 'npz:' needs two files, npz:TRAIN.npz,TEST.npz, but got 'npz:{argument}'.")
-    train_images, train_labels = _read_npz(Path(files[0]))
-    test_images, test_labels = _read_npz(Path(files[1]))
-    if train_images.shape[1:] != test_images.shape[1:]:
+    if len(files) > 2 or not all(files):
         raise InputError(
-            f"Train and test images must have the same shape (C, H, W), but '{files[0]}' has "
-            f"{train_images.shape[1:]} and '{files[1]}' has {test_images.shape[1:]}."
+            "The dataset 'npz:' needs two files, npz:TRAIN.npz,TEST.npz, or one archive of JPEG images, but got "
+            f"'npz:{argument}'."
         )
-    classes = int(train_labels.max()) + 1
-    missing = sorted(set(test_labels.tolist()) - set(train_labels.tolist()))
+    for file in files:
+        expected(Path(file), ARRAYS, "search --dataset npz:")
+    if len(files) == 1:
+        found = of_archive(Path(argument), folder)
+    else:
+        (train, train_labels), (test, test_labels) = (_read_npz(Path(file)) for file in files)
+        found = Decoded(train, train_labels, test, test_labels)
+    return _of_pixels(f"npz:{argument}", files[0], files[-1], found)
+
+
+def _folders(argument: str, folder: Path, download: bool) -> Dataset:
+    """Two folders with a sub-folder of images for each class."""
+    places = argument.split(",")
+    if len(places) != 2 or not all(places):
+        raise InputError(f"The dataset 'folder:' needs two folders, folder:TRAIN,TEST, but got 'folder:{argument}'.")
+    found, names = of_folders(Path(places[0]), Path(places[1]), folder)
+    listed = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
+    return _of_pixels(
+        f"folder:{argument}", places[0], places[1], found, (f"classes 0 to {len(names) - 1} are {listed}",)
+    )
+
+
+def _of_pixels(name: str, train: str, test: str, found: Decoded, notes: tuple[str, ...] = ()) -> Dataset:
+    """train, test: where the images are from. Raises InputError where they do not fit."""
+    if found.train_images.shape[1:] != found.test_images.shape[1:]:
+        shapes = [(pixels.shape[3], *pixels.shape[1:3]) for pixels in (found.train_images, found.test_images)]
+        raise InputError(
+            f"Train and test images must have the same shape (C, H, W), but '{train}' has {shapes[0]} and '{test}' "
+            f"has {shapes[1]}."
+        )
+    classes = int(found.train_labels.max()) + 1
+    missing = sorted(set(found.test_labels.tolist()) - set(found.train_labels.tolist()))
     if missing or classes < 2:
         raise InputError(
-            f"'{files[0]}' must hold at least two classes and every class of '{files[1]}', "
-            f"but holds {classes} and lacks {missing}."
+            f"'{train}' must hold at least two classes and every class of '{test}', but holds {classes} and lacks "
+            f"{missing}."
         )
-    return Dataset(f"npz:{argument}", train_images, train_labels, test_images, test_labels, classes)
+    images = normalised(found.train_images, None), normalised(found.test_images, None)
+    return Dataset(name, images[0], found.train_labels, images[1], found.test_labels, classes, None, notes)
 
 
-def _read_npz(path: Path) -> tuple[Images, Labels]:
-    expected(path, ARRAYS, "search --dataset npz:")
+def _read_npz(path: Path) -> tuple[Pixels, Labels]:
     images, labels = read_arrays(path, ("images", "labels"))
     if images.dtype != np.uint8 or images.ndim != 4 or images.size == 0:
         raise InputError(
@@ -154,7 +182,7 @@ def _read_npz(path: Path) -> tuple[Images, Labels]:
             f"'{path}': `labels` must be {len(images)} integers from 0, but is {labels.dtype} {labels.shape}"
             f"{f' with {labels.min()}' if labels.dtype.kind in 'iu' and labels.size else ''}."
         )
-    return normalised(images.astype(np.uint8, copy=False), None), labels.astype(np.int64)
+    return images.astype(np.uint8, copy=False), labels.astype(np.int64)
 
 
 def _mnist(argument: str, folder: Path, download: bool) -> Dataset:
@@ -243,6 +271,7 @@ SOURCES: Mapping[str, Source] = {
     "cifar10": Source(load=_cifar10, spelling="cifar10[:FOLDER]", colon="possible"),
     "cifar100": Source(load=_cifar100, spelling="cifar100[:FOLDER]", colon="possible"),
     "npz": Source(load=_npz, spelling="npz:TRAIN.npz,TEST.npz", colon="needed"),
+    "folder": Source(load=_folders, spelling="folder:TRAIN,TEST", colon="needed"),
 }
 
 
@@ -258,12 +287,12 @@ def dataset_kind(name: str) -> str:
 def load_dataset(name: str, folder: str | Path = DATA_FOLDER, *, download: bool = False) -> Dataset:
     """The dataset of that name; `Dataset.name` is the whole name, with which it is found again.
 
-    `folder` is where torchvision keeps its files, unless the name says another; `download` lets it fetch them. Raises
-    InputError when the name is unknown or its files are not what they have to be.
+    `folder` is where torchvision keeps its files, unless the name says another, and decoded images are kept; `download`
+    lets it fetch them. Raises InputError when the name is unknown or its files are not what they have to be.
 
     >>> spikeport.load_dataset("digits").test_images.shape
     (360, 1, 8, 8)
     """
-    kind = dataset_kind(name)
-    argument = name.partition(":")[2]
-    return SOURCES[kind].load(argument, Path(argument or folder), download)
+    source, argument = SOURCES[dataset_kind(name)], name.partition(":")[2]
+    place = argument if argument and source.colon == "possible" else folder
+    return source.load(argument, Path(place), download)

@@ -19,10 +19,13 @@ class DataSettings:
 
     dataset: str = setting(
         "digits",
-        "digits, mnist, cifar10, cifar100, npz:TRAIN.npz,TEST.npz (`images` uint8 [N, H, W, C] and `labels`).",
+        "digits, mnist, cifar10, cifar100, npz:TRAIN.npz,TEST.npz (`images` uint8 [N, H, W, C] and `labels`), "
+        "npz:ARCHIVE.npz (of JPEG images), folder:TRAIN,TEST (a sub-folder of images for each class).",
         common=True,
     )
-    data_folder: str = setting("data", "Where torchvision keeps the files of mnist, cifar10 and cifar100.")
+    data_folder: str = setting(
+        "data", "Where torchvision keeps the files of mnist, cifar10 and cifar100, and decoded images lie."
+    )
     shift: int = setting(0, "Move training images by up to this many pixels.", at_least=0)
     crop: int = setting(0, "The same on images that are normalised: black comes in. (cifar10, cifar100: 4)", at_least=0)
     flip: bool = setting(False, "Mirror every other training image. (cifar10, cifar100: on)")
