@@ -20,13 +20,14 @@ help:
 	@echo "make docs   the site of docs/, into build/docs"
 	@echo "make clean  remove the environment and the caches"
 
-# uv installs in about a minute what takes pip several; where it cannot be had, pip does it.
+# uv installs in about a minute what takes pip several; where it cannot be had, pip does it. Both compile what they
+# install, else each first import of torch does, or every one where PYTHONDONTWRITEBYTECODE is set.
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("spikeport needs Python 3.11 or later, but $(PYTHON) is " + sys.version.split()[0] + "; say make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
 	@echo "setting up $(VENV), 6 GB: about a minute with uv, several with pip"
 	@$(PYTHON) -m venv $(VENV)
 	@if $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt uv \
-	  && $(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[dev]'; then :; \
+	  && $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python -c constraints.txt -e '.[dev]'; then :; \
 	else \
 	  echo "uv did not do it; installing with pip"; \
 	  $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'; \

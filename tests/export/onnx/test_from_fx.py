@@ -1,5 +1,6 @@
 """Float networks written as ONNX node by node equal torch in every spike; what has no rule is left to torch."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from spikeport.export.trace.walk import symbolic
 from spikeport.search.space.example import example_network
 from spikeport.search.space.genotype import random_genotype
 
+SEEDS = 5 if os.environ.get("SPIKEPORT_BUDGET") == "large" else 1  # make conformance
+
 
 @pytest.fixture
 def not_by_torch(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -38,10 +41,11 @@ def differing(path: Path, network: nn.Module, images: torch.Tensor) -> int:
     return wrong + sum(int((a != b.numpy()).sum()) for a, b in zip(fired, spikes, strict=True))
 
 
+@pytest.mark.budget
 @pytest.mark.parametrize("attention", ["none", "eca", "cbam", "tcs"])
 @pytest.mark.parametrize("primitives", ["plain", "darts"])
 def test_searched_networks(lively: Any, tmp_path: Path, not_by_torch: None, primitives: Any, attention: str) -> None:
-    for seed in range(3):
+    for seed in range(SEEDS):
         genotype = random_genotype(np.random.default_rng(seed), primitives)
         network = lively(genotype, seed=seed, attention=attention, input_shape=(2, 8, 12))
         path = write_model(tmp_path / "model.onnx", network, torch.rand(2, 2, 8, 12))
