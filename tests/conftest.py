@@ -4,7 +4,6 @@ import os
 from collections.abc import Iterator
 
 import pytest
-import torch
 
 from spikeport.deploy.run import lava
 
@@ -41,6 +40,8 @@ def one_thread() -> Iterator[None]:
 
     In every module anew: where Numba has run on several threads, torch has as many from then on, for they share OpenMP.
     """
+    import torch  # not where xdist only hands out the tests
+
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
