@@ -31,6 +31,7 @@ if TYPE_CHECKING:  # what a command shows it has imported itself; help and error
     from .export.netx.file import Remark
 
 SOON_S = 5  # a run that takes less shows no progress
+WAITS_MUCH = 0.05  # of a step's time, from which on it is told
 
 
 class Console:
@@ -379,7 +380,8 @@ def _sentence(event: ProgressEvent) -> str:
 
 def _numbers(event: ProgressEvent) -> str:
     left = _clock(event.seconds_left)
-    return f"loss {event.loss:.3f}  accuracy {event.accuracy:.3f}  spikes {event.spikes:.0f}  {left} left"
+    waited = f"waits {event.waited:.0%} for images  " if event.waited >= WAITS_MUCH else ""
+    return f"loss {event.loss:.3f}  accuracy {event.accuracy:.3f}  spikes {event.spikes:.0f}  {waited}{left} left"
 
 
 def _clock(duration_s: float) -> str:

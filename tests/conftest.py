@@ -34,6 +34,16 @@ def real_lava() -> None:
         pytest.skip(reason)
 
 
+@pytest.fixture(autouse=True)
+def gpu(request: pytest.FixtureRequest) -> None:
+    """Skips a test that is marked `cuda` where torch sees no GPU: nothing needs one to build or pass."""
+    if request.node.get_closest_marker("cuda"):
+        import torch
+
+        if not torch.cuda.is_available():
+            pytest.skip("torch sees no GPU")
+
+
 @pytest.fixture(autouse=True, scope="module")
 def one_thread() -> Iterator[None]:
     """Networks as small as these are slower on several threads than on one, and round otherwise.

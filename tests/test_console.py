@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from rich.console import Console as RichConsole
@@ -62,3 +63,10 @@ def test_quiet_is_quiet() -> None:
     made.step(event())
     made.close()
     assert heard.getvalue() == ""
+
+
+@pytest.mark.parametrize(("waited", "said"), [(0.2, True), (0.01, False)])
+def test_steps_that_wait_for_images_are_told(waited: float, said: bool) -> None:
+    made, heard = console(terminal=False)
+    made.step(replace(event(), waited=waited))
+    assert ("waits 20% for images" in heard.getvalue()) == said

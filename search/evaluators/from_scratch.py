@@ -25,6 +25,7 @@ from ..training.batches import epoch_batches
 from ..training.checkpoint import Row
 from ..training.loop import Objective, Score, evaluate, run_epochs, set_learning_rate, train_epoch, weight_optimizer
 from ..training.progress import Pace, Progress, silent
+from ..training.resident import resident, rows_of
 from ..training.schedules import SCHEDULES
 
 
@@ -40,9 +41,9 @@ def train_network(
     order = generator(settings.seed, "validation").permutation(len(dataset.train_images))
     held_out = max(1, round(settings.training.validation_fraction * len(order)))
     watch, learn = np.sort(order[:held_out]), np.sort(order[held_out:])
-    images, labels, augmentation = dataset.train_images, dataset.train_labels, augmentation_of(settings.data, dataset)
-    training = settings.training
+    training, augmentation = settings.training, augmentation_of(settings.data, dataset)
     device = find_device(training.device)
+    images, labels = resident(dataset, device)
     with seeded(settings.seed, "auxiliary"):
         trained = WithAuxiliary(network) if training.auxiliary_weight else network
     trained.to(device)
@@ -60,7 +61,8 @@ def train_network(
         batches = epoch_batches(images, labels, training.batch_size, rng, rows=learn, augmentation=augmentation)
 
         def tell(step: int, score: Score) -> None:
-            pace.tell(epoch, step, len(batches), score.loss, score.accuracy, score.spikes)
+            seen = (score.loss, score.accuracy, score.spikes)
+            pace.tell(epoch, step, len(batches), *seen, batches.waiting.share)
 
         score = train_epoch(
             network,
@@ -71,7 +73,7 @@ def train_network(
             objective=objective,
             arithmetic=arithmetic,
         )
-        return score, evaluate(network, images[watch], labels[watch])
+        return score, evaluate(network, rows_of(images, watch), rows_of(labels, watch))
 
     pace = Pace(progress, "train", training.train_epochs)
     optimizers = {"optimizer": optimizer}

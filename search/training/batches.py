@@ -1,12 +1,14 @@
 """The batches of an epoch: in random order, augmented, cut into shares where several processes train one network.
 
-A thread makes the next batches while the network works on this one; what a batch holds does not depend on it.
+A thread makes the next batches while the network works on this one; what a batch holds does not depend on it. Images
+that are on a GPU are made into batches there, when they are asked for (`resident.py`).
 """
 
+import time
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -17,6 +19,7 @@ from ...errors import InputError
 from ..data.augmentation import Augmentation, Draws
 from ..data.datasets import Images, Labels
 from ..machine import processes
+from .resident import augmented, rows_of
 
 Batch = tuple[Tensor, Tensor]  # images float32 [N, C, H, W], labels int64 [N]
 Indices = NDArray[np.int64]
@@ -28,12 +31,13 @@ AHEAD = 2  # batches that are made before they are asked for
 class Batches:
     """Batch number `step` is `batches[step]`; iterating makes them ahead of time. In torchrun: this process's share."""
 
-    images: Images
-    labels: Labels
+    images: Images | Tensor
+    labels: Labels | Tensor
     order: Indices
     draws: Draws
     augmentation: Augmentation
     cuts: tuple[int, ...]  # batch `step` is order[cuts[step] : cuts[step + 1]]
+    waiting: "Waiting" = field(default_factory=lambda: Waiting())
 
     def __len__(self) -> int:
         return len(self.cuts) - 1
@@ -41,21 +45,47 @@ class Batches:
     def __getitem__(self, step: int) -> Batch:
         part = processes.share(self.cuts[step], self.cuts[step + 1])
         rows = self.order[part]
-        images = self.augmentation.apply(self.images[rows], {name: draw[:, part] for name, draw in self.draws.items()})
-        return torch.from_numpy(images), torch.from_numpy(self.labels[rows])
+        images, labels = rows_of(self.images, rows), rows_of(self.labels, rows)
+        draws = {name: draw[:, part] for name, draw in self.draws.items()}
+        if isinstance(images, Tensor):
+            return augmented(self.augmentation, images, draws), labels
+        return torch.from_numpy(self.augmentation.apply(images, draws)), torch.from_numpy(labels)
 
     def __iter__(self) -> Iterator[Batch]:
+        if isinstance(self.images, Tensor):
+            yield from map(self.__getitem__, range(len(self)))
+            return
         with ThreadPoolExecutor(max_workers=1) as thread:
             coming: deque[Future[Batch]] = deque()
             for step in range(len(self)):
                 while len(coming) <= AHEAD and step + len(coming) < len(self):
                     coming.append(thread.submit(self.__getitem__, step + len(coming)))
-                yield coming.popleft().result()
+                with self.waiting:
+                    batch = coming.popleft().result()
+                yield batch
+
+
+@dataclass(slots=True)
+class Waiting:
+    """Which share of the time since it was made was spent in the blocks: steps that wait for their images."""
+
+    started: float = field(default_factory=time.monotonic)
+    seconds: float = 0.0
+
+    def __enter__(self) -> None:
+        self.seconds -= time.monotonic()
+
+    def __exit__(self, *error: object) -> None:
+        self.seconds += time.monotonic()
+
+    @property
+    def share(self) -> float:
+        return self.seconds / max(time.monotonic() - self.started, 1e-9)
 
 
 def epoch_batches(
-    images: Images,
-    labels: Labels,
+    images: Images | Tensor,
+    labels: Labels | Tensor,
     batch_size: int,
     rng: np.random.Generator,
     *,

@@ -1,7 +1,8 @@
 """The one loop that trains and tests, used for the supernet's weights and for the derived network."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from ..data.datasets import Images, Labels
 from ..machine import processes
 from ..machine.device import Arithmetic
 from ..settings.training import TrainingSettings
-from .batches import Batch
+from .batches import Batches
 from .checkpoint import Row, load_checkpoint, save_checkpoint
 from .progress import Stage
 from .spike_counts import counting_spikes
@@ -25,6 +26,7 @@ from .spike_counts import counting_spikes
 Objective = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 EVALUATION_BATCH = 256
+TELL_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,7 @@ def weight_optimizer(parameters: Sequence[nn.Parameter], settings: TrainingSetti
 def train_epoch(
     network: nn.Module,
     optimizer: Optimizer,
-    batches: Iterable[Batch],
+    batches: Batches,
     *,
     gradient_clip: float,
     before_batch: Callable[[int], None] = lambda step: None,
@@ -78,30 +80,35 @@ def train_epoch(
 ) -> Score:
     """One pass on the device of the network; only the optimizer's parameters get gradients.
 
-    `after_batch` is told the score of the epoch so far, of this process; what is returned is that of all processes.
+    `after_batch` is told the score of the epoch so far, of this process; what is returned is that of all processes. A
+    GPU is asked for numbers at the first and the last batch and every TELL_S seconds only, for the asking waits for it.
     """
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     device = parameters[0].device
     objective = objective or cross_entropy_of(network)
     arithmetic = arithmetic or Arithmetic("float32", device)
     network.train()
-    tally = _Tally()
+    tally, total, told = _Tally(), torch.zeros((), device=device), -math.inf
     for step, (images, labels) in enumerate(batches):
         before_batch(step)
         images, labels = images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
         reset_net(network)
         with counting_spikes(network) as count, arithmetic.autocast():
             loss, logits = objective(images, labels)
-        if not math.isfinite(loss.item()):
-            raise InputError(f"The loss must be finite, but is {loss.item()}; train again with a lower learning rate.")
+        total = total + loss.detach()  # from the first loss on that is not finite, it is not
+        is_due = device.type != "cuda" or step + 1 == len(batches) or time.monotonic() > told + TELL_S
+        if is_due and not math.isfinite(float(total)):
+            raise InputError(f"The loss must be finite, but is {float(total)}; train again with a lower learning rate.")
         arithmetic.step(loss * processes.share_weight(len(labels)), optimizer, parameters, gradient_clip)
-        tally.add(logits.detach(), labels, count.cells)
-        after_batch(step, tally.score())
+        tally.add(logits.detach(), labels, count.counted)
+        if is_due:
+            after_batch(step, tally.score())
+            told = time.monotonic()
     return tally.over_all(device).score()
 
 
 @torch.no_grad()
-def evaluate(network: nn.Module, images: Images, labels: Labels) -> Score:
+def evaluate(network: nn.Module, images: Images | Tensor, labels: Labels | Tensor) -> Score:
     """The score of a network in eval mode, in float32; its weights and buffers stay as they are."""
     network.eval()
     device = next(network.parameters()).device
@@ -111,37 +118,37 @@ def evaluate(network: nn.Module, images: Images, labels: Labels) -> Score:
         reset_net(network)
         rows = slice(i, min(i + EVALUATION_BATCH, part.stop))
         with counting_spikes(network) as count:
-            logits = network(torch.from_numpy(images[rows]).to(device))
-        tally.add(logits, torch.from_numpy(labels[rows]).to(device), count.cells)
+            logits = network(torch.as_tensor(images[rows]).to(device))
+        tally.add(logits, torch.as_tensor(labels[rows]).to(device), count.counted)
     reset_net(network)
     return tally.over_all(device).score()
 
 
 @dataclass(slots=True)
 class _Tally:
-    """Sums over the images seen so far."""
+    """Sums over the images seen so far, on the device until somebody asks."""
 
     seen: int = 0
-    loss: float = 0.0
-    correct: int = 0
-    spikes: dict[str, int] = field(default_factory=dict)
+    loss: Tensor | float = 0.0  # float64
+    correct: Tensor | int = 0
+    spikes: dict[str, Tensor | int] = field(default_factory=dict)
 
-    def add(self, logits: Tensor, labels: Tensor, spikes: Mapping[str, int]) -> None:
+    def add(self, logits: Tensor, labels: Tensor, spikes: Mapping[str, Tensor | int]) -> None:
         self.seen += len(labels)
-        self.loss += cross_entropy(logits.float(), labels).item() * len(labels)
-        self.correct += int((logits.argmax(1) == labels).sum())
+        self.loss = self.loss + cross_entropy(logits.float(), labels).double() * len(labels)
+        self.correct = self.correct + (logits.argmax(1) == labels).sum()
         self.spikes = {cell: self.spikes.get(cell, 0) + number for cell, number in spikes.items()}
 
     def over_all(self, device: torch.device) -> "_Tally":
         """The sums over all processes."""
         seen, loss, correct, *spikes = processes.totals(
-            [self.seen, self.loss, self.correct, *self.spikes.values()], device
+            [self.seen, *map(float, (self.loss, self.correct, *self.spikes.values()))], device
         )
         return _Tally(int(seen), loss, int(correct), dict(zip(self.spikes, map(int, spikes), strict=True)))
 
     def score(self) -> Score:
-        spikes = {cell: number / self.seen for cell, number in self.spikes.items()}
-        return Score(self.loss / self.seen, self.correct / self.seen, spikes)
+        spikes = {cell: int(number) / self.seen for cell, number in self.spikes.items()}
+        return Score(float(self.loss) / self.seen, int(self.correct) / self.seen, spikes)
 
 
 def run_epochs(

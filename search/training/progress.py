@@ -21,6 +21,7 @@ class ProgressEvent:
     accuracy: float  # 0..1, on the batches trained on
     spikes: float  # per image, of the whole network, all time steps
     seconds_left: float  # of this stage, from the mean pace since it was started or resumed
+    waited: float = 0.0  # 0..1: share of the time of this epoch in which steps waited for their images
 
 
 Progress = Callable[[ProgressEvent], None]
@@ -36,12 +37,16 @@ class Pace:
     def __init__(self, progress: Progress, stage: Stage, epochs: int) -> None:
         self._progress, self._stage, self._epochs = progress, stage, epochs
         self._start = time.monotonic()
-        self._done = 0  # batches since the start
+        self._first: int | None = None  # number of the batch with which it began
 
-    def tell(self, epoch: int, step: int, steps: int, loss: float, accuracy: float, spikes: float) -> None:
-        """`epoch` and `step` count from 0, as loops do."""
-        self._done += 1
-        left = (self._epochs - epoch) * steps - step - 1
+    def tell(
+        self, epoch: int, step: int, steps: int, loss: float, accuracy: float, spikes: float, waited: float = 0.0
+    ) -> None:
+        """`epoch` and `step` count from 0, as loops do. Of the first batch it is told, of others perhaps not."""
+        number = epoch * steps + step
+        self._first = number if self._first is None else self._first
+        done = number - self._first + 1
+        left = self._epochs * steps - number - 1
         self._progress(
             ProgressEvent(
                 stage=self._stage,
@@ -52,6 +57,7 @@ class Pace:
                 loss=loss,
                 accuracy=accuracy,
                 spikes=spikes,
-                seconds_left=(time.monotonic() - self._start) * left / self._done,
+                seconds_left=(time.monotonic() - self._start) * left / done,
+                waited=waited,
             )
         )

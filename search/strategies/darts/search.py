@@ -51,6 +51,7 @@ from ...training.loop import (
     weight_optimizer,
 )
 from ...training.progress import Pace, Progress, silent
+from ...training.resident import resident, rows_of
 from ...training.schedules import SCHEDULES
 from .early_stop import search_is_over
 from .regularizers import regularized, weights_of
@@ -129,7 +130,7 @@ def search(
     if darts.second_order and processes.world() > 1:
         raise InputError("--second-order takes one process; start without torchrun or leave it out.")
     weight_half, alpha_half = halves(len(dataset.train_images), settings.seed)
-    images, labels, augmentation = dataset.train_images, dataset.train_labels, augmentation_of(settings.data, dataset)
+    augmentation, (images, labels) = augmentation_of(settings.data, dataset), resident(dataset, device)
     weights = weight_optimizer(supernet.weights(), training)
     alphas = Adam(
         supernet.architecture(),
@@ -140,7 +141,7 @@ def search(
     price = Price(supernet, settings.objective)
     weight_loss = priced(cross_entropy_of(processes.averaged(supernet, supernet.weights())), price)
     alpha_loss = priced(cross_entropy_of(processes.averaged(supernet, supernet.architecture())), price)
-    watched = images[alpha_half[:EVALUATION_BATCH]]
+    watched = dataset.train_images[alpha_half[:EVALUATION_BATCH]]
 
     def one_epoch(epoch: int) -> tuple[Score, Score]:
         schedule = SCHEDULES[training.schedule]
@@ -169,7 +170,8 @@ def search(
                 alpha_step(supernet, alphas, batch, objective=loss)
 
         def tell(step: int, score: Score) -> None:
-            pace.tell(epoch, step, len(weight_batches), score.loss, score.accuracy, score.spikes)
+            seen = (score.loss, score.accuracy, score.spikes)
+            pace.tell(epoch, step, len(weight_batches), *seen, weight_batches.waiting.share)
 
         clip = training.gradient_clip
         score = train_epoch(
@@ -181,7 +183,7 @@ def search(
             after_batch=tell,
             objective=weight_loss,
         )
-        found = evaluate(supernet, images[alpha_half], labels[alpha_half])
+        found = evaluate(supernet, rows_of(images, alpha_half), rows_of(labels, alpha_half))
         sops = mean_sops(price, watched)
         return score, SearchScore(found.loss, found.accuracy, found.spikes_per_cell, sops, supernet.genotype())
 
