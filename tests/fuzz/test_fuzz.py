@@ -1,5 +1,6 @@
 """Every defect that was found in a reader as a named case, a few random ones, and that a defect is seen."""
 
+import mmap
 import os
 import struct
 import subprocess
@@ -260,8 +261,11 @@ def test_a_worker_that_dies_is_followed_by_another(tmp_path: Path) -> None:
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="peaks are forgotten on Linux only")
 def test_memory_of_a_reader_is_seen_and_that_of_making_a_file_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run.resource, "getrusage", lambda _: SimpleNamespace(ru_maxrss=0))
+    run._begin_peaks()
     before = run._peak()
-    np.ones(2**25)
+    with mmap.mmap(-1, 2**28) as memory:  # not malloc's, which may keep what was freed
+        for start in range(0, 2**28, 2**20):
+            memory[start : start + 2**20] = bytes(2**20)
     assert run._peak() > before + 2**27
     run._begin_peaks()
     assert run._peak() < before + 2**27

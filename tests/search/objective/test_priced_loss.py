@@ -18,7 +18,8 @@ from spikeport.search.space.network import SpikingNetwork, network_config
 from spikeport.search.space.primitives import PRIMITIVES
 from spikeport.search.strategies.darts.search import SUPERNETS, alpha_step, search
 from spikeport.search.supernet.supernet import Supernet
-from spikeport.search.training.loop import Batch, cross_entropy_of, evaluate
+from spikeport.search.training.batches import Batch
+from spikeport.search.training.loop import cross_entropy_of, evaluate
 
 pytestmark = pytest.mark.training
 
