@@ -29,7 +29,7 @@ SETTINGS = choose(
 )
 
 # Of one `make demo` on two cores: 63, 46, 20 and 91 s; other machines take other times.
-STAGES = "search about 1 minute, training 1, export half a one, comparing, pricing and Lava 1.5 (built once, in that)"
+STAGES = "search about 1 minute, training 1, export seconds, comparing, pricing and Lava 1 (built once, in that)"
 
 
 def run_demo(
