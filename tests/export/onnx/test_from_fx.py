@@ -126,6 +126,25 @@ class Twice(nn.Module):
         return self.lif(self.lif(images.unsqueeze(0))).mean(0)
 
 
+class Once(nn.Module):
+    def __init__(self, neurons: nn.Module) -> None:
+        super().__init__()
+        self.lif = neurons
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.lif(images.unsqueeze(0).repeat(4, 1, 1, 1, 1)).mean(0)
+
+
+@pytest.mark.parametrize("reset", [0.0, None])
+def test_a_membrane_at_the_threshold_fires(tmp_path: Path, not_by_torch: None, reset: float | None) -> None:
+    """Halves add up to it exactly; a rule that wants more than the threshold would differ."""
+    network = Once(neuron.IFNode(v_threshold=1.0, v_reset=reset, step_mode="m")).eval()
+    images = torch.arange(4.0).reshape(1, 1, 2, 2) / 2
+    path = write_model(tmp_path / "model.onnx", network, torch.rand(2, 1, 2, 2))
+    assert differing(path, network, images) == 0
+    assert with_spikes(network)(images)[1][:, 0, 0, 0, 1].tolist() == [0, 1, 0, 1]
+
+
 @pytest.mark.parametrize(
     ("network", "why"),
     [
