@@ -23,10 +23,10 @@ from ..space.network import SpikingNetwork
 from ..training.auxiliary import WithAuxiliary
 from ..training.batches import epoch_batches
 from ..training.checkpoint import Row
-from ..training.loop import Objective, Score, evaluate, run_epochs, set_learning_rate, train_epoch, weight_optimizer
+from ..training.loop import Objective, Score, evaluate, run_epochs, set_learning_rate, train_epoch, training_optimizer
 from ..training.progress import Pace, Progress, silent
 from ..training.resident import resident, rows_of
-from ..training.schedules import SCHEDULES
+from ..training.schedules import rate_of_step
 
 
 def train_network(
@@ -48,17 +48,18 @@ def train_network(
         trained = WithAuxiliary(network) if training.auxiliary_weight else network
     trained.to(device)
     parameters = list(trained.parameters())
-    optimizer = weight_optimizer(parameters, training)
+    optimizer = training_optimizer(parameters, training)
     arithmetic = Arithmetic(training.precision, device)
     objective = _training_objective(processes.averaged(trained, parameters), training)
     objective = priced(objective, Price(network, settings.objective))
 
     def one_epoch(epoch: int) -> tuple[Score, Score]:
-        schedule = SCHEDULES[training.schedule]
-        rate = schedule(training.train_learning_rate, training.minimum_learning_rate, epoch, training.train_epochs)
-        set_learning_rate(optimizer, rate)
         rng = generator(settings.seed, "train", epoch)
         batches = epoch_batches(images, labels, training.batch_size, rng, rows=learn, augmentation=augmentation)
+
+        def set_rate(step: int) -> None:
+            rate = rate_of_step(training, epoch, step, len(batches), training.train_epochs)
+            set_learning_rate(optimizer, rate)
 
         def tell(step: int, score: Score) -> None:
             seen = (score.loss, score.accuracy, score.spikes)
@@ -69,6 +70,7 @@ def train_network(
             optimizer,
             batches,
             gradient_clip=training.gradient_clip,
+            before_batch=set_rate,
             after_batch=tell,
             objective=objective,
             arithmetic=arithmetic,

@@ -24,8 +24,18 @@ class TrainingSettings:
     batch_size: int = setting(64, "Images in a batch.", at_least=1, common=True)
     schedule: Schedule = setting("cosine", "How the learning rates fall.")
     minimum_learning_rate: float = setting(0.001, "At the end of the schedule.", at_least=0)
+    warmup_share: float = setting(
+        0.0,
+        "First part of that training, 0..1, in which the rate rises from 0; it is set in each step then.",
+        at_least=0,
+        below=1,
+    )
     momentum: float = setting(0.9, "Of SGD.", at_least=0, below=1)
+    nesterov: bool = setting(False, "Look one step of the momentum ahead, in that training.")
     weight_decay: float = setting(3e-4, "Of the weights.", at_least=0)
+    decay_weights_only: bool = setting(
+        False, "No weight decay on biases and on the parameters of norms, in that training."
+    )
     gradient_clip: float = setting(5.0, "Largest norm of the gradient.", above=0)
     label_smoothing: float = setting(
         0.0, "Share of a label that is spread over all classes, in that training.", at_least=0, below=1
@@ -49,5 +59,7 @@ class TrainingSettings:
         check_settings(self)
         if not DEVICE.fullmatch(self.device):
             raise InputError(f"Unknown device '{self.device}'; choose from auto, cpu, cuda, cuda:N.")
+        if self.nesterov:
+            require(self, "momentum", self.momentum > 0, "momentum > 0 with nesterov")
         if self.auxiliary_weight:
             require(self, "batch_size", self.batch_size >= 2, "batch_size >= 2 with an auxiliary_weight")

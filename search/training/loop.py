@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from spikingjelly.activation_based.functional import reset_net
@@ -61,9 +62,26 @@ def set_learning_rate(optimizer: Optimizer, rate: float) -> None:
 
 
 def weight_optimizer(parameters: Sequence[nn.Parameter], settings: TrainingSettings) -> SGD:
-    """SGD with momentum; its learning rate is set anew in each epoch."""
+    """SGD with momentum, of a supernet's weights; its learning rate is set anew in each epoch."""
     return SGD(
         parameters, lr=settings.train_learning_rate, momentum=settings.momentum, weight_decay=settings.weight_decay
+    )
+
+
+def training_optimizer(parameters: Sequence[nn.Parameter], settings: TrainingSettings) -> SGD:
+    """The same of a training from scratch, with its options. Biases and norms have one axis, weights more."""
+    groups: list[dict[str, Any]] = [{"params": list(parameters)}]
+    if settings.decay_weights_only:
+        groups = [
+            {"params": [parameter for parameter in parameters if parameter.ndim > 1]},
+            {"params": [parameter for parameter in parameters if parameter.ndim <= 1], "weight_decay": 0.0},
+        ]
+    return SGD(
+        groups,
+        lr=settings.train_learning_rate,
+        momentum=settings.momentum,
+        weight_decay=settings.weight_decay,
+        nesterov=settings.nesterov,
     )
 
 

@@ -157,7 +157,14 @@ def test_mixed_precision_learns(blobs: Dataset, tiny: SearchSettings, tmp_path: 
     assert not torch.equal(network.readout.weight, exact.readout.weight)
 
 
-@pytest.mark.parametrize("change", [{"precision": "float16"}, {"auxiliary_weight": 0.4, "crop": 1, "flip": True}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"precision": "float16"},
+        {"auxiliary_weight": 0.4, "crop": 1, "flip": True},
+        {"warmup_share": 0.6, "nesterov": True, "decay_weights_only": True},
+    ],
+)
 def test_resumed_training_ends_as_it_would_have(
     blobs: Dataset, tiny: SearchSettings, tmp_path: Path, change: dict[str, Any]
 ) -> None:
@@ -175,6 +182,23 @@ def test_resumed_training_ends_as_it_would_have(
     train_network(whole, blobs, settings, tmp_path / "d", lambda rows: None)
     assert (tmp_path / "c").read_bytes() == (tmp_path / "d").read_bytes()
     assert all(torch.equal(a, b) for a, b in zip(resumed.parameters(), whole.parameters(), strict=True))
+
+
+def test_the_rate_rises_in_every_step_of_a_warm_up(
+    blobs: Dataset, tiny: SearchSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two epochs of four steps, the first half of which rises to 0.1, the second falls to 0."""
+    rates: list[float] = []
+    step = torch.optim.SGD.step
+
+    def spy(optimizer: torch.optim.SGD, *more: Any) -> Any:
+        rates.extend(group["lr"] for group in optimizer.param_groups)
+        return step(optimizer, *more)
+
+    monkeypatch.setattr(torch.optim.SGD, "step", spy)
+    settings = changed(tiny, schedule="linear", warmup_share=0.5, minimum_learning_rate=0.0)
+    train_network(small(blobs, settings), blobs, settings, tmp_path / "c", lambda rows: None)
+    assert rates == pytest.approx([0.0125, 0.0375, 0.0625, 0.0875, 0.0875, 0.0625, 0.0375, 0.0125])
 
 
 def test_the_auxiliary_head_helps_in_training_and_is_gone_after_it(

@@ -55,6 +55,8 @@ def test_survives_json() -> None:
         ({"flip": 1}, "`flip` must be bool, but is 1"),
         ({"crop": False}, "`crop` must be int, but is False"),
         ({"label_smoothing": 1.0}, "`label_smoothing < 1` must hold"),
+        ({"warmup_share": 1.0}, "`warmup_share < 1` must hold"),
+        ({"nesterov": True, "momentum": 0.0}, "`momentum > 0 with nesterov` must hold, but got momentum=0.0"),
         ({"schedule": "step"}, "Unknown schedule 'step'; choose from cosine, linear, constant"),
         ({"precision": "int8"}, "Unknown precision 'int8'; choose from float32, bfloat16, float16"),
         ({"search_precision": "half"}, "Unknown search precision 'half'; choose from auto, float32, bfloat16"),
