@@ -21,12 +21,14 @@ from ..settings.run import SearchSettings
 from ..settings.training import TrainingSettings
 from ..space.network import SpikingNetwork
 from ..training.auxiliary import WithAuxiliary
+from ..training.averaging import WeightAverage
 from ..training.batches import epoch_batches
 from ..training.checkpoint import Row
 from ..training.loop import Objective, Score, evaluate, run_epochs, set_learning_rate, train_epoch, training_optimizer
 from ..training.progress import Pace, Progress, silent
 from ..training.resident import resident, rows_of
 from ..training.schedules import rate_of_step
+from ..training.sizes import resized, size_at
 
 
 def train_network(
@@ -37,7 +39,11 @@ def train_network(
     record: Callable[[list[Row]], None],
     progress: Progress = silent,
 ) -> None:
-    """Train on the train split but for its validation part, in place; the weights of the last epoch are the result."""
+    """Train on the train split but for its validation part, in place.
+
+    The result are the weights of the last epoch, or with an `average_decay` their average, which then is also what the
+    validation part is tested with.
+    """
     order = generator(settings.seed, "validation").permutation(len(dataset.train_images))
     held_out = max(1, round(settings.training.validation_fraction * len(order)))
     watch, learn = np.sort(order[:held_out]), np.sort(order[held_out:])
@@ -52,14 +58,21 @@ def train_network(
     arithmetic = Arithmetic(training.precision, device)
     objective = _training_objective(processes.averaged(trained, parameters), training)
     objective = priced(objective, Price(network, settings.objective))
+    average = WeightAverage(network, training.average_decay) if training.average_decay else None
+    whole = trained if average is None else nn.ModuleDict({"network": trained, "average": average})
 
     def one_epoch(epoch: int) -> tuple[Score, Score]:
+        size = size_at(training, network.config, network.plan[-1].halvings, epoch)
         rng = generator(settings.seed, "train", epoch)
         batches = epoch_batches(images, labels, training.batch_size, rng, rows=learn, augmentation=augmentation)
 
         def set_rate(step: int) -> None:
             rate = rate_of_step(training, epoch, step, len(batches), training.train_epochs)
             set_learning_rate(optimizer, rate)
+
+        def follow(step: int) -> None:
+            if average is not None:
+                average.update(epoch * len(batches) + step + 1)
 
         def tell(step: int, score: Score) -> None:
             seen = (score.loss, score.accuracy, score.spikes)
@@ -71,23 +84,25 @@ def train_network(
             batches,
             gradient_clip=training.gradient_clip,
             before_batch=set_rate,
+            after_step=follow,
             after_batch=tell,
-            objective=objective,
+            objective=lambda images, labels: objective(resized(images, size), labels),
             arithmetic=arithmetic,
         )
-        return score, evaluate(network, rows_of(images, watch), rows_of(labels, watch))
+        tested = network if average is None else average.network
+        return score, evaluate(tested, rows_of(images, watch), rows_of(labels, watch))
 
     pace = Pace(progress, "train", training.train_epochs)
     optimizers = {"optimizer": optimizer}
     with ExitStack() as stack:
         stack.enter_context(repeatable(device))
-        stack.enter_context(whole_batch_norms(trained))
-        stack.enter_context(channels_last(trained))
+        stack.enter_context(whole_batch_norms(whole))
+        stack.enter_context(channels_last(whole))
         if training.gradient_checkpointing:
             stack.enter_context(recomputed(network.cells))
-        run_epochs(
-            "train", trained, optimizers, training.train_epochs, checkpoint, record, one_epoch, arithmetic.scaler
-        )
+        run_epochs("train", whole, optimizers, training.train_epochs, checkpoint, record, one_epoch, arithmetic.scaler)
+    if average is not None:
+        network.load_state_dict(average.network.state_dict())
 
 
 def _training_objective(trained: nn.Module, settings: TrainingSettings) -> Objective:

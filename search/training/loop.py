@@ -92,12 +92,14 @@ def train_epoch(
     *,
     gradient_clip: float,
     before_batch: Callable[[int], None] = lambda step: None,
+    after_step: Callable[[int], None] = lambda step: None,
     after_batch: Callable[[int, Score], None] = lambda step, score: None,
     objective: Objective | None = None,
     arithmetic: Arithmetic | None = None,
 ) -> Score:
     """One pass on the device of the network; only the optimizer's parameters get gradients.
 
+    `after_step` is called when a batch has changed the weights, and must not wait for the device.
     `after_batch` is told the score of the epoch so far, of this process; what is returned is that of all processes. A
     GPU is asked for numbers at the first and the last batch and every TELL_S seconds only, for the asking waits for it.
     """
@@ -118,6 +120,7 @@ def train_epoch(
         if is_due and not math.isfinite(float(total)):
             raise InputError(f"The loss must be finite, but is {float(total)}; train again with a lower learning rate.")
         arithmetic.step(loss * processes.share_weight(len(labels)), optimizer, parameters, gradient_clip)
+        after_step(step)
         tally.add(logits.detach(), labels, count.counted)
         if is_due:
             after_batch(step, tally.score())
