@@ -48,6 +48,13 @@ class TrainingSettings:
         1.0, "Side of the images at the beginning of that training, over their whole side.", above=0
     )
     growth_share: float = setting(0.5, "Part of that training, 0..1, in which images grow from --first-size.", above=0)
+    teacher_epochs: int = setting(
+        0,
+        "Train a network of the same cells with usual neurons first, for so long, to teach the spiking one.",
+        at_least=0,
+    )
+    teacher_weight: float = setting(0.5, "Of what the teacher says, in the loss; the rest is of labels.", above=0)
+    teacher_temperature: float = setting(2.0, "By which logits are divided, to hear more of other classes.", above=0)
     auxiliary_weight: float = setting(
         0.0, "Of the loss of a second readout at 2/3 of the depth, in that training only (DARTS: 0.4).", at_least=0
     )
@@ -69,6 +76,7 @@ class TrainingSettings:
             raise InputError(f"Unknown device '{self.device}'; choose from auto, cpu, cuda, cuda:N.")
         require(self, "first_size", self.first_size <= 1, "first_size <= 1")
         require(self, "growth_share", self.growth_share <= 1, "growth_share <= 1")
+        require(self, "teacher_weight", self.teacher_weight <= 1, "teacher_weight <= 1")
         if self.nesterov:
             require(self, "momentum", self.momentum > 0, "momentum > 0 with nesterov")
         if self.auxiliary_weight:

@@ -182,17 +182,19 @@ def run_epochs(
     one_epoch: Callable[[int], tuple[Score, Score]],
     scaler: torch.amp.GradScaler | None = None,
     is_over: Callable[[list[Row]], bool] = lambda rows: False,
+    before: int = 0,
 ) -> None:
     """Run the epochs that the checkpoint does not hold yet; after each, write the checkpoint, then record all rows.
 
     `one_epoch(epoch)`, from epoch 0, trains and returns the scores on the images trained on and on validation images.
+    `before` are the rows of stages before this one, of which the same checkpoint tells.
     It ends early when `is_over` says so of the rows.
     Of several processes the first writes; all of them read the checkpoint before any of them trains.
     """
     rows = load_checkpoint(checkpoint, network, optimizers, scaler)
     processes.wait()
     record(rows)  # a run may have been killed between its checkpoint and its history
-    for epoch in range(len(rows), epochs):
+    for epoch in range(len(rows) - before, epochs):
         if is_over(rows):
             return
         train, validation = one_epoch(epoch)

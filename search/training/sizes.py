@@ -13,9 +13,11 @@ from ..settings.training import TrainingSettings
 from ..space.network import NetworkConfig
 
 
-def size_at(settings: TrainingSettings, config: NetworkConfig, halvings: int, epoch: int) -> tuple[int, int]:
+def size_at(
+    settings: TrainingSettings, config: NetworkConfig, halvings: int, epoch: int, epochs: int
+) -> tuple[int, int]:
     """Rows and columns of the training images of an epoch 0.. of a network that halves them so often after the stem."""
-    growing = settings.growth_share * settings.train_epochs
+    growing = settings.growth_share * epochs
     share = settings.first_size + (1 - settings.first_size) * min(1.0, epoch / growing)
     least = config.stem_stride << halvings
     rows, columns = (max(least, least * round(share * side / least)) for side in config.input_shape[1:])

@@ -165,6 +165,7 @@ def test_mixed_precision_learns(blobs: Dataset, tiny: SearchSettings, tmp_path: 
         {"auxiliary_weight": 0.4, "crop": 1, "flip": True},
         {"warmup_share": 0.6, "nesterov": True, "decay_weights_only": True},
         {"average_decay": 0.8, "auxiliary_weight": 0.4},
+        {"teacher_epochs": 1, "average_decay": 0.8},
     ],
 )
 def test_resumed_training_ends_as_it_would_have(
@@ -255,6 +256,51 @@ def test_images_grow_and_are_tested_as_they_are(
     train_network(network, large, settings, tmp_path / "c", lambda rows: None)
     assert list(dict.fromkeys(seen)) == [(True, 4, 4), (False, 8, 8), (True, 8, 8)]
     assert [size for training, size, _ in seen if training] == [4] * 8 + [8] * 8
+
+
+@pytest.mark.parametrize("stop", [("teacher", 1, 2), ("teacher", 2, 2), ("train", 1, 3), ("train", 2, 1)])
+def test_a_teacher_is_trained_once(
+    blobs: Dataset, tiny: SearchSettings, tmp_path: Path, stop: tuple[str, int, int]
+) -> None:
+    """Broken in any of its epochs, a run goes on in that epoch and ends as it would have."""
+    settings = changed(tiny, teacher_epochs=2)
+    events: list[tuple[str, int, int]] = []
+
+    def tell(event: ProgressEvent) -> None:
+        events.append((event.stage, event.epoch, event.step))
+        if events[-1] == stop and events.count(stop) == 1:
+            raise KeyboardInterrupt
+
+    def trained(name: str, progress: Any) -> list[Row]:
+        told: list[list[Row]] = []
+        train_network(small(blobs, settings), blobs, settings, tmp_path / name, told.append, progress)
+        return told[-1]
+
+    with pytest.raises(KeyboardInterrupt):
+        trained("c", tell)
+    before = len(events)
+    rows = trained("c", tell)
+    assert events[before] == (*stop[:2], 1)
+    assert rows == trained("d", lambda event: None)
+    assert [(row["stage"], row["epoch"]) for row in rows] == [("train", 1), ("train", 2)]
+    assert (tmp_path / "c").read_bytes() == (tmp_path / "d").read_bytes()
+
+
+def test_a_teacher_changes_what_is_learned_and_not_what_is_made(
+    blobs: Dataset, tiny: SearchSettings, tmp_path: Path
+) -> None:
+    """A teacher whose word counts nearly nothing leaves the weights nearly as they are; one that counts does not."""
+
+    def trained(name: str, **changes: Any) -> SpikingNetwork:
+        network = small(blobs, tiny)
+        train_network(network, blobs, changed(tiny, train_epochs=1, **changes), tmp_path / name, lambda rows: None)
+        return network
+
+    alone, hardly = trained("a"), trained("b", teacher_epochs=1, teacher_weight=1e-9)
+    much = trained("c", teacher_epochs=1, teacher_weight=1.0)
+    assert list(alone.state_dict()) == list(much.state_dict())
+    torch.testing.assert_close(hardly.readout.weight, alone.readout.weight, rtol=1e-4, atol=1e-5)
+    assert (much.readout.weight - alone.readout.weight).abs().max() > 1e-2
 
 
 def test_label_smoothing_is_trained_on_and_not_reported(blobs: Dataset, tiny: SearchSettings, tmp_path: Path) -> None:

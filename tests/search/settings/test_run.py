@@ -59,6 +59,7 @@ def test_survives_json() -> None:
         ({"growth_share": 2.0}, "`growth_share <= 1` must hold"),
         ({"average_decay": 1.0}, "`average_decay < 1` must hold"),
         ({"crop_filling": "white"}, "Unknown crop filling 'white'; choose from black, reflect"),
+        ({"teacher_weight": 1.5}, "`teacher_weight <= 1` must hold, but got teacher_weight=1.5"),
         ({"warmup_share": 1.0}, "`warmup_share < 1` must hold"),
         ({"nesterov": True, "momentum": 0.0}, "`momentum > 0 with nesterov` must hold, but got momentum=0.0"),
         ({"schedule": "step"}, "Unknown schedule 'step'; choose from cosine, linear, constant"),

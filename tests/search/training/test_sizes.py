@@ -22,15 +22,15 @@ def config(rows: int, columns: int, stem_stride: int) -> NetworkConfig:
 )
 def test_sizes_by_hand(stem_stride: int, sides: list[int]) -> None:
     """From half the side, in 4 of 8 epochs."""
-    settings = TrainingSettings(train_epochs=8, first_size=0.5, growth_share=0.5)
-    sizes = [size_at(settings, config(32, 32, stem_stride), 2, epoch) for epoch in range(6)]
+    settings = TrainingSettings(first_size=0.5, growth_share=0.5)
+    sizes = [size_at(settings, config(32, 32, stem_stride), 2, epoch, 8) for epoch in range(6)]
     assert sizes == [(side, side) for side in sides]
 
 
 def test_sides_of_their_own_that_can_be_halved() -> None:
     settings = TrainingSettings(first_size=0.1)
-    assert size_at(settings, config(32, 64, 1), 3, 0) == (8, 8)
-    assert size_at(TrainingSettings(), config(32, 64, 1), 3, 0) == (32, 64)
+    assert size_at(settings, config(32, 64, 1), 3, 0, 8) == (8, 8)
+    assert size_at(TrainingSettings(), config(32, 64, 1), 3, 0, 8) == (32, 64)
 
 
 def test_a_pixel_is_the_mean_of_its_area() -> None:
