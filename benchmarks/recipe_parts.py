@@ -56,6 +56,9 @@ PARTS: Mapping[str, dict[str, Any]] = {
     "average": {"average_decay": 0.99},
     "reflected crop": {"crop_filling": "reflect"},
     "growing images": {"first_size": 0.5, "growth_share": 0.5},
+    "teacher": {"teacher_epochs": 12},
+    "teacher, hot": {"teacher_epochs": 12, "teacher_weight": 0.9, "teacher_temperature": 4.0},
+    "longer": {"train_epochs": 18},  # what a teacher costs, spent on the network itself
 }
 
 
@@ -91,14 +94,14 @@ def main() -> None:
     parser.add_argument("--dataset", required=True, help="CIFAR-10 as `spikeport search --dataset` takes it")
     parser.add_argument("--work", type=Path, default=Path("runs/recipe-parts"))
     parser.add_argument("--seeds", default="0,1,2")
-    parser.add_argument("--parts", default=",".join(PARTS), help="of them, the baseline first")
+    parser.add_argument("--parts", default=";".join(PARTS), help="separated by semicolons; the baseline first")
     for name, number in (("images", 5000), ("tested", 10000), ("channels", 8), ("cells", 4), ("epochs", 12)):
         parser.add_argument(f"--{name}", type=int, default=number)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(1)
     options.work.mkdir(parents=True, exist_ok=True)
-    parts, seeds = options.parts.split(","), [int(seed) for seed in options.seeds.split(",")]
+    parts, seeds = options.parts.split(";"), [int(seed) for seed in options.seeds.split(",")]
     whole = load_dataset(options.dataset, options.work)
     dataset = replace(
         whole,
