@@ -28,7 +28,7 @@ from spikeport.files import read_json, write_json
 from spikeport.search.data.datasets import Dataset, load_dataset
 from spikeport.search.evaluators.from_scratch import train_network
 from spikeport.search.random_streams import seeded
-from spikeport.search.settings.run import SearchSettings, choose
+from spikeport.search.settings.run import SearchSettings, choose, settings_from_dict
 from spikeport.search.space.genotype import Edge, Genotype
 from spikeport.search.space.network import SpikingNetwork, network_config
 from spikeport.search.training.loop import evaluate
@@ -143,8 +143,7 @@ def result_of(settings: SearchSettings, dataset: Dataset, place: Path) -> Result
         write_json(file, asdict(result) | {"images": len(dataset.train_images), "settings": settings.to_dict()})
         checkpoint.unlink()
     kept = read_json(file)
-    wanted = json.loads(json.dumps({"images": len(dataset.train_images), "settings": settings.to_dict()}))
-    if any(kept[name] != wanted[name] for name in wanted):
+    if kept["images"] != len(dataset.train_images) or settings_from_dict(kept["settings"]) != settings:
         raise SystemExit(f"'{file}' is of a training with other settings; use another --work.")
     return Result(**{name: kept[name] for name in Result.__dataclass_fields__})
 
