@@ -18,8 +18,14 @@ DTYPES: Mapping[Precision, torch.dtype] = {
 }
 
 
+FIRST_WITH_BFLOAT16 = (8, 0)  # compute capability: Ampere
+
+
 def fast_dtype(device: torch.device) -> torch.dtype:
-    """bfloat16 on a CPU that has instructions to multiply it (AVX-512 BF16, AMX), else float32."""
+    """bfloat16 on a CPU or GPU that has instructions to multiply it (AVX-512 BF16, AMX; Ampere), else float32."""
+    if device.type == "cuda":
+        bfloat16 = torch.cuda.is_available() and torch.cuda.get_device_capability(device) >= FIRST_WITH_BFLOAT16
+        return torch.bfloat16 if bfloat16 else torch.float32
     has = torch.cpu.get_capabilities() if device.type == "cpu" else {}
     return torch.bfloat16 if has.get("avx512_bf16") or has.get("amx_bf16") else torch.float32
 
@@ -51,16 +57,17 @@ def find_device(name: str) -> torch.device:
 
 @contextmanager
 def repeatable(device: torch.device) -> Iterator[None]:
-    """On a GPU, cuDNN chooses among repeatable algorithms inside the block; a CPU does so anyway."""
+    """On a GPU, cuDNN takes repeatable algorithms and calculates float32 in float32 inside the block; a CPU does so."""
     if device.type != "cuda":
         yield
         return
-    before = torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark
-    torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
+    cudnn = torch.backends.cudnn
+    before = cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32
+    cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32 = True, False, False
     try:
         yield
     finally:
-        torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = before
+        cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32 = before
 
 
 class Arithmetic:
