@@ -31,7 +31,7 @@ def loss_and_gradients(network: nn.Module, device: torch.device) -> tuple[float,
     loss = cross_entropy(network(images), labels)
     loss.backward()
     found = {name: one.grad.cpu() for name, one in network.named_parameters() if one.grad is not None}
-    return float(loss), found
+    return float(loss.detach()), found
 
 
 def assert_alike(expected: dict[str, Tensor], found: dict[str, Tensor]) -> None:
