@@ -89,7 +89,17 @@ class Arithmetic:
     ) -> None:
         """Backward pass for these parameters alone, clipping to a largest norm, and the optimizer's step."""
         optimizer.zero_grad()
+        self.backward(loss, parameters)
+        self.update(optimizer, parameters, gradient_clip)
+
+    def backward(self, loss: Tensor, parameters: Sequence[nn.Parameter]) -> None:
+        """Add the gradients of the loss, scaled if need be, to those of the parameters."""
         self.scaler.scale(loss).backward(inputs=list(parameters))  # type: ignore[no-untyped-call]
+
+    def update(
+        self, optimizer: Optimizer, parameters: Sequence[nn.Parameter], gradient_clip: float | None = None
+    ) -> None:
+        """The optimizer's step with the gradients there are, clipped to a largest norm."""
         self.scaler.unscale_(optimizer)
         if gradient_clip is not None:
             nn.utils.clip_grad_norm_(parameters, gradient_clip)
