@@ -28,7 +28,7 @@ from spikeport.files import read_json, write_json
 from spikeport.search.data.datasets import Dataset, load_dataset
 from spikeport.search.evaluators.from_scratch import train_network
 from spikeport.search.random_streams import seeded
-from spikeport.search.settings.run import SearchSettings, choose
+from spikeport.search.settings.run import SearchSettings, choose, settings_from_dict
 from spikeport.search.space.genotype import Edge, Genotype
 from spikeport.search.space.network import SpikingNetwork, network_config
 from spikeport.search.training.loop import evaluate
@@ -56,6 +56,9 @@ PARTS: Mapping[str, dict[str, Any]] = {
     "average": {"average_decay": 0.99},
     "reflected crop": {"crop_filling": "reflect"},
     "growing images": {"first_size": 0.5, "growth_share": 0.5},
+    "teacher": {"teacher_epochs": 12},
+    "teacher, hot": {"teacher_epochs": 12, "teacher_weight": 0.9, "teacher_temperature": 4.0},
+    "longer": {"train_epochs": 18},  # what a teacher costs, spent on the network itself
 }
 
 
@@ -91,14 +94,14 @@ def main() -> None:
     parser.add_argument("--dataset", required=True, help="CIFAR-10 as `spikeport search --dataset` takes it")
     parser.add_argument("--work", type=Path, default=Path("runs/recipe-parts"))
     parser.add_argument("--seeds", default="0,1,2")
-    parser.add_argument("--parts", default=",".join(PARTS), help="of them, the baseline first")
+    parser.add_argument("--parts", default=";".join(PARTS), help="separated by semicolons; the baseline first")
     for name, number in (("images", 5000), ("tested", 10000), ("channels", 8), ("cells", 4), ("epochs", 12)):
         parser.add_argument(f"--{name}", type=int, default=number)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(1)
     options.work.mkdir(parents=True, exist_ok=True)
-    parts, seeds = options.parts.split(","), [int(seed) for seed in options.seeds.split(",")]
+    parts, seeds = options.parts.split(";"), [int(seed) for seed in options.seeds.split(",")]
     whole = load_dataset(options.dataset, options.work)
     dataset = replace(
         whole,
@@ -140,8 +143,7 @@ def result_of(settings: SearchSettings, dataset: Dataset, place: Path) -> Result
         write_json(file, asdict(result) | {"images": len(dataset.train_images), "settings": settings.to_dict()})
         checkpoint.unlink()
     kept = read_json(file)
-    wanted = json.loads(json.dumps({"images": len(dataset.train_images), "settings": settings.to_dict()}))
-    if any(kept[name] != wanted[name] for name in wanted):
+    if kept["images"] != len(dataset.train_images) or settings_from_dict(kept["settings"]) != settings:
         raise SystemExit(f"'{file}' is of a training with other settings; use another --work.")
     return Result(**{name: kept[name] for name in Result.__dataclass_fields__})
 
