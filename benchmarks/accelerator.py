@@ -1,6 +1,6 @@
 """What an accelerator does with the paper's network: its tests, its speed, and a search and a training on CIFAR-10.
 
-    python benchmarks/accelerator.py --data npz:cifar10.npz [--minutes 8] [--out runs/accelerator] [--stages check,speed]
+    python benchmarks/accelerator.py --data npz:cifar10.npz [--minutes 8] [--out FOLDER] [--stages check,speed]
 
 Three stages, each of which adds what it found to OUT/accelerator.json as it goes:
 
@@ -14,20 +14,24 @@ Three stages, each of which adds what it found to OUT/accelerator.json as it goe
 A second call goes on from what the first left. With --device cpu, or without --data, everything is tiny, on digits, and
 the output says so. Needed: Python 3.11, what pyproject.toml lists (of it torch, numpy, click, rich, safetensors,
 scikit-learn, pillow, numba, onnx, tensorboard), spikingjelly 2.0, pytest and hypothesis; for the kernels Triton, which
-comes with torch for CUDA; no network. SpikingJelly's backend `cupy` is measured where CuPy is there.
+comes with torch for CUDA; no network.
+
+SpikingJelly chooses the fastest form of its neurons that is there by itself (its own CUDA kernels where they were
+built, else Triton). The search beside it is spiking DARTS, every candidate once with neurons and norm of its own
+(search_step.py, `peer once`), in bfloat16 by autocast and in float32; the training is the same network without our
+kernels. The stage `profile`, which runs only when it is named, writes which kernels take the time.
 """
 
 import argparse
 import contextlib
-import importlib.util
 import json
-import os
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -37,13 +41,13 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.utils.flop_counter import FlopCounterMode
 
-import spikeport
-from spikeport.benchmarks.search_step import Peer
+from spikeport.benchmarks.search_step import peer_once
 from spikeport.search.data.datasets import Dataset, load_dataset
 from spikeport.search.machine.channels_last import channels_last
 from spikeport.search.machine.device import Arithmetic, fast_dtype, find_device
 from spikeport.search.pipeline import run_search
 from spikeport.search.runs import Run, read_metrics
+from spikeport.search.settings.file import recorded_settings, resolve_settings
 from spikeport.search.settings.run import SearchSettings, changed
 from spikeport.search.space.genotype import Edge, Genotype
 from spikeport.search.space.network import NetworkConfig, SpikingNetwork, network_config
@@ -55,8 +59,17 @@ from spikeport.search.training.progress import ProgressEvent
 
 ROOT = Path(__file__).parents[1]
 SETTINGS = ROOT / "examples" / "cifar10.toml"
-TINY = {"channels": 4, "cells": 3, "batch_size": 64, "search_batch_size": 0, "dataset": "digits", "cutout": 0, "flip": False,
-        "crop": 1, "stem_stride": 1, "first_size": 1.0}  # fmt: skip
+TINY = {
+    "channels": 4,
+    "cells": 3,
+    "batch_size": 64,
+    "search_batch_size": 0,
+    "precision": "float32",
+    "dataset": "digits",
+    "cutout": 0,
+    "flip": False,
+    "crop": 1,
+}
 WARM_UP, STEPS = 4, 10  # steps, those measured
 MATRIX = 8192
 SHARE = {"search": 0.3, "train": 0.6}  # of --minutes; the rest is for start, tests and writing
@@ -111,8 +124,8 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     record = Record(options.out / "accelerator.json")
     tiny = device.type == "cpu" or not options.data
-    settings = spikeport.read_settings(options.settings)
-    settings = changed(settings, device=options.device, **(TINY if tiny else {"dataset": options.data}))
+    given = TINY if tiny else {"dataset": options.data}
+    settings = resolve_settings(options.settings, {"device": options.device, **given})
     if tiny:
         print("TINY: without a GPU and --data everything is small; no number below is one of the paper's network.")
     card = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
@@ -120,6 +133,7 @@ def main() -> None:
     stages: dict[str, Callable[[], None]] = {
         "check": lambda: check(record),
         "speed": lambda: speed(record, settings, device),
+        "profile": lambda: profile(record, settings, device),
         "paper": lambda: paper(record, settings, 60 * options.minutes, options.out / "paper"),
     }
     for name in options.stages.split(","):
@@ -131,7 +145,7 @@ def main() -> None:
 def check(record: Record) -> None:
     """The tests marked `cuda`, in a process of their own."""
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "filterwarnings=default"]
-    command += ["-m", "cuda", str(ROOT / "tests" / "search")]
+    command += ["-m", "cuda", *(["-n", "8"] if find_spec("xdist") else []), str(ROOT / "tests" / "search")]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=300)
     last = [line for line in done.stdout.splitlines() if line.strip()]
     failed = [line for line in last if line.startswith(("FAILED", "ERROR"))]
@@ -150,9 +164,9 @@ def speed(record: Record, settings: SearchSettings, device: torch.device) -> Non
     sizes = sorted({min(batch, 64), batch})
     found = [timed(record, f"search_{n}", n, search_step(config, dtype, device, n), device) for n in sizes]
     peers = [
-        timed(record, f"search_{sizes[0]}_spikingjelly_{backend}_{kind}", sizes[0],
-              peer_step(config, backend, kind, device, sizes[0]), device)
-        for backend in backends(device) for kind in dtypes_of(device)
+        timed(record, f"search_{sizes[0]}_spikingjelly_{kind}", sizes[0],
+              peer_step(config, kind, device, sizes[0]), device)
+        for kind in dtypes_of(device)
     ]  # fmt: skip
     told(record, "search", found[0], peers)
 
@@ -165,9 +179,9 @@ def speed(record: Record, settings: SearchSettings, device: torch.device) -> Non
         for n, graph in ways
     ]  # fmt: skip
     peers = [
-        timed(record, f"train_{sizes[0]}_spikingjelly_{backend}_{kind}", sizes[0],
-              usual_step(settings, config, backend, kind, device, sizes[0]), device)
-        for backend in backends(device) for kind in dtypes_of(device)
+        timed(record, f"train_{sizes[0]}_spikingjelly_{kind}", sizes[0],
+              usual_step(settings, config, kind, device, sizes[0]), device)
+        for kind in dtypes_of(device)
     ]  # fmt: skip
     told(record, "train", max(found[:2], key=lambda one: one or 0.0), peers)
 
@@ -181,14 +195,6 @@ def told(record: Record, word: str, mine: float | None, peers: list[float | None
 
 def kind_of(settings: SearchSettings) -> Dataset:
     return load_dataset(settings.data.dataset, settings.data.data_folder)
-
-
-def backends(device: torch.device) -> list[str]:
-    """SpikingJelly's, which are there."""
-    there = ["torch"]
-    if device.type == "cuda":
-        there += [name for name in ("cupy", "triton") if importlib.util.find_spec(name)]
-    return there
 
 
 def dtypes_of(device: torch.device) -> list[str]:
@@ -252,6 +258,29 @@ def timed(
     return images / seconds
 
 
+def profile(record: Record, settings: SearchSettings, device: torch.device) -> None:
+    """Where two steps of each kind spend a device's time, by kernel."""
+    config = network_config(settings.network, kind_of(settings))
+    search_batch = settings.supernet.search_batch_size or settings.training.batch_size
+    batch = settings.training.batch_size
+    steps = {
+        "search": search_step(config, fast_dtype(device), device, search_batch),
+        "train": train_step(settings, config, device, batch, False),
+    }
+    for name, build in steps.items():
+        with contextlib.contextmanager(lambda build=build: build)() as step:
+            for _ in range(WARM_UP):
+                step()
+            with torch.profiler.profile() as profiled:
+                step()
+                step()
+                if device.type == "cuda":
+                    torch.cuda.synchronize(device)
+        by = f"self_{device.type}_time_total"
+        table = profiled.key_averages().table(sort_by=by, row_limit=45, max_name_column_width=90)
+        record.path.with_name(f"profile_{name}.txt").write_text(table)
+
+
 def random_batch(config: NetworkConfig, images: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
     labels = torch.randint(0, config.classes, (images,), device=device)
     return torch.randn(images, *config.input_shape, device=device), labels
@@ -290,12 +319,9 @@ def search_step(
     yield bilevel_step(network, config, images, device, Arithmetic("float32", device))
 
 
-def peer_step(
-    config: NetworkConfig, backend: str, kind: str, device: torch.device, images: int
-) -> Iterator[Callable[[], None]]:
+def peer_step(config: NetworkConfig, kind: str, device: torch.device, images: int) -> Iterator[Callable[[], None]]:
     """Spiking DARTS in SpikingJelly, one candidate after the other."""
-    network = Peer("darts", config).to(device).train()
-    functional.set_backend(network, backend)
+    network = peer_once("darts", config).to(device).train()
     yield bilevel_step(network, config, images, device, Arithmetic(kind, device))
 
 
@@ -311,11 +337,10 @@ def train_step(
 
 
 def usual_step(
-    settings: SearchSettings, config: NetworkConfig, backend: str, kind: str, device: torch.device, images: int
+    settings: SearchSettings, config: NetworkConfig, kind: str, device: torch.device, images: int
 ) -> Iterator[Callable[[], None]]:
     """The same network as SpikingJelly runs it."""
     network = SpikingNetwork(CELL, config).to(device).train()
-    functional.set_backend(network, backend)
     yield weights_step(network, settings, config, device, images, Arithmetic(kind, device), False)
 
 
@@ -349,12 +374,10 @@ def paper(record: Record, settings: SearchSettings, seconds: float, out: Path) -
     """Search, training and test within so many seconds; a folder that is there is gone on with, as it was begun."""
     begun = (out / "manifest.json").exists()
     if begun:
-        settings = recorded_settings(out)
+        settings = recorded_settings(Run(out))
     else:
         pace = paces(record, settings)
-        epochs = {
-            stage: max(1, min(MOST_EPOCHS[stage], int(SHARE[stage] * seconds / pace[stage]))) for stage in SHARE
-        }
+        epochs = {stage: max(1, min(MOST_EPOCHS[stage], int(SHARE[stage] * seconds / pace[stage]))) for stage in SHARE}
         record.add(paper_epochs=epochs)
         warm_up = min(settings.darts.alpha_warmup_epochs, epochs["search"] // 3)
         settings = changed(
@@ -396,13 +419,6 @@ def paper(record: Record, settings: SearchSettings, seconds: float, out: Path) -
     )
 
 
-def recorded_settings(out: Path) -> SearchSettings:
-    from spikeport.search.settings.file import recorded
-    from spikeport.search.settings.run import settings_from_dict
-
-    return settings_from_dict({key: value for key, value in recorded(Run(out)).items() if key != "genotype"})
-
-
 def paces(record: Record, settings: SearchSettings) -> dict[str, float]:
     """Seconds of an epoch of the search and of the training: steps on random images, the kernels compiled before."""
     device = find_device(settings.training.device)
@@ -435,5 +451,4 @@ def paces(record: Record, settings: SearchSettings) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    os.chdir(Path.cwd())
     main()
