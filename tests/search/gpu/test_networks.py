@@ -13,6 +13,7 @@ from spikeport.search.machine.channels_last import channels_last
 from spikeport.search.settings.network import Attention, PrimitiveSet
 from spikeport.search.space.genotype import random_genotype
 from spikeport.search.space.network import NetworkConfig, SpikingNetwork
+from spikeport.search.strategies.darts.search import alpha_step
 from spikeport.search.supernet.kernel_space import KernelSupernet
 
 CONFIG = NetworkConfig(channels=3, cells=3, time_steps=2, classes=4, input_shape=(3, 8, 8))
@@ -91,3 +92,26 @@ def usual_cells_of(copied: KernelSupernet, primitives: PrimitiveSet) -> nn.Modul
         kind = "reduce" if cell._stride == 2 else "normal"
         cell._mixture = lambda kind=kind: copied.edge_weights(kind)
     return again.cells
+
+
+@pytest.mark.cuda
+def test_a_search_on_a_gpu_finds_the_alphas_of_a_cpu() -> None:
+    """In float32, after 16 steps: Adam makes of a gradient its sign, so an alpha whose gradient is near 0 may differ."""
+    found = {}
+    for name in ("cpu", "cuda"):
+        torch.manual_seed(5)
+        supernet = KernelSupernet("darts", CONFIG).to(name).train()
+        start = {kind: alpha.detach().cpu().clone() for kind, alpha in supernet.alphas.items()}
+        alphas = torch.optim.Adam(supernet.architecture(), lr=0.01, betas=(0.5, 0.999))
+        weights = torch.optim.SGD(supernet.weights(), lr=0.05, momentum=0.9)
+        for step in range(16):
+            torch.manual_seed(step)
+            images, labels = torch.randn(16, 3, 8, 8).to(name), torch.randint(0, 4, (16,)).to(name)
+            alpha_step(supernet, alphas, (images, labels))
+            weights.zero_grad()
+            cross_entropy(supernet(images), labels).backward(inputs=supernet.weights())
+            weights.step()
+        found[name] = torch.cat([(alpha.detach().cpu() - start[kind]) for kind, alpha in supernet.alphas.items()])
+    moved = found["cpu"].abs().mean()
+    assert moved > 0.02
+    assert (found["cuda"] - found["cpu"]).abs().mean() < 0.1 * moved
