@@ -27,7 +27,8 @@ from ..training.auxiliary import WithAuxiliary
 from ..training.averaging import WeightAverage
 from ..training.batches import epoch_batches
 from ..training.checkpoint import Row
-from ..training.loop import Objective, Score, evaluate, run_epochs, set_learning_rate, train_epoch, training_optimizer
+from ..training.loop import Score, evaluate, run_epochs, set_learning_rate, train_epoch, training_optimizer
+from ..training.passes import Objective, Passes
 from ..training.progress import Pace, Progress, Stage, silent
 from ..training.resident import resident, rows_of
 from ..training.schedules import rate_of_step
@@ -43,7 +44,7 @@ class _Course:
     epochs: int
     network: SpikingNetwork
     optimizer: SGD
-    objective: Objective
+    passes: Passes
     average: WeightAverage | None = None  # of the network's weights, which is tested instead
     before: int = 0  # epochs of the courses before this one
 
@@ -72,6 +73,11 @@ def train_network(
     trained.to(device)
     arithmetic = Arithmetic(training.precision, device)
     objective = _training_objective(_whole_gradients(trained), training)
+    as_graph = not (settings.objective.has_a_price or training.gradient_checkpointing)
+
+    def passes_of(network: nn.Module, trained: nn.Module, objective: Objective) -> Passes:
+        return Passes(network, list(trained.parameters()), objective, arithmetic, as_graph=as_graph)
+
     kept: dict[str, nn.Module] = {"network": trained}
     courses: list[_Course] = []
     if training.teacher_epochs:
@@ -84,7 +90,7 @@ def train_network(
                 epochs=training.teacher_epochs,
                 network=teacher,
                 optimizer=training_optimizer(list(teacher.parameters()), training),
-                objective=_training_objective(_whole_gradients(teacher), training),
+                passes=passes_of(teacher, teacher, _training_objective(_whole_gradients(teacher), training)),
             )
         )
         objective = taught(objective, teacher, training.teacher_weight, training.teacher_temperature)
@@ -97,7 +103,7 @@ def train_network(
             epochs=training.train_epochs,
             network=network,
             optimizer=training_optimizer(list(trained.parameters()), training),
-            objective=priced(objective, Price(network, settings.objective)),
+            passes=passes_of(network, trained, priced(objective, Price(network, settings.objective))),
             average=average,
             before=training.teacher_epochs,
         )
@@ -129,8 +135,8 @@ def train_network(
             before_batch=set_rate,
             after_step=follow,
             after_batch=tell,
-            objective=lambda images, labels: course.objective(resized(images, size), labels),
-            arithmetic=arithmetic,
+            prepare=lambda images: resized(images, size),
+            passes=course.passes,
         )
         tested = pupil if average is None else average.network
         return score, evaluate(tested, rows_of(images, watch), rows_of(labels, watch))

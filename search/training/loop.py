@@ -20,11 +20,9 @@ from ..machine.device import Arithmetic
 from ..settings.training import TrainingSettings
 from .batches import Batches
 from .checkpoint import Row, load_checkpoint, save_checkpoint
+from .passes import Objective, Passes
 from .progress import Stage
 from .spike_counts import counting_spikes
-
-# (images, labels) -> (what is minimised, logits of the network)
-Objective = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 EVALUATION_BATCH = 256
 TELL_S = 0.5
@@ -94,10 +92,13 @@ def train_epoch(
     before_batch: Callable[[int], None] = lambda step: None,
     after_step: Callable[[int], None] = lambda step: None,
     after_batch: Callable[[int, Score], None] = lambda step, score: None,
+    prepare: Callable[[Tensor], Tensor] = lambda images: images,
     objective: Objective | None = None,
-    arithmetic: Arithmetic | None = None,
+    passes: Passes | None = None,
 ) -> Score:
-    """One pass on the device of the network; only the optimizer's parameters get gradients.
+    """All batches, on the device of the network; only the optimizer's parameters get gradients.
+
+    The passes are those of the objective in float32, if none are given; `prepare` changes images before them.
 
     `after_step` is called when a batch has changed the weights, and must not wait for the device.
     `after_batch` is told the score of the epoch so far, of this process; what is returned is that of all processes. A
@@ -105,23 +106,21 @@ def train_epoch(
     """
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     device = parameters[0].device
-    objective = objective or cross_entropy_of(network)
-    arithmetic = arithmetic or Arithmetic("float32", device)
+    if passes is None:
+        passes = Passes(network, parameters, objective or cross_entropy_of(network), Arithmetic("float32", device))
     network.train()
     tally, total, told = _Tally(), torch.zeros((), device=device), -math.inf
     for step, (images, labels) in enumerate(batches):
         before_batch(step)
         images, labels = images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
-        reset_net(network)
-        with counting_spikes(network) as count, arithmetic.autocast():
-            loss, logits = objective(images, labels)
-        total = total + loss.detach()  # from the first loss on that is not finite, it is not
+        passed = passes(prepare(images), labels)
+        total = total + passed.loss  # from the first loss on that is not finite, it is not
         is_due = device.type != "cuda" or step + 1 == len(batches) or time.monotonic() > told + TELL_S
         if is_due and not math.isfinite(float(total)):
             raise InputError(f"The loss must be finite, but is {float(total)}; train again with a lower learning rate.")
-        arithmetic.step(loss * processes.share_weight(len(labels)), optimizer, parameters, gradient_clip)
+        passes.arithmetic.update(optimizer, parameters, gradient_clip)
         after_step(step)
-        tally.add(logits.detach(), labels, count.counted)
+        tally.add(passed.logits, labels, passed.spikes)
         if is_due:
             after_batch(step, tally.score())
             told = time.monotonic()

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import kl_div, log_softmax
 
 from ..space.network import SpikingNetwork
-from .loop import Objective
+from .passes import Objective
 
 
 def teacher_of(network: SpikingNetwork) -> SpikingNetwork:
