@@ -36,7 +36,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from spikingjelly.activation_based import functional
 from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.utils.flop_counter import FlopCounterMode
@@ -44,14 +43,14 @@ from torch.utils.flop_counter import FlopCounterMode
 from spikeport.benchmarks.search_step import peer_once
 from spikeport.search.data.datasets import Dataset, load_dataset
 from spikeport.search.machine.channels_last import channels_last
-from spikeport.search.machine.device import Arithmetic, fast_dtype, find_device
+from spikeport.search.machine.device import Arithmetic, fast_dtype, find_device, repeatable
 from spikeport.search.pipeline import run_search
 from spikeport.search.runs import Run, read_metrics
 from spikeport.search.settings.file import recorded_settings, resolve_settings
 from spikeport.search.settings.run import SearchSettings, changed
 from spikeport.search.space.genotype import Edge, Genotype
 from spikeport.search.space.network import NetworkConfig, SpikingNetwork, network_config
-from spikeport.search.strategies.darts.search import alpha_step
+from spikeport.search.strategies.darts.search import alpha_step, passes_of_alphas
 from spikeport.search.supernet.kernel_space import KernelSupernet, calculate_in
 from spikeport.search.training.loop import cross_entropy_of, training_optimizer
 from spikeport.search.training.passes import Passes
@@ -71,6 +70,7 @@ TINY = {
     "crop": 1,
 }
 WARM_UP, STEPS = 4, 10  # steps, those measured
+FEWER = 2, 3  # of a peer that takes seconds
 MATRIX = 8192
 SHARE = {"search": 0.3, "train": 0.6}  # of --minutes; the rest is for start, tests and writing
 MOST_EPOCHS = {"search": 30, "train": 200}
@@ -162,7 +162,8 @@ def speed(record: Record, settings: SearchSettings, device: torch.device) -> Non
     dtype = fast_dtype(device)
     batch = settings.supernet.search_batch_size or settings.training.batch_size
     sizes = sorted({min(batch, 64), batch})
-    found = [timed(record, f"search_{n}", n, search_step(config, dtype, device, n), device) for n in sizes]
+    on_gpu = device.type == "cuda"
+    found = [timed(record, f"search_{n}", n, search_step(config, dtype, device, n, on_gpu), device) for n in sizes]
     peers = [
         timed(record, f"search_{sizes[0]}_spikingjelly_{kind}", sizes[0],
               peer_step(config, kind, device, sizes[0]), device)
@@ -213,10 +214,17 @@ def matrix_tflops(device: torch.device) -> float | None:
 def seconds_of(step: Callable[[], object], device: torch.device) -> float:
     """The median of STEPS steps."""
     wait = torch.cuda.synchronize if device.type == "cuda" else (lambda: None)
-    for _ in range(WARM_UP):
+    warm_up, steps = WARM_UP, STEPS
+    wait()
+    start = time.perf_counter()
+    step()
+    wait()
+    if time.perf_counter() - start > 1:
+        warm_up, steps = FEWER
+    for _ in range(warm_up):
         step()
     times = []
-    for _ in range(STEPS):
+    for _ in range(steps):
         wait()
         start = time.perf_counter()
         step()
@@ -264,7 +272,7 @@ def profile(record: Record, settings: SearchSettings, device: torch.device) -> N
     search_batch = settings.supernet.search_batch_size or settings.training.batch_size
     batch = settings.training.batch_size
     steps = {
-        "search": search_step(config, fast_dtype(device), device, search_batch),
+        "search": search_step(config, fast_dtype(device), device, search_batch, False),
         "train": train_step(settings, config, device, batch, False),
     }
     for name, build in steps.items():
@@ -287,7 +295,12 @@ def random_batch(config: NetworkConfig, images: int, device: torch.device) -> tu
 
 
 def bilevel_step(
-    network: nn.Module, config: NetworkConfig, images: int, device: torch.device, arithmetic: Arithmetic
+    network: nn.Module,
+    config: NetworkConfig,
+    images: int,
+    device: torch.device,
+    arithmetic: Arithmetic,
+    graph: bool,
 ) -> Callable[[], None]:
     """The alphas on one batch, the weights on another: forward, backward and both optimizers."""
     weights = torch.optim.SGD(network.weights(), lr=0.025, momentum=0.9, weight_decay=3e-4)
@@ -300,29 +313,31 @@ def bilevel_step(
             return plain(images, labels)
 
     parameters = network.weights()
+    alpha_passes = passes_of_alphas(network, objective, as_graph=graph)
+    passes = Passes(network, parameters, plain, arithmetic, as_graph=graph)
 
     def step() -> None:
-        alpha_step(network, alphas, batches[0], objective)
-        functional.reset_net(network)
-        loss, _ = objective(*batches[1])
-        arithmetic.step(loss, weights, parameters, 5.0)
+        alpha_step(network, alphas, batches[0], passes=alpha_passes)
+        passes(*batches[1])
+        arithmetic.update(weights, parameters, 5.0)
 
     return step
 
 
 def search_step(
-    config: NetworkConfig, dtype: torch.dtype, device: torch.device, images: int
+    config: NetworkConfig, dtype: torch.dtype, device: torch.device, images: int, graph: bool
 ) -> Iterator[Callable[[], None]]:
     """Ours."""
     network = KernelSupernet("darts", config).to(device).train()
     calculate_in(network, dtype)
-    yield bilevel_step(network, config, images, device, Arithmetic("float32", device))
+    with repeatable(device):
+        yield bilevel_step(network, config, images, device, Arithmetic("float32", device), graph)
 
 
 def peer_step(config: NetworkConfig, kind: str, device: torch.device, images: int) -> Iterator[Callable[[], None]]:
     """Spiking DARTS in SpikingJelly, one candidate after the other."""
     network = peer_once("darts", config).to(device).train()
-    yield bilevel_step(network, config, images, device, Arithmetic(kind, device))
+    yield bilevel_step(network, config, images, device, Arithmetic(kind, device), graph=False)
 
 
 def train_step(
@@ -332,7 +347,7 @@ def train_step(
     network = SpikingNetwork(CELL, config).to(device).train()
     precision = "float32" if device.type == "cpu" else settings.training.precision
     arithmetic = Arithmetic(precision, device)
-    with channels_last(network):
+    with repeatable(device), channels_last(network):
         yield weights_step(network, settings, config, device, images, arithmetic, graph)
 
 
@@ -429,7 +444,7 @@ def paces(record: Record, settings: SearchSettings) -> dict[str, float]:
     dtype = fast_dtype(device)
     trained = replace(config, attention=settings.network.attention_of("network"))
     builds = {
-        "search": (search_batch, count / 2, search_step(config, dtype, device, search_batch)),
+        "search": (search_batch, count / 2, search_step(config, dtype, device, search_batch, device.type == "cuda")),
         "train": (
             settings.training.batch_size,
             count,
