@@ -30,7 +30,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -44,11 +43,11 @@ from spikeport.benchmarks.search_step import peer_once
 from spikeport.search.data.datasets import Dataset, load_dataset
 from spikeport.search.machine.channels_last import channels_last
 from spikeport.search.machine.device import Arithmetic, fast_dtype, find_device, repeatable
-from spikeport.search.pipeline import run_search
+from spikeport.search.pipeline import find_cell, run_search
 from spikeport.search.runs import Run, read_metrics
 from spikeport.search.settings.file import recorded_settings, resolve_settings
 from spikeport.search.settings.run import SearchSettings, changed
-from spikeport.search.space.genotype import Edge, Genotype
+from spikeport.search.space.genotype import Edge, Genotype, from_file, to_json
 from spikeport.search.space.network import NetworkConfig, SpikingNetwork, network_config
 from spikeport.search.strategies.darts.search import alpha_step, passes_of_alphas
 from spikeport.search.supernet.kernel_space import KernelSupernet, calculate_in
@@ -72,7 +71,9 @@ TINY = {
 WARM_UP, STEPS = 4, 10  # steps, those measured
 FEWER = 2, 3  # of a peer that takes seconds
 MATRIX = 8192
-SHARE = {"search": 0.3, "train": 0.6}  # of --minutes; the rest is for start, tests and writing
+SEARCH_SHARE = 0.25  # of --minutes
+REST = 0.08  # of --minutes, for the test and for writing
+VALIDATION = 1.12  # of an epoch's steps: with what is tested and written behind them
 MOST_EPOCHS = {"search": 30, "train": 200}
 # DARTS' own cell, so that a training step does not depend on what a search finds (arXiv 1806.09055, figure 4).
 CELL = Genotype(
@@ -159,18 +160,6 @@ def speed(record: Record, settings: SearchSettings, device: torch.device) -> Non
     dataset = kind_of(settings)
     config = network_config(settings.network, dataset)
     record.add(bf16_tflops=matrix_tflops(device))
-    dtype = fast_dtype(device)
-    batch = settings.supernet.search_batch_size or settings.training.batch_size
-    sizes = sorted({min(batch, 64), batch})
-    on_gpu = device.type == "cuda"
-    found = [timed(record, f"search_{n}", n, search_step(config, dtype, device, n, on_gpu), device) for n in sizes]
-    peers = [
-        timed(record, f"search_{sizes[0]}_spikingjelly_{kind}", sizes[0],
-              peer_step(config, kind, device, sizes[0]), device)
-        for kind in dtypes_of(device)
-    ]  # fmt: skip
-    told(record, "search", found[0], peers)
-
     batch = settings.training.batch_size
     sizes = sorted({min(batch, 128), batch})
     ways = [(n, graph) for n in sizes for graph in (False, True) if not graph or device.type == "cuda"]
@@ -185,6 +174,18 @@ def speed(record: Record, settings: SearchSettings, device: torch.device) -> Non
         for kind in dtypes_of(device)
     ]  # fmt: skip
     told(record, "train", max(found[:2], key=lambda one: one or 0.0), peers)
+
+    dtype = fast_dtype(device)
+    batch = settings.supernet.search_batch_size or settings.training.batch_size
+    sizes = sorted({min(batch, 64), batch})
+    on_gpu = device.type == "cuda"
+    found = [timed(record, f"search_{n}", n, search_step(config, dtype, device, n, on_gpu), device) for n in sizes]
+    peers = [
+        timed(record, f"search_{sizes[0]}_spikingjelly_{kind}", sizes[0],
+              peer_step(config, kind, device, sizes[0]), device)
+        for kind in dtypes_of(device)
+    ]  # fmt: skip
+    told(record, "search", found[0], peers)
 
 
 def told(record: Record, word: str, mine: float | None, peers: list[float | None]) -> None:
@@ -341,10 +342,15 @@ def peer_step(config: NetworkConfig, kind: str, device: torch.device, images: in
 
 
 def train_step(
-    settings: SearchSettings, config: NetworkConfig, device: torch.device, images: int, graph: bool
+    settings: SearchSettings,
+    config: NetworkConfig,
+    device: torch.device,
+    images: int,
+    graph: bool,
+    cell: Genotype = CELL,
 ) -> Iterator[Callable[[], None]]:
     """Ours."""
-    network = SpikingNetwork(CELL, config).to(device).train()
+    network = SpikingNetwork(cell, config).to(device).train()
     precision = "float32" if device.type == "cpu" else settings.training.precision
     arithmetic = Arithmetic(precision, device)
     with repeatable(device), channels_last(network):
@@ -386,30 +392,52 @@ def weights_step(
 
 
 def paper(record: Record, settings: SearchSettings, seconds: float, out: Path) -> None:
-    """Search, training and test within so many seconds; a folder that is there is gone on with, as it was begun."""
-    begun = (out / "manifest.json").exists()
-    if begun:
-        settings = recorded_settings(Run(out))
-    else:
-        pace = paces(record, settings)
-        epochs = {stage: max(1, min(MOST_EPOCHS[stage], int(SHARE[stage] * seconds / pace[stage]))) for stage in SHARE}
-        record.add(paper_epochs=epochs)
-        warm_up = min(settings.darts.alpha_warmup_epochs, epochs["search"] // 3)
-        settings = changed(
-            settings,
-            search_epochs=epochs["search"],
-            alpha_warmup_epochs=warm_up,
-            train_epochs=epochs["train"],
-            tensorboard=True,
-        )
-    seen: dict[str, float] = {}
-    lines: dict[str, float] = {}
+    """Search, training and test within so many seconds; what is there is gone on with, as it was begun."""
+    deadline = time.monotonic() + seconds
+    device = find_device(settings.training.device)
+    dataset = kind_of(settings)
+    cell, folder = out / "genotype.json", out / "run"
+    progress = Lines()
+    if not cell.exists():
+        out.mkdir(parents=True, exist_ok=True)
+        started = time.monotonic()
+        searching = with_search_epochs(record, settings, dataset, device, SEARCH_SHARE * seconds)
 
-    def progress(event: ProgressEvent) -> None:
+        def keep(rows: list[dict[str, Any]]) -> None:
+            (out / "search.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+        found = find_cell(searching, dataset, checkpoint=out / "search.safetensors", record=keep, progress=progress)
+        cell.write_text(to_json(found))
+        record.add(search_s=round(time.monotonic() - started, 1), search_epochs=searching.darts.search_epochs)
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
+    begun = (folder / "manifest.json").exists()
+    started = time.monotonic()
+    if begun:
+        settings = recorded_settings(Run(folder))
+    else:
+        epoch_s = train_epoch_s(settings, dataset, from_file(cell), device)
+        left = deadline - time.monotonic() - REST * seconds
+        epochs = max(1, min(MOST_EPOCHS["train"], int(left / epoch_s)))
+        record.add(train_epoch_s=round(epoch_s, 2), train_epochs=epochs)
+        settings = changed(settings, train_epochs=epochs, tensorboard=True)
+    options: dict[str, Any] = {"resume": begun, "progress": progress, "tell": print}
+    run = run_search(settings, folder, genotype=cell, command="benchmarks/accelerator.py", **options)
+    metrics = read_metrics(run)
+    told = ("test_accuracy", "parameters", "spikes_per_inference", "sops_per_inference")
+    record.add(train_and_test_s=round(time.monotonic() - started, 1), paper={name: metrics[name] for name in told})
+
+
+class Lines:
+    """Progress as lines, one every ten seconds and one at the end of an epoch."""
+
+    def __init__(self) -> None:
+        self._told = 0.0
+
+    def __call__(self, event: ProgressEvent) -> None:
         now = time.monotonic()
-        seen.setdefault(event.stage, now)
-        if event.step == event.steps or now > lines.get("told", 0.0) + 10:
-            lines["told"] = now
+        if event.step == event.steps or now > self._told + 10:
+            self._told = now
             print(
                 f"{event.stage} epoch {event.epoch}/{event.epochs} step {event.step}/{event.steps}: "
                 f"loss {event.loss:.3f}, accuracy {event.accuracy:.4f}, {event.spikes:,.0f} spikes, "
@@ -417,52 +445,34 @@ def paper(record: Record, settings: SearchSettings, seconds: float, out: Path) -
                 flush=True,
             )
 
-    started = time.monotonic()
-    run = run_search(settings, out, resume=begun, progress=progress, command="benchmarks/accelerator.py", tell=print)
-    ended = time.monotonic()
-    metrics = read_metrics(run)
-    times = dict(zip(seen, [*list(seen.values())[1:], ended], strict=True))
-    record.add(
-        paper={
-            "test_accuracy": metrics["test_accuracy"],
-            "parameters": metrics["parameters"],
-            "spikes_per_inference": metrics["spikes_per_inference"],
-            "sops_per_inference": metrics["sops_per_inference"],
-            "seconds": round(ended - started, 1),
-            **{f"{stage}_s": round(end - seen[stage], 1) for stage, end in times.items()},
-        }
-    )
+
+def with_search_epochs(
+    record: Record, settings: SearchSettings, dataset: Dataset, device: torch.device, seconds: float
+) -> SearchSettings:
+    """As many epochs as a few steps on random images say that there is time for."""
+    config = network_config(settings.network, dataset, "search")
+    batch = settings.supernet.search_batch_size or settings.training.batch_size
+    build = search_step(config, fast_dtype(device), device, batch, device.type == "cuda")
+    with contextlib.contextmanager(lambda: build)() as step:
+        step_s = seconds_of(step, device)
+    epoch_s = VALIDATION * step_s * len(dataset.train_images) / 2 / batch
+    epochs = max(1, min(MOST_EPOCHS["search"], int(seconds / epoch_s)))
+    record.add(search_epoch_s=round(epoch_s, 2))
+    warm_up = min(settings.darts.alpha_warmup_epochs, epochs // 4)
+    return changed(settings, search_epochs=epochs, alpha_warmup_epochs=warm_up)
 
 
-def paces(record: Record, settings: SearchSettings) -> dict[str, float]:
-    """Seconds of an epoch of the search and of the training: steps on random images, the kernels compiled before."""
-    device = find_device(settings.training.device)
-    dataset = kind_of(settings)
+def train_epoch_s(settings: SearchSettings, dataset: Dataset, cell: Genotype, device: torch.device) -> float:
+    """Seconds of an epoch of the network of this cell, from a few steps on random images."""
     config = network_config(settings.network, dataset)
-    count = len(dataset.train_images)
-    search_batch = settings.supernet.search_batch_size or settings.training.batch_size
-    dtype = fast_dtype(device)
-    trained = replace(config, attention=settings.network.attention_of("network"))
-    builds = {
-        "search": (search_batch, count / 2, search_step(config, dtype, device, search_batch, device.type == "cuda")),
-        "train": (
-            settings.training.batch_size,
-            count,
-            train_step(settings, trained, device, settings.training.batch_size, device.type == "cuda"),
-        ),
-    }
-    found = {}
-    for stage, (batch, images, build) in builds.items():
-        with contextlib.contextmanager(lambda build=build: build)() as step:
-            seconds = seconds_of(step, device)
-        found[stage] = max(seconds * images / batch, 1e-3)
-        if device.type == "cuda":
-            torch.cuda.empty_cache()
-    # The validation of the search looks at the other half, forward only.
-    found["search"] *= 1.15
-    found["train"] *= 1.1
-    record.add(epoch_s={stage: round(one, 2) for stage, one in found.items()})
-    return found
+    batch = settings.training.batch_size
+    build = train_step(settings, config, device, batch, device.type == "cuda", cell)
+    with contextlib.contextmanager(lambda: build)() as step:
+        step_s = seconds_of(step, device)
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    learned = len(dataset.train_images) * (1 - settings.training.validation_fraction)
+    return max(VALIDATION * step_s * learned / batch, 1e-3)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 import json
 import tempfile
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,8 @@ from ..files import read_json, write_json, write_text
 from .data.datasets import Dataset, load_dataset
 from .evaluators.from_scratch import train_network
 from .machine import processes
-from .machine.device import find_device
+from .machine.channels_last import channels_last
+from .machine.device import find_device, repeatable
 from .objective.priced_loss import Price, mean_sops
 from .random_streams import seeded
 from .run_lock import claimed
@@ -294,8 +295,10 @@ def _recorder(run: Run, settings: SearchSettings, stage: Stage, before: list[Row
 
 
 def _test(network: SpikingNetwork, dataset: Dataset, settings: SearchSettings) -> dict[str, Any]:
-    score = evaluate(network, dataset.test_images, dataset.test_labels)
-    sops = mean_sops(Price(network, settings.objective), dataset.test_images)
+    device = next(network.parameters()).device
+    with repeatable(device), channels_last(network) if device.type == "cuda" else nullcontext():
+        score = evaluate(network, dataset.test_images, dataset.test_labels)
+        sops = mean_sops(Price(network, settings.objective), dataset.test_images)
     return {
         "test_accuracy": score.accuracy,
         "parameters": count_parameters(network),
