@@ -18,7 +18,6 @@ from ...errors import InputError
 from ...path_kind import ARRAYS, expected
 from ...reading.arrays import read_arrays
 from ..settings.data import DataSettings
-from ..settings.network import Reads
 from .events import Binned, of_events
 from .image_files import Decoded, of_archive, of_folders
 
@@ -87,9 +86,9 @@ class Dataset:
         return np.zeros(1, np.float32) if self.normalisation is None else self.normalisation.black
 
     @property
-    def reads(self) -> Reads:
-        """What a network gets: images, or spikes of its own in every time step."""
-        return "spikes" if self.train_images.ndim == 5 else "images"
+    def frames(self) -> int | None:
+        """T of the frames of spikes that a sample is; None: it is an image."""
+        return self.train_images.shape[1] if self.train_images.ndim == 5 else None
 
     @property
     def input_shape(self) -> tuple[int, int, int]:

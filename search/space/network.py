@@ -85,13 +85,21 @@ class ImageKind(Protocol):
     def input_shape(self) -> tuple[int, int, int]: ...
 
     @property
-    def reads(self) -> Reads: ...
+    def frames(self) -> int | None: ...
 
 
 def network_config(
     settings: NetworkSettings, images: ImageKind, place: Literal["search", "network"] = "network"
 ) -> NetworkConfig:
-    """The network of these settings for these images: the one that is trained, or the supernet of the search."""
+    """The network of these settings for these images: the one that is trained, or the supernet of the search.
+
+    Raises InputError where events were binned into another number of time steps.
+    """
+    if images.frames not in (None, settings.time_steps):
+        raise InputError(
+            f"Events must be binned into the network's {settings.time_steps} time steps, but '{images.name}' has "
+            f"{images.frames} frames; load it with time_steps={settings.time_steps}."
+        )
     return NetworkConfig(
         channels=settings.channels,
         cells=settings.cells,
@@ -101,7 +109,7 @@ def network_config(
         stem_stride=settings.stem_stride,
         attention=settings.attention_of(place),
         dataset=images.name,
-        reads=images.reads,
+        reads="images" if images.frames is None else "spikes",
     )
 
 
