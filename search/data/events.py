@@ -32,7 +32,7 @@ ARRAYS_OF_EVENTS = ("t_us", "x", "y", "p", "offsets", "labels")
 POLARITIES = 2
 MULTIPLE = 4  # of rows and columns: a network halves them twice
 MOST_PIXELS = 2**12  # in a row or a column; the largest event cameras have 1280
-MOST_US = 2**53  # so that a time times T is an int64; 285 years
+MOST_US = 2**53  # 285 years: a time times T is an int64 up to T = 1024
 MOST_BYTES = 2**36  # of all frames of a file
 
 
