@@ -16,6 +16,8 @@ STREAMS = (
     "auxiliary",
     "random cells",
     "trials",
+    "teacher weights",
+    "teacher",
 )
 
 

@@ -1,11 +1,17 @@
 """What all tests share: real Lava, one thread, and marks for those that need something."""
 
+import ctypes
 import os
 from collections.abc import Iterator
 
 import pytest
 
 from spikeport.deploy.run import lava
+
+try:
+    ctypes.CDLL("libcuda.so.1")  # a GPU's driver
+except OSError:
+    os.environ["TRITON_INTERPRET"] = "1"  # tests/search/gpu; Triton wants to know it before it is imported
 
 LONGEST = (
     *("test_pipeline.py", "test_processes.py", "test_loihi.py", "test_against_lava.py", "test_lava.py", "test_fuzz.py"),

@@ -21,7 +21,7 @@ FLOORS = (
     ("search.launch", "search.tensors", "search.random_streams"),
     ("search.run_lock",),
     ("search.runs",),
-    ("search.settings",),
+    ("search.settings", "search.gpu"),
     ("search.space",),
     ("search.data", "search.loops"),
     ("search.machine",),

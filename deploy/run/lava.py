@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import uv
 from numpy.typing import NDArray
 
 from ...errors import InputError, ToolError
@@ -259,8 +258,10 @@ def _python310_candidates() -> Iterator[str]:
 
 def _uv() -> str:
     try:
+        import uv  # only real Lava needs it
+
         return uv.find_uv_bin()
-    except FileNotFoundError as error:
+    except (ImportError, FileNotFoundError) as error:
         raise ToolError("uv is not installed beside spikeport; install it with `pip install uv`.") from error
 
 

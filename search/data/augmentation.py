@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from ..settings.data import DataSettings
+from ...errors import InputError
+from ..settings.data import DataSettings, Filling
 from .datasets import Dataset, Images
 
 Draws = Mapping[str, NDArray[np.int64]]  # name of the change -> what it needs, [.., images]
@@ -21,7 +22,8 @@ class Augmentation:
     """DARTS (arXiv 1806.09055, section A.1.2) has crop 4, flip and cutout 16 on CIFAR; nothing is on by itself."""
 
     shift: int = 0  # move by up to so many pixels; 0 comes in
-    crop: int = 0  # the same, black comes in
+    crop: int = 0  # the same, black comes in, or the image reflected at its border
+    crop_filling: Filling = "black"
     flip: bool = False  # mirror every other image, left to right
     cutout: int = 0  # side of a square at a random place that becomes 0 (DeVries and Taylor, arXiv 1708.04552)
     black: NDArray[np.float32] = field(default_factory=lambda: np.zeros(1, np.float32))  # [C] or [1]
@@ -46,7 +48,8 @@ class Augmentation:
         if self.shift:
             images = moved(images, draws["shift"], self.shift, np.zeros(1, np.float32))
         if self.crop:
-            images = moved(images, draws["crop"], self.crop, self.black)
+            reflects = self.crop_filling == "reflect"
+            images = moved(images, draws["crop"], self.crop, None if reflects else self.black)
         if self.flip:
             images = np.where(draws["flip"][0, :, None, None, None] == 1, images[..., ::-1], images)
         if self.cutout:
@@ -54,12 +57,18 @@ class Augmentation:
         return images
 
 
-def moved(images: Images, corners: NDArray[np.int64], reach: int, filling: NDArray[np.float32]) -> Images:
-    """[N, C, H, W] -> the windows of that size whose upper left corners [2, N] lie in images padded by `reach`."""
+def moved(images: Images, corners: NDArray[np.int64], reach: int, filling: NDArray[np.float32] | None) -> Images:
+    """[N, C, H, W] -> the windows of that size whose upper left corners [2, N] lie in images padded by `reach`.
+
+    filling: [C] or [1]; without one the image reflected at its border, which itself is there once.
+    """
     count, channels, rows, columns = images.shape
-    padded = np.empty((count, channels, rows + 2 * reach, columns + 2 * reach), np.float32)
-    padded[:] = filling[:, None, None]
-    padded[..., reach : reach + rows, reach : reach + columns] = images
+    if filling is None:
+        padded = np.pad(images, ((0, 0), (0, 0), (reach, reach), (reach, reach)), mode="reflect")
+    else:
+        padded = np.empty((count, channels, rows + 2 * reach, columns + 2 * reach), np.float32)
+        padded[:] = filling[:, None, None]
+        padded[..., reach : reach + rows, reach : reach + columns] = images
     windows = np.lib.stride_tricks.sliding_window_view(padded, (rows, columns), axis=(2, 3))
     down, right = corners
     return np.ascontiguousarray(windows[np.arange(count), :, down, right])
@@ -76,7 +85,21 @@ def holed(images: Images, centres: NDArray[np.int64], side: int) -> Images:
 
 
 def augmentation_of(settings: DataSettings, dataset: Dataset) -> Augmentation:
-    """What the training images of a dataset are changed by."""
+    """What the training images of a dataset are changed by.
+
+    Raises InputError where a crop reaches farther than an image can be reflected.
+    """
+    least = min(dataset.input_shape[1:])
+    if settings.crop_filling == "reflect" and settings.crop >= least:
+        raise InputError(
+            f"`crop < {least}` must hold with --crop-filling reflect and images of {least} pixels, but got "
+            f"crop={settings.crop}; crop less or fill with black."
+        )
     return Augmentation(
-        shift=settings.shift, crop=settings.crop, flip=settings.flip, cutout=settings.cutout, black=dataset.black
+        shift=settings.shift,
+        crop=settings.crop,
+        crop_filling=settings.crop_filling,
+        flip=settings.flip,
+        cutout=settings.cutout,
+        black=dataset.black,
     )

@@ -2,11 +2,14 @@
 
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
+from torch.optim import SGD
 
 from ..data.augmentation import augmentation_of
 from ..data.datasets import Dataset
@@ -21,12 +24,29 @@ from ..settings.run import SearchSettings
 from ..settings.training import TrainingSettings
 from ..space.network import SpikingNetwork
 from ..training.auxiliary import WithAuxiliary
+from ..training.averaging import WeightAverage
 from ..training.batches import epoch_batches
 from ..training.checkpoint import Row
-from ..training.loop import Objective, Score, evaluate, run_epochs, set_learning_rate, train_epoch, weight_optimizer
-from ..training.progress import Pace, Progress, silent
+from ..training.loop import Score, evaluate, run_epochs, set_learning_rate, train_epoch, training_optimizer
+from ..training.passes import Objective, Passes
+from ..training.progress import Pace, Progress, Stage, silent
 from ..training.resident import resident, rows_of
-from ..training.schedules import SCHEDULES
+from ..training.schedules import rate_of_step
+from ..training.sizes import resized, size_at
+from ..training.teacher import taught, teacher_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Course:
+    """One training: that of the network, or that of its teacher."""
+
+    stage: Stage
+    epochs: int
+    network: SpikingNetwork
+    optimizer: SGD
+    passes: Passes
+    average: WeightAverage | None = None  # of the network's weights, which is tested instead
+    before: int = 0  # epochs of the courses before this one
 
 
 def train_network(
@@ -37,7 +57,11 @@ def train_network(
     record: Callable[[list[Row]], None],
     progress: Progress = silent,
 ) -> None:
-    """Train on the train split but for its validation part, in place; the weights of the last epoch are the result."""
+    """Train on the train split but for its validation part, in place.
+
+    The result are the weights of the last epoch, or with an `average_decay` their average, which then is also what the
+    validation part is tested with. With `teacher_epochs` a teacher is trained before; `record` is not told its rows.
+    """
     order = generator(settings.seed, "validation").permutation(len(dataset.train_images))
     held_out = max(1, round(settings.training.validation_fraction * len(order)))
     watch, learn = np.sort(order[:held_out]), np.sort(order[held_out:])
@@ -47,45 +71,101 @@ def train_network(
     with seeded(settings.seed, "auxiliary"):
         trained = WithAuxiliary(network) if training.auxiliary_weight else network
     trained.to(device)
-    parameters = list(trained.parameters())
-    optimizer = weight_optimizer(parameters, training)
     arithmetic = Arithmetic(training.precision, device)
-    objective = _training_objective(processes.averaged(trained, parameters), training)
-    objective = priced(objective, Price(network, settings.objective))
+    objective = _training_objective(_whole_gradients(trained), training)
+    as_graph = not (settings.objective.has_a_price or training.gradient_checkpointing)
 
-    def one_epoch(epoch: int) -> tuple[Score, Score]:
-        schedule = SCHEDULES[training.schedule]
-        rate = schedule(training.train_learning_rate, training.minimum_learning_rate, epoch, training.train_epochs)
-        set_learning_rate(optimizer, rate)
-        rng = generator(settings.seed, "train", epoch)
+    def passes_of(network: nn.Module, trained: nn.Module, objective: Objective) -> Passes:
+        return Passes(network, list(trained.parameters()), objective, arithmetic, as_graph=as_graph)
+
+    kept: dict[str, nn.Module] = {"network": trained}
+    courses: list[_Course] = []
+    if training.teacher_epochs:
+        with seeded(settings.seed, "teacher weights"):
+            teacher = teacher_of(network).to(device).eval()
+        kept["teacher"] = teacher
+        courses.append(
+            _Course(
+                stage="teacher",
+                epochs=training.teacher_epochs,
+                network=teacher,
+                optimizer=training_optimizer(list(teacher.parameters()), training),
+                passes=passes_of(teacher, teacher, _training_objective(_whole_gradients(teacher), training)),
+            )
+        )
+        objective = taught(objective, teacher, training.teacher_weight, training.teacher_temperature)
+    average = WeightAverage(network, training.average_decay) if training.average_decay else None
+    if average is not None:
+        kept["average"] = average
+    courses.append(
+        _Course(
+            stage="train",
+            epochs=training.train_epochs,
+            network=network,
+            optimizer=training_optimizer(list(trained.parameters()), training),
+            passes=passes_of(network, trained, priced(objective, Price(network, settings.objective))),
+            average=average,
+            before=training.teacher_epochs,
+        )
+    )
+
+    def one_epoch(course: _Course, pace: Pace, epoch: int) -> tuple[Score, Score]:
+        pupil, average = course.network, course.average
+        size = size_at(training, pupil.config, pupil.plan[-1].halvings, epoch, course.epochs)
+        rng = generator(settings.seed, course.stage, epoch)
         batches = epoch_batches(images, labels, training.batch_size, rng, rows=learn, augmentation=augmentation)
+
+        def set_rate(step: int) -> None:
+            rate = rate_of_step(training, epoch, step, len(batches), course.epochs)
+            set_learning_rate(course.optimizer, rate)
+
+        def follow(step: int) -> None:
+            if average is not None:
+                average.update(epoch * len(batches) + step + 1)
 
         def tell(step: int, score: Score) -> None:
             seen = (score.loss, score.accuracy, score.spikes)
             pace.tell(epoch, step, len(batches), *seen, batches.waiting.share)
 
         score = train_epoch(
-            network,
-            optimizer,
+            pupil,
+            course.optimizer,
             batches,
             gradient_clip=training.gradient_clip,
+            before_batch=set_rate,
+            after_step=follow,
             after_batch=tell,
-            objective=objective,
-            arithmetic=arithmetic,
+            prepare=lambda images: resized(images, size),
+            passes=course.passes,
         )
-        return score, evaluate(network, rows_of(images, watch), rows_of(labels, watch))
+        tested = pupil if average is None else average.network
+        return score, evaluate(tested, rows_of(images, watch), rows_of(labels, watch))
 
-    pace = Pace(progress, "train", training.train_epochs)
-    optimizers = {"optimizer": optimizer}
+    def tell_rows(rows: list[Row]) -> None:
+        record([row for row in rows if row["stage"] == "train"])
+
+    whole = nn.ModuleDict(kept) if len(kept) > 1 else trained
+    names: dict[Stage, str] = {"teacher": "teacher", "train": "optimizer"}  # in the checkpoint
+    optimizers = {names[course.stage]: course.optimizer for course in courses}
     with ExitStack() as stack:
         stack.enter_context(repeatable(device))
-        stack.enter_context(whole_batch_norms(trained))
-        stack.enter_context(channels_last(trained))
+        stack.enter_context(whole_batch_norms(whole))
+        stack.enter_context(channels_last(whole))
         if training.gradient_checkpointing:
             stack.enter_context(recomputed(network.cells))
-        run_epochs(
-            "train", trained, optimizers, training.train_epochs, checkpoint, record, one_epoch, arithmetic.scaler
-        )
+        for course in courses:
+            epoch_of = partial(one_epoch, course, Pace(progress, course.stage, course.epochs))
+            scaler, before = arithmetic.scaler, course.before
+            run_epochs(
+                course.stage, whole, optimizers, course.epochs, checkpoint, tell_rows, epoch_of, scaler, before=before
+            )
+    if average is not None:
+        network.load_state_dict(average.network.state_dict())
+
+
+def _whole_gradients(module: nn.Module) -> nn.Module:
+    """The module, called by which all its parameters get gradients of the whole batch."""
+    return processes.averaged(module, list(module.parameters()))
 
 
 def _training_objective(trained: nn.Module, settings: TrainingSettings) -> Objective:

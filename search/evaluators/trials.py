@@ -146,7 +146,7 @@ def best_of(
         for genotype in best[:cells]:
             if len(trials) == len(kept):
                 checkpoint = _checkpoint(file, len(kept))
-                short = changed(settings, train_epochs=epochs)
+                short = changed(settings, train_epochs=epochs, teacher_epochs=0)  # one for each would cost more
                 kept.append(_trial(genotype, dataset, short, checkpoint, _part_of(progress, before, whole)))
                 if processes.is_first():
                     write_json(file, {"trials": [trial.to_dict() for trial in kept]})

@@ -1,6 +1,7 @@
 """The 3x3 max-pools of spikes, and their weighted sums at the nodes. Maps are [H, W, ...] and contiguous.
 
-What is neither float32 nor bfloat16, or not on the CPU, goes through torch's own operations.
+On a GPU kernels do the same (gpu/max_pool.py). What is neither float32 nor bfloat16 goes through torch's own
+operations.
 """
 
 from typing import Any, cast
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ..gpu.blocks import takes_kernels
 from .arrays import SPIKES, bits, one, takes_loops
 from .pools import pool_backward, pool_forward, weighted_sum_backward, weighted_sum_forward
 from .threads import in_threads
@@ -61,15 +63,27 @@ def max_pool(spikes: Tensor, stride: int) -> Tensor:
     """[H, W, ...] of 0 and 1 -> [H / stride, W / stride, ...]: values and gradients of torch's 3x3 max-pool, padded."""
     if takes_loops(spikes, SPIKES):
         return cast(Tensor, _MaxPool.apply(spikes, stride))
+    if takes_kernels(spikes):
+        from ..gpu.max_pool import max_pool as max_pool_on_gpu  # imports Triton
+
+        pooled = max_pool_on_gpu(spikes.flatten(2).unsqueeze(0), stride).squeeze(0)
+        return pooled.view(*pooled.shape[:2], *spikes.shape[2:])
     maps = spikes.flatten(2).permute(2, 0, 1)  # [M, H, W]
     pooled = functional.max_pool2d(maps, 3, stride, padding=1).permute(1, 2, 0)
     return pooled.reshape(*pooled.shape[:2], *spikes.shape[2:])
 
 
 def weighted_sum(current: Tensor, scales: Tensor, maps: list[Tensor]) -> Tensor:
-    """current + sum over k of scales[k] * maps[k], float32; scales [K, C], currents and spikes [..., N, C]."""
+    """current + sum over k of scales[k] * maps[k]; scales [K, C], currents and spikes [..., N, C].
+
+    float32; on a GPU of the type of the currents, for there the passes over memory are what takes the time.
+    """
     if takes_loops(current, SPIKES):
         return cast(Tensor, _WeightedSum.apply(current, scales, *maps))
+    if takes_kernels(current):
+        from ..gpu.max_pool import weighted_sum as weighted_sum_on_gpu  # imports Triton
+
+        return weighted_sum_on_gpu(current, scales, maps)
     current = current.float()
     for scale, pixels in zip(scales, maps, strict=True):
         current = current + scale * pixels

@@ -2,8 +2,8 @@
 
 Spikes and gradients equal those of SpikingJelly's LIFNode (reset detached, arctangent surrogate with alpha 2) bit for
 bit; neurons.py has the equations. Forward and backward together take a quarter of its time (2 steps of 32x8x32x32, one
-core), and what is kept for the backward pass is one array. What is not float32 on the CPU goes through torch, step by
-step.
+core), and what is kept for the backward pass is one array. On a GPU a kernel does the same (gpu/norm_lif.py). All else
+goes through torch, step by step.
 """
 
 import math
@@ -13,6 +13,7 @@ import torch
 from spikingjelly.activation_based import neuron
 from torch import Tensor, nn
 
+from ..gpu.blocks import takes_kernels
 from ..space.cell import lif_neurons
 from .arrays import SPIKES, bits, one, takes_loops
 from .neurons import DECAY, lif_backward, lif_forward
@@ -61,6 +62,12 @@ class WindowLIF(neuron.LIFNode):  # type: ignore[misc]
 
     def multi_step_forward(self, currents: Tensor, norm: nn.BatchNorm1d | None = None) -> Tensor:
         dtype = self.spikes_in or currents.dtype
+        if takes_kernels(currents):
+            from ..gpu import norm_lif as kernels  # imports Triton
+
+            if norm is None:
+                return kernels.lif(currents, dtype, self.axis)
+            return kernels.norm_lif(currents, norm, dtype, self.axis)
         if norm is not None:
             return norm_lif(currents, norm, dtype)
         if takes_loops(currents) and dtype in SPIKES:

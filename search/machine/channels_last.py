@@ -2,7 +2,8 @@
 
 A tensor keeps its shape [T, N, C, H, W]; in memory it lies as [T, N, H, W, C]. Convolutions, batch norms and pools of
 torch keep that layout. Neurons, which stack time steps, and the concatenation at the end of a cell lose it: here they
-give it back. On a CPU the neurons go through the loops of window_lif.py.
+give it back. On a CPU the neurons go through the loops of window_lif.py. On a GPU a batch norm and its neurons are one
+kernel (gpu/norm_lif.py), and so are depthwise convolutions and pools.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -12,10 +13,15 @@ from typing import cast
 import torch
 from spikingjelly.activation_based.neuron import LIFNode
 from torch import Tensor, nn
+from torch.nn import functional
 
+from ..gpu.blocks import takes_kernels
 from ..loops.arrays import takes_loops
 from ..loops.window_lif import from_rest
-from ..space.cell import Cell
+from ..space.cell import Cell, Node, Preprocess
+from . import processes
+
+Forward = Callable[[Tensor], Tensor]
 
 
 @contextmanager
@@ -26,27 +32,112 @@ def channels_last(network: nn.Module) -> Iterator[None]:
     otherwise. Neurons must be at rest before every pass, as `reset_net` leaves them, and keep no membrane after it.
     """
     with ExitStack() as stack:
+
+        def replace(module: nn.Module, name: str, function: Callable[..., Tensor]) -> None:
+            module.__dict__[name] = function
+            stack.callback(module.__dict__.pop, name)
+
+        pairs = _norms_of_neurons(network) if _kernels_do(network) else {}
         for module in network.modules():
             if type(module) is LIFNode:
-                module.__dict__["forward"] = _forward(module)
-                stack.callback(module.__dict__.pop, "forward")
+                norm = pairs.get(module)
+                replace(module, "forward", _neurons(module, norm))
+                if norm is not None:
+                    replace(norm, "forward", _as_it_is)
             elif isinstance(module, Cell):
-                module.__dict__["joined"] = _joined
-                stack.callback(module.__dict__.pop, "joined")
+                replace(module, "joined", _joined)
+            elif _kernels_do(network) and (forward := _by_a_kernel(module)) is not None:
+                replace(module, "forward", forward)
         yield
 
 
-def _forward(neurons: nn.Module) -> Callable[[Tensor], Tensor]:
+def _kernels_do(network: nn.Module) -> bool:
+    return takes_kernels(next(network.parameters()))
+
+
+def _norms_of_neurons(network: nn.Module) -> dict[nn.Module, nn.Module]:
+    """The neurons that stand right behind a batch norm, and it; of several processes each norm needs all their sums."""
+    blocks = [module for module in network.modules() if isinstance(module, Preprocess | Node)]
+    bare = [block for block in blocks if isinstance(getattr(block, "attention", None), nn.Identity | None)]
+    return {block.lif: block.norm for block in bare} if processes.world() == 1 else {}
+
+
+def _neurons(neurons: nn.Module, norm: nn.Module | None) -> Forward:
     def forward(currents: Tensor) -> Tensor:
-        currents = currents.permute(0, 1, 3, 4, 2).contiguous()
-        if takes_loops(currents):
+        currents = _last(currents).contiguous()
+        if takes_kernels(currents):
+            from ..gpu.norm_lif import lif, norm_lif  # imports Triton
+
+            dtype = currents.dtype
+            spikes = lif(currents, dtype, 0) if norm is None else norm_lif(currents, norm, dtype, 0)
+        elif takes_loops(currents):
             spikes = from_rest(currents)
         else:
             spikes = cast(Tensor, type(neurons).forward(neurons, currents))
-        return spikes.permute(0, 1, 4, 2, 3)
+        return _usual(spikes)
 
     return forward
 
 
+def _as_it_is(currents: Tensor) -> Tensor:
+    return currents
+
+
+def _by_a_kernel(module: nn.Module) -> Forward | None:
+    """What a GPU does faster than torch's own operation of this module: [T, N, C, H, W] -> the same axes."""
+    if isinstance(module, nn.Conv2d):
+        return _convolution(module)
+    if isinstance(module, nn.MaxPool2d):
+        return _max_pool(cast(int, module.stride))
+    if isinstance(module, nn.AvgPool2d):
+        return _avg_pool(cast(int, module.stride))
+    return None
+
+
+def _convolution(module: nn.Conv2d) -> Forward | None:
+    from ..gpu.depthwise import SIZES, depthwise
+
+    (size, _), (stride, _), (dilation, _) = module.kernel_size, module.stride, module.dilation
+    if not hasattr(module, "step_mode") or module.bias is not None:  # the stem, on images
+        return None
+    if size == 1 and stride == 1:
+        return lambda spikes: _usual(functional.linear(_last(spikes), module.weight.flatten(1)))
+    if module.groups == module.in_channels == module.out_channels and size in SIZES:
+        return lambda spikes: _folded(spikes, lambda maps: depthwise(maps, module.weight, stride, dilation))
+    return None
+
+
+def _max_pool(stride: int) -> Forward:
+    from ..gpu.max_pool import max_pool
+
+    return lambda spikes: _folded(spikes, lambda maps: max_pool(maps, stride))
+
+
+def _avg_pool(stride: int) -> Forward:
+    from ..gpu.depthwise import depthwise
+
+    def forward(spikes: Tensor) -> Tensor:
+        mean = torch.full((spikes.shape[2], 1, 3, 3), 1 / 9, device=spikes.device)
+        return _folded(spikes, lambda maps: depthwise(maps, mean, stride, 1))
+
+    return forward
+
+
+def _folded(spikes: Tensor, function: Forward) -> Tensor:
+    """The time steps as images: [T, N, C, H, W], by a function of [B, H, W, C]."""
+    maps = function(_last(spikes).flatten(0, 1))
+    return _usual(maps.view(*spikes.shape[:2], *maps.shape[1:]))
+
+
 def _joined(nodes: Sequence[Tensor]) -> Tensor:
-    return torch.cat([node.permute(0, 1, 3, 4, 2) for node in nodes], dim=4).permute(0, 1, 4, 2, 3)
+    return _usual(torch.cat([_last(node) for node in nodes], dim=4))
+
+
+def _last(maps: Tensor) -> Tensor:
+    """[T, N, C, H, W] -> [T, N, H, W, C]."""
+    return maps.permute(0, 1, 3, 4, 2)
+
+
+def _usual(maps: Tensor) -> Tensor:
+    """[T, N, H, W, C] -> [T, N, C, H, W]."""
+    return maps.permute(0, 1, 4, 2, 3)

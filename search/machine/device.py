@@ -18,8 +18,14 @@ DTYPES: Mapping[Precision, torch.dtype] = {
 }
 
 
+FIRST_WITH_BFLOAT16 = (8, 0)  # compute capability: Ampere
+
+
 def fast_dtype(device: torch.device) -> torch.dtype:
-    """bfloat16 on a CPU that has instructions to multiply it (AVX-512 BF16, AMX), else float32."""
+    """bfloat16 on a CPU or GPU that has instructions to multiply it (AVX-512 BF16, AMX; Ampere), else float32."""
+    if device.type == "cuda":
+        bfloat16 = torch.cuda.is_available() and torch.cuda.get_device_capability(device) >= FIRST_WITH_BFLOAT16
+        return torch.bfloat16 if bfloat16 else torch.float32
     has = torch.cpu.get_capabilities() if device.type == "cpu" else {}
     return torch.bfloat16 if has.get("avx512_bf16") or has.get("amx_bf16") else torch.float32
 
@@ -51,16 +57,17 @@ def find_device(name: str) -> torch.device:
 
 @contextmanager
 def repeatable(device: torch.device) -> Iterator[None]:
-    """On a GPU, cuDNN chooses among repeatable algorithms inside the block; a CPU does so anyway."""
+    """On a GPU, cuDNN takes repeatable algorithms and calculates float32 in float32 inside the block; a CPU does so."""
     if device.type != "cuda":
         yield
         return
-    before = torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark
-    torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
+    cudnn = torch.backends.cudnn
+    before = cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32
+    cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32 = True, False, False
     try:
         yield
     finally:
-        torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = before
+        cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32 = before
 
 
 class Arithmetic:
@@ -82,7 +89,17 @@ class Arithmetic:
     ) -> None:
         """Backward pass for these parameters alone, clipping to a largest norm, and the optimizer's step."""
         optimizer.zero_grad()
+        self.backward(loss, parameters)
+        self.update(optimizer, parameters, gradient_clip)
+
+    def backward(self, loss: Tensor, parameters: Sequence[nn.Parameter]) -> None:
+        """Add the gradients of the loss, scaled if need be, to those of the parameters."""
         self.scaler.scale(loss).backward(inputs=list(parameters))  # type: ignore[no-untyped-call]
+
+    def update(
+        self, optimizer: Optimizer, parameters: Sequence[nn.Parameter], gradient_clip: float | None = None
+    ) -> None:
+        """The optimizer's step with the gradients there are, clipped to a largest norm."""
         self.scaler.unscale_(optimizer)
         if gradient_clip is not None:
             nn.utils.clip_grad_norm_(parameters, gradient_clip)

@@ -30,7 +30,8 @@ from ..space.primitives import PRIMITIVES
 from ..supernet.macro import MacroSupernet
 from ..supernet.supernet import EDGES, Supernet, one_hot
 from ..supernet.trellis import Chances, chances_of, even_weights
-from ..training.loop import EVALUATION_BATCH, Objective
+from ..training.loop import EVALUATION_BATCH
+from ..training.passes import Objective
 from .expected_over_paths import expected_sops, expected_spikes
 from .spike_maps import NetworkSpikes, even_spikes, recording
 from .synaptic_operations import sops_per_cell

@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from ...setting import check_settings, setting
+
+Filling = Literal["black", "reflect"]
 
 # What DARTS does to the images of a data set (arXiv 1806.09055, section A.1.2), unless somebody says otherwise.
 DATASET_DEFAULTS: Mapping[str, Mapping[str, Any]] = {
@@ -28,7 +30,8 @@ class DataSettings:
         "data", "Where torchvision keeps the files of mnist, cifar10 and cifar100, and decoded images lie."
     )
     shift: int = setting(0, "Move training images by up to this many pixels.", at_least=0)
-    crop: int = setting(0, "The same on images that are normalised: black comes in. (cifar10, cifar100: 4)", at_least=0)
+    crop: int = setting(0, "The same on images that are normalised. (cifar10, cifar100: 4)", at_least=0)
+    crop_filling: Filling = setting("black", "What comes in then: black, or the image reflected at its border.")
     flip: bool = setting(False, "Mirror every other training image. (cifar10, cifar100: on)")
     cutout: int = setting(0, "Side of a square that is cut out of training images. (cifar10, cifar100: 16)", at_least=0)
 

@@ -22,8 +22,9 @@ class SupernetSettings:
         "softmax", "From architecture weights to a mixture: softmax (primitives compete) or sigmoid (each by itself)."
     )
     learning_rate: float = setting(0.025, "Of the weights in the search, falling as --schedule says.", above=0)
+    search_batch_size: int = setting(0, "Images in a batch of the search; 0: as many as in the training.", at_least=0)
     search_precision: SearchPrecision = setting(
-        "auto", "Of spikes and spectra in a search; auto: bfloat16 on a CPU that multiplies it, else float32."
+        "auto", "Of spikes and spectra in a search; auto: bfloat16 where the device multiplies it, else float32."
     )
 
     def __post_init__(self) -> None:

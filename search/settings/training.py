@@ -24,12 +24,37 @@ class TrainingSettings:
     batch_size: int = setting(64, "Images in a batch.", at_least=1, common=True)
     schedule: Schedule = setting("cosine", "How the learning rates fall.")
     minimum_learning_rate: float = setting(0.001, "At the end of the schedule.", at_least=0)
+    warmup_share: float = setting(
+        0.0,
+        "First part of that training, 0..1, in which the rate rises from 0; it is set in each step then.",
+        at_least=0,
+        below=1,
+    )
     momentum: float = setting(0.9, "Of SGD.", at_least=0, below=1)
+    nesterov: bool = setting(False, "Look one step of the momentum ahead, in that training.")
     weight_decay: float = setting(3e-4, "Of the weights.", at_least=0)
+    decay_weights_only: bool = setting(False, "No weight decay on biases and norms, in that training.")
     gradient_clip: float = setting(5.0, "Largest norm of the gradient.", above=0)
     label_smoothing: float = setting(
         0.0, "Share of a label that is spread over all classes, in that training.", at_least=0, below=1
     )
+    average_decay: float = setting(
+        0.0,
+        "Test and keep the average of that training's weights, where those a step ago count so much; 0: the last ones.",
+        at_least=0,
+        below=1,
+    )
+    first_size: float = setting(
+        1.0, "Side of the images at the beginning of that training, over their whole side.", above=0
+    )
+    growth_share: float = setting(0.5, "Part of that training, 0..1, in which images grow from --first-size.", above=0)
+    teacher_epochs: int = setting(
+        0,
+        "Train a network of the same cells with usual neurons first, for so long, to teach the spiking one.",
+        at_least=0,
+    )
+    teacher_weight: float = setting(0.5, "Of what the teacher says, in the loss; the rest is of labels.", above=0)
+    teacher_temperature: float = setting(2.0, "By which logits are divided, to hear more of other classes.", above=0)
     auxiliary_weight: float = setting(
         0.0, "Of the loss of a second readout at 2/3 of the depth, in that training only (DARTS: 0.4).", at_least=0
     )
@@ -49,5 +74,10 @@ class TrainingSettings:
         check_settings(self)
         if not DEVICE.fullmatch(self.device):
             raise InputError(f"Unknown device '{self.device}'; choose from auto, cpu, cuda, cuda:N.")
+        require(self, "first_size", self.first_size <= 1, "first_size <= 1")
+        require(self, "growth_share", self.growth_share <= 1, "growth_share <= 1")
+        require(self, "teacher_weight", self.teacher_weight <= 1, "teacher_weight <= 1")
+        if self.nesterov:
+            require(self, "momentum", self.momentum > 0, "momentum > 0 with nesterov")
         if self.auxiliary_weight:
             require(self, "batch_size", self.batch_size >= 2, "batch_size >= 2 with an auxiliary_weight")

@@ -6,7 +6,7 @@ is computed once and its weighted copies are added at the nodes. kernels.py says
 
 What makes it fast is exact in float32, too: convolutions as products of spectra (spectra.py), batch norm and neurons
 over the whole window at once (norm_lif.py) and one memory layout for all of it, [H, W, T, N, C]: rows, columns, steps,
-images, channels. In bfloat16 (`calculate_in`) currents are rounded to about 1 %.
+images, channels. In bfloat16 (`calculate_in`) currents are rounded to about 1 %. On a GPU the loops are kernels (gpu/).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +16,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from ..gpu.blocks import takes_kernels
 from ..loops.arrays import takes_loops
 from ..loops.max_pool import max_pool, weighted_sum
 from ..loops.window_lif import WindowLIF, window_lif
@@ -59,7 +60,8 @@ class Population(nn.Module):
         self.lif = window_lif(STEPS_AXIS)
 
     def forward(self, current: Tensor) -> Tensor:
-        if isinstance(self.attention, nn.Identity) and takes_loops(current) and processes.world() == 1:
+        in_one = (takes_loops(current) or takes_kernels(current)) and processes.world() == 1
+        if isinstance(self.attention, nn.Identity) and in_one:
             return cast(Tensor, self.lif(current, self.norm))
         current = self.norm(current.flatten(0, 3)).view(current.shape)
         current = self.attention(current.permute(2, 3, 4, 0, 1)).permute(3, 4, 0, 1, 2)
@@ -113,11 +115,13 @@ class KernelStem(nn.Module):
 def input_current(spikes: Tensor, weight: Tensor, *, halve: bool) -> Tensor:
     """[H, W, T, N, I] and [I, O] -> [H, W, T, N, O], by the 1x1 convolution or the factorized reduce."""
     weight = weight.to(spikes.dtype)
-    if not halve:
-        return (spikes @ weight).float()
-    middle = (weight.shape[1] + 1) // 2
-    first, second = spikes[::2, ::2] @ weight[:, :middle], spikes[1::2, 1::2] @ weight[:, middle:]
-    return torch.cat([first, second], dim=-1).float()
+    if halve:
+        middle = (weight.shape[1] + 1) // 2
+        first, second = spikes[::2, ::2] @ weight[:, :middle], spikes[1::2, 1::2] @ weight[:, middle:]
+        current = torch.cat([first, second], dim=-1)
+    else:
+        current = spikes @ weight
+    return current if takes_kernels(current) else current.float()
 
 
 class KernelCell(nn.Module):

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from spikingjelly.activation_based.functional import reset_net
@@ -19,11 +20,9 @@ from ..machine.device import Arithmetic
 from ..settings.training import TrainingSettings
 from .batches import Batches
 from .checkpoint import Row, load_checkpoint, save_checkpoint
+from .passes import Objective, Passes
 from .progress import Stage
 from .spike_counts import counting_spikes
-
-# (images, labels) -> (what is minimised, logits of the network)
-Objective = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 EVALUATION_BATCH = 256
 TELL_S = 0.5
@@ -61,9 +60,26 @@ def set_learning_rate(optimizer: Optimizer, rate: float) -> None:
 
 
 def weight_optimizer(parameters: Sequence[nn.Parameter], settings: TrainingSettings) -> SGD:
-    """SGD with momentum; its learning rate is set anew in each epoch."""
+    """SGD with momentum, of a supernet's weights; its learning rate is set anew in each epoch."""
     return SGD(
         parameters, lr=settings.train_learning_rate, momentum=settings.momentum, weight_decay=settings.weight_decay
+    )
+
+
+def training_optimizer(parameters: Sequence[nn.Parameter], settings: TrainingSettings) -> SGD:
+    """The same of a training from scratch, with its options. Biases and norms have one axis, weights more."""
+    groups: list[dict[str, Any]] = [{"params": list(parameters)}]
+    if settings.decay_weights_only:
+        groups = [
+            {"params": [parameter for parameter in parameters if parameter.ndim > 1]},
+            {"params": [parameter for parameter in parameters if parameter.ndim <= 1], "weight_decay": 0.0},
+        ]
+    return SGD(
+        groups,
+        lr=settings.train_learning_rate,
+        momentum=settings.momentum,
+        weight_decay=settings.weight_decay,
+        nesterov=settings.nesterov,
     )
 
 
@@ -74,33 +90,37 @@ def train_epoch(
     *,
     gradient_clip: float,
     before_batch: Callable[[int], None] = lambda step: None,
+    after_step: Callable[[int], None] = lambda step: None,
     after_batch: Callable[[int, Score], None] = lambda step, score: None,
+    prepare: Callable[[Tensor], Tensor] = lambda images: images,
     objective: Objective | None = None,
-    arithmetic: Arithmetic | None = None,
+    passes: Passes | None = None,
 ) -> Score:
-    """One pass on the device of the network; only the optimizer's parameters get gradients.
+    """All batches, on the device of the network; only the optimizer's parameters get gradients.
 
+    The passes are those of the objective in float32, if none are given; `prepare` changes images before them.
+
+    `after_step` is called when a batch has changed the weights, and must not wait for the device.
     `after_batch` is told the score of the epoch so far, of this process; what is returned is that of all processes. A
     GPU is asked for numbers at the first and the last batch and every TELL_S seconds only, for the asking waits for it.
     """
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     device = parameters[0].device
-    objective = objective or cross_entropy_of(network)
-    arithmetic = arithmetic or Arithmetic("float32", device)
+    if passes is None:
+        passes = Passes(network, parameters, objective or cross_entropy_of(network), Arithmetic("float32", device))
     network.train()
     tally, total, told = _Tally(), torch.zeros((), device=device), -math.inf
     for step, (images, labels) in enumerate(batches):
         before_batch(step)
         images, labels = images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
-        reset_net(network)
-        with counting_spikes(network) as count, arithmetic.autocast():
-            loss, logits = objective(images, labels)
-        total = total + loss.detach()  # from the first loss on that is not finite, it is not
+        passed = passes(prepare(images), labels)
+        total = total + passed.loss  # from the first loss on that is not finite, it is not
         is_due = device.type != "cuda" or step + 1 == len(batches) or time.monotonic() > told + TELL_S
         if is_due and not math.isfinite(float(total)):
             raise InputError(f"The loss must be finite, but is {float(total)}; train again with a lower learning rate.")
-        arithmetic.step(loss * processes.share_weight(len(labels)), optimizer, parameters, gradient_clip)
-        tally.add(logits.detach(), labels, count.counted)
+        passes.arithmetic.update(optimizer, parameters, gradient_clip)
+        after_step(step)
+        tally.add(passed.logits, labels, passed.spikes)
         if is_due:
             after_batch(step, tally.score())
             told = time.monotonic()
@@ -161,17 +181,19 @@ def run_epochs(
     one_epoch: Callable[[int], tuple[Score, Score]],
     scaler: torch.amp.GradScaler | None = None,
     is_over: Callable[[list[Row]], bool] = lambda rows: False,
+    before: int = 0,
 ) -> None:
     """Run the epochs that the checkpoint does not hold yet; after each, write the checkpoint, then record all rows.
 
     `one_epoch(epoch)`, from epoch 0, trains and returns the scores on the images trained on and on validation images.
+    `before` are the rows of stages before this one, of which the same checkpoint tells.
     It ends early when `is_over` says so of the rows.
     Of several processes the first writes; all of them read the checkpoint before any of them trains.
     """
     rows = load_checkpoint(checkpoint, network, optimizers, scaler)
     processes.wait()
     record(rows)  # a run may have been killed between its checkpoint and its history
-    for epoch in range(len(rows), epochs):
+    for epoch in range(len(rows) - before, epochs):
         if is_over(rows):
             return
         train, validation = one_epoch(epoch)

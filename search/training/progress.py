@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-Stage = Literal["search", "trials", "train"]
+Stage = Literal["search", "trials", "teacher", "train"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.functional import pad
 
 from ..data.augmentation import Augmentation, Draws
 from ..data.datasets import Dataset, Images, Labels
@@ -38,8 +39,9 @@ def augmented(augmentation: Augmentation, images: Tensor, draws: Draws) -> Tenso
     if augmentation.shift:
         images = _moved(images, there["shift"], augmentation.shift, torch.zeros(1, device=images.device))
     if augmentation.crop:
-        black = torch.from_numpy(augmentation.black).to(images.device)
-        images = _moved(images, there["crop"], augmentation.crop, black)
+        reflects = augmentation.crop_filling == "reflect"
+        filling = None if reflects else torch.from_numpy(augmentation.black).to(images.device)
+        images = _moved(images, there["crop"], augmentation.crop, filling)
     if augmentation.flip:
         images = torch.where(there["flip"][0, :, None, None, None] == 1, images.flip(-1), images)
     if augmentation.cutout:
@@ -47,10 +49,13 @@ def augmented(augmentation: Augmentation, images: Tensor, draws: Draws) -> Tenso
     return images
 
 
-def _moved(images: Tensor, corners: Tensor, reach: int, filling: Tensor) -> Tensor:
+def _moved(images: Tensor, corners: Tensor, reach: int, filling: Tensor | None) -> Tensor:
     count, channels, rows, columns = images.shape
-    padded = filling[:, None, None].expand(count, channels, rows + 2 * reach, columns + 2 * reach).clone()
-    padded[..., reach : reach + rows, reach : reach + columns] = images
+    if filling is None:
+        padded = pad(images, (reach, reach, reach, reach), mode="reflect")
+    else:
+        padded = filling[:, None, None].expand(count, channels, rows + 2 * reach, columns + 2 * reach).clone()
+        padded[..., reach : reach + rows, reach : reach + columns] = images
     down = corners[0][:, None] + torch.arange(rows, device=images.device)  # [N, H]
     right = corners[1][:, None] + torch.arange(columns, device=images.device)
     one = torch.arange(count, device=images.device)[:, None, None, None]

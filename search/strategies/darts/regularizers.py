@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ...settings.darts import DartsSettings
 from ...supernet.relaxation import rising
-from ...training.loop import Objective
+from ...training.passes import Objective
 
 
 def beta_decay(alphas: Tensor) -> Tensor:

@@ -41,7 +41,6 @@ from ...training.batches import Batch, Batches, Indices, epoch_batches
 from ...training.checkpoint import Row
 from ...training.loop import (
     EVALUATION_BATCH,
-    Objective,
     Score,
     cross_entropy_of,
     evaluate,
@@ -50,6 +49,7 @@ from ...training.loop import (
     train_epoch,
     weight_optimizer,
 )
+from ...training.passes import Objective
 from ...training.progress import Pace, Progress, silent
 from ...training.resident import resident, rows_of
 from ...training.schedules import SCHEDULES
@@ -150,8 +150,8 @@ def search(
         set_learning_rate(weights, rate)
 
         def batches(half: Indices, stream: str) -> Batches:
-            rng = generator(settings.seed, stream, epoch)
-            return epoch_batches(images, labels, training.batch_size, rng, rows=half, augmentation=augmentation)
+            rng, size = generator(settings.seed, stream, epoch), settings.supernet.search_batch_size
+            return epoch_batches(images, labels, size or training.batch_size, rng, rows=half, augmentation=augmentation)
 
         weight_batches = batches(weight_half, "search weights")
         alpha_batches = iter(batches(alpha_half, "search alphas"))

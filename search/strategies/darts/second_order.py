@@ -19,7 +19,7 @@ from torch.optim import SGD, Adam
 
 from ...supernet.supernet import Supernet
 from ...training.batches import Batch
-from ...training.loop import Objective
+from ...training.passes import Objective
 
 DISTANCE = 0.01  # |w+ - w|, as in the authors' code
 

@@ -1,8 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from spikeport.search.data.augmentation import Augmentation, holed, moved
-from spikeport.search.data.datasets import Images
+from spikeport.errors import InputError
+from spikeport.search.data.augmentation import Augmentation, augmentation_of, holed, moved
+from spikeport.search.data.datasets import Dataset, Images
+from spikeport.search.settings.data import DataSettings
 
 SQUARE = np.arange(1, 10, dtype=np.float32).reshape(1, 1, 3, 3)
 
@@ -26,6 +30,21 @@ def test_crop_fills_with_what_black_is_per_channel() -> None:
     augmentation = Augmentation(crop=1, black=np.array([-3, -4], np.float32))
     found = augmentation.apply(images, {"crop": np.array([[0], [0]])})
     assert found[0].tolist() == [[[-3, -3], [-3, 1]], [[-4, -4], [-4, 1]]]
+
+
+def test_crop_fills_with_what_is_reflected_at_the_border() -> None:
+    """The corner (0, 4) of the image padded by 2: two rows from above, two columns from the right."""
+    augmentation = Augmentation(crop=2, crop_filling="reflect", black=np.array([-3], np.float32))
+    found = augmentation.apply(SQUARE, {"crop": np.array([[0], [4]])})
+    assert found[0, 0].tolist() == [[9, 8, 7], [6, 5, 4], [3, 2, 1]]
+
+
+def test_an_image_is_reflected_once_at_most(blobs: Dataset) -> None:
+    settings = DataSettings(crop=4, crop_filling="reflect")
+    with pytest.raises(InputError, match="`crop < 4` must hold with --crop-filling reflect and images of 4 pixels, bu"):
+        augmentation_of(settings, blobs)
+    assert augmentation_of(replace(settings, crop=3), blobs).crop_filling == "reflect"
+    assert augmentation_of(replace(settings, crop_filling="black"), blobs).crop == 4
 
 
 def test_flip_mirrors_the_images_that_were_drawn() -> None:

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from torch import nn
 from spikeport.errors import InputError
 from spikeport.search.data.datasets import Dataset
 from spikeport.search.evaluators.from_scratch import train_network
-from spikeport.search.random_streams import seeded
+from spikeport.search.random_streams import generator, seeded
 from spikeport.search.settings.run import SearchSettings, changed
 from spikeport.search.settings.training import Precision
 from spikeport.search.space.genotype import random_genotype
@@ -157,7 +158,16 @@ def test_mixed_precision_learns(blobs: Dataset, tiny: SearchSettings, tmp_path: 
     assert not torch.equal(network.readout.weight, exact.readout.weight)
 
 
-@pytest.mark.parametrize("change", [{"precision": "float16"}, {"auxiliary_weight": 0.4, "crop": 1, "flip": True}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"precision": "float16"},
+        {"auxiliary_weight": 0.4, "crop": 1, "flip": True},
+        {"warmup_share": 0.6, "nesterov": True, "decay_weights_only": True},
+        {"average_decay": 0.8, "auxiliary_weight": 0.4},
+        {"teacher_epochs": 1, "average_decay": 0.8},
+    ],
+)
 def test_resumed_training_ends_as_it_would_have(
     blobs: Dataset, tiny: SearchSettings, tmp_path: Path, change: dict[str, Any]
 ) -> None:
@@ -177,6 +187,23 @@ def test_resumed_training_ends_as_it_would_have(
     assert all(torch.equal(a, b) for a, b in zip(resumed.parameters(), whole.parameters(), strict=True))
 
 
+def test_the_rate_rises_in_every_step_of_a_warm_up(
+    blobs: Dataset, tiny: SearchSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two epochs of four steps, the first half of which rises to 0.1, the second falls to 0."""
+    rates: list[float] = []
+    step = torch.optim.SGD.step
+
+    def spy(optimizer: torch.optim.SGD, *more: Any) -> Any:
+        rates.extend(group["lr"] for group in optimizer.param_groups)
+        return step(optimizer, *more)
+
+    monkeypatch.setattr(torch.optim.SGD, "step", spy)
+    settings = changed(tiny, schedule="linear", warmup_share=0.5, minimum_learning_rate=0.0)
+    train_network(small(blobs, settings), blobs, settings, tmp_path / "c", lambda rows: None)
+    assert rates == pytest.approx([0.0125, 0.0375, 0.0625, 0.0875, 0.0875, 0.0625, 0.0375, 0.0125])
+
+
 def test_the_auxiliary_head_helps_in_training_and_is_gone_after_it(
     blobs: Dataset, tiny: SearchSettings, tmp_path: Path
 ) -> None:
@@ -187,6 +214,93 @@ def test_the_auxiliary_head_helps_in_training_and_is_gone_after_it(
     assert list(helped.state_dict()) == names
     assert not torch.equal(plain.stem.conv.weight, helped.stem.conv.weight)
     assert not any(module._forward_hooks for module in helped.modules())
+
+
+def test_the_average_of_the_weights_is_tested_and_is_the_result(
+    blobs: Dataset, tiny: SearchSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a training without an average goes through, averaged by hand: the last 8 steps count 0.5^7 .. 1."""
+    steps: list[dict[str, torch.Tensor]] = []
+    plain, averaged = small(blobs, tiny), small(blobs, tiny)
+    step = torch.optim.SGD.step
+
+    def spy(optimizer: torch.optim.SGD, *more: Any) -> Any:
+        found = step(optimizer, *more)
+        steps.append({name: tensor.clone() for name, tensor in plain.state_dict().items()})
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.optim.SGD, "step", spy)
+        train_network(plain, blobs, tiny, tmp_path / "a", lambda rows: None)
+    rows: list[Row] = []
+    train_network(averaged, blobs, changed(tiny, average_decay=0.5), tmp_path / "b", rows.extend)
+    counts = [0.5**back for back in reversed(range(8))]
+    for name, tensor in averaged.state_dict().items():
+        wanted = sum(count * seen[name] for count, seen in zip(counts, steps, strict=True)) / sum(counts)
+        if tensor.is_floating_point():
+            torch.testing.assert_close(tensor, wanted, rtol=1e-5, atol=1e-6, msg=name)
+        else:
+            assert tensor == plain.state_dict()[name]
+    order = generator(tiny.seed, "validation").permutation(48)[:5]
+    score = evaluate(averaged, blobs.train_images[np.sort(order)], blobs.train_labels[np.sort(order)])
+    assert rows[-1]["validation"]["loss"] == pytest.approx(score.loss, rel=1e-5)
+
+
+def test_images_grow_and_are_tested_as_they_are(
+    blobs: Dataset, tiny: SearchSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = changed(tiny, train_epochs=4, first_size=0.5, growth_share=0.75)
+    large = replace(blobs, train_images=np.kron(blobs.train_images, np.ones((2, 2), np.float32)))
+    network, seen = small(large, settings), list[tuple[bool, int, int]]()
+    network.stem.register_forward_hook(lambda stem, images, out: seen.append((stem.training, *images[0].shape[2:])))
+    train_network(network, large, settings, tmp_path / "c", lambda rows: None)
+    assert list(dict.fromkeys(seen)) == [(True, 4, 4), (False, 8, 8), (True, 8, 8)]
+    assert [size for training, size, _ in seen if training] == [4] * 8 + [8] * 8
+
+
+@pytest.mark.parametrize("stop", [("teacher", 1, 2), ("teacher", 2, 2), ("train", 1, 3), ("train", 2, 1)])
+def test_a_teacher_is_trained_once(
+    blobs: Dataset, tiny: SearchSettings, tmp_path: Path, stop: tuple[str, int, int]
+) -> None:
+    """Broken in any of its epochs, a run goes on in that epoch and ends as it would have."""
+    settings = changed(tiny, teacher_epochs=2)
+    events: list[tuple[str, int, int]] = []
+
+    def tell(event: ProgressEvent) -> None:
+        events.append((event.stage, event.epoch, event.step))
+        if events[-1] == stop and events.count(stop) == 1:
+            raise KeyboardInterrupt
+
+    def trained(name: str, progress: Any) -> list[Row]:
+        told: list[list[Row]] = []
+        train_network(small(blobs, settings), blobs, settings, tmp_path / name, told.append, progress)
+        return told[-1]
+
+    with pytest.raises(KeyboardInterrupt):
+        trained("c", tell)
+    before = len(events)
+    rows = trained("c", tell)
+    assert events[before] == (*stop[:2], 1)
+    assert rows == trained("d", lambda event: None)
+    assert [(row["stage"], row["epoch"]) for row in rows] == [("train", 1), ("train", 2)]
+    assert (tmp_path / "c").read_bytes() == (tmp_path / "d").read_bytes()
+
+
+def test_a_teacher_changes_what_is_learned_and_not_what_is_made(
+    blobs: Dataset, tiny: SearchSettings, tmp_path: Path
+) -> None:
+    """A teacher whose word counts nearly nothing leaves the weights nearly as they are; one that counts does not."""
+
+    def trained(name: str, **changes: Any) -> SpikingNetwork:
+        network = small(blobs, tiny)
+        train_network(network, blobs, changed(tiny, train_epochs=1, **changes), tmp_path / name, lambda rows: None)
+        return network
+
+    alone, hardly = trained("a"), trained("b", teacher_epochs=1, teacher_weight=1e-9)
+    much = trained("c", teacher_epochs=1, teacher_weight=1.0)
+    assert list(alone.state_dict()) == list(much.state_dict())
+    torch.testing.assert_close(hardly.readout.weight, alone.readout.weight, rtol=1e-4, atol=1e-5)
+    assert (much.readout.weight - alone.readout.weight).abs().max() > 1e-2
 
 
 def test_label_smoothing_is_trained_on_and_not_reported(blobs: Dataset, tiny: SearchSettings, tmp_path: Path) -> None:

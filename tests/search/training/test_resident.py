@@ -23,6 +23,7 @@ BLACK = np.array([-0.5, 0.25, 3.0], np.float32)
 CHANGES = {
     "shift": Augmentation(shift=2),
     "crop": Augmentation(crop=3, black=BLACK),
+    "reflected": Augmentation(crop=3, crop_filling="reflect", black=BLACK),
     "flip": Augmentation(flip=True),
     "cutout": Augmentation(cutout=5),
     "all": Augmentation(shift=1, crop=2, flip=True, cutout=4, black=BLACK),
