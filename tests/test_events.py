@@ -199,7 +199,8 @@ def test_a_killed_run_ends_as_it_would_have(settings: SearchSettings, tmp_path: 
         {"trials": 2, "trial_epochs": 1, "target_sops": 200_000},
         {"stem_stride": 2, "attention": "eca", "crop": 1, "cutout": 3, "spike_weight": 0.1, "auxiliary_weight": 0.4},
         {"primitives": "darts", "gradient_checkpointing": True, "precision": "bfloat16", "attention": "tcs"},
-        {"strategy": "random", "candidates": 2, "level": "micro"},
+        {"strategy": "random", "candidates": 2},
+        {"teacher_epochs": 1, "average_decay": 0.9, "crop": 1, "crop_filling": "reflect"},
     ],
     ids=lambda options: next(iter(options)),
 )
@@ -209,6 +210,11 @@ def test_every_way_to_search_takes_events(settings: SearchSettings, tmp_path: Pa
     export(run, "onnx", silent)
     found = deploy(run, DeploySettings(lava=False, samples=8), silent)
     assert found.equivalence["verdict"] == "pass", found.equivalence
+
+
+def test_frames_are_not_made_smaller(settings: SearchSettings) -> None:
+    with pytest.raises(InputError, match=r"Events are spikes, 0 or 1, .* so first_size=0.5 cannot make their frames"):
+        changed(settings, first_size=0.5)
 
 
 @pytest.mark.lava

@@ -48,7 +48,7 @@ class Batches:
         images, labels = rows_of(self.images, rows), rows_of(self.labels, rows)
         draws = {name: draw[:, part] for name, draw in self.draws.items()}
         if isinstance(images, Tensor):
-            return augmented(self.augmentation, images, draws).float(), labels
+            return augmented(self.augmentation, images, draws), labels
         return torch.from_numpy(self.augmentation.apply(images, draws)).float(), torch.from_numpy(labels)
 
     def __iter__(self) -> Iterator[Batch]:

@@ -48,7 +48,7 @@ def test_augmentation_is_the_same(name: str, device: str) -> None:
 def test_frames_of_spikes_are_augmented_alike_and_become_numbers(device: str) -> None:
     random = np.random.default_rng(0)
     frames, labels = (random.random((40, 3, 2, 7, 9)) < 0.3).astype(np.uint8), np.arange(40)
-    augmentation = Augmentation(shift=1, crop=2, flip=True, cutout=4)
+    augmentation = Augmentation(shift=1, crop=2, crop_filling="reflect", flip=True, cutout=4)
     both = [
         list(epoch_batches(*there, 7, np.random.default_rng(1), augmentation=augmentation))
         for there in ((frames, labels), tuple(torch.from_numpy(values).to(device) for values in (frames, labels)))
