@@ -156,10 +156,11 @@ def _check_path(settings: NetworkSettings, config: NetworkConfig, given: Genotyp
 
 def _load(settings: SearchSettings, download: bool) -> Dataset:
     """The images; of several processes the first downloads them, and the others wait for it."""
+    name, folder, steps = settings.data.dataset, settings.data.data_folder, settings.network.time_steps
     if processes.world() > 1 and not processes.is_first():
         processes.wait()
-        return load_dataset(settings.data.dataset, settings.data.data_folder)
-    dataset = load_dataset(settings.data.dataset, settings.data.data_folder, download=download)
+        return load_dataset(name, folder, time_steps=steps)
+    dataset = load_dataset(name, folder, download=download, time_steps=steps)
     processes.wait()
     return dataset
 

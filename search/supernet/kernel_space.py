@@ -95,7 +95,7 @@ class Preprocess(nn.Module):
 
 
 class KernelStem(nn.Module):
-    """The stem of cell.py, its spikes [H, W, T, N, C]."""
+    """The stems of cell.py, their spikes [H, W, T, N, C]."""
 
     images_axis, place_axes = 3, (0, 1)  # of the spikes
 
@@ -107,6 +107,9 @@ class KernelStem(nn.Module):
         self.population = Population(channels)
 
     def forward(self, images: Tensor) -> Tensor:
+        if images.ndim == 5:  # a frame for each step
+            current = self.conv(images.flatten(0, 1)).unflatten(0, images.shape[:2])
+            return cast(Tensor, self.population(current.permute(3, 4, 1, 0, 2)))
         current = self.conv(images).permute(2, 3, 0, 1).unsqueeze(STEPS_AXIS)
         return cast(Tensor, self.population(current.expand(-1, -1, self.time_steps, -1, -1)))
 

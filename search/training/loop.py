@@ -140,7 +140,7 @@ def evaluate(network: nn.Module, images: Images | Tensor, labels: Labels | Tenso
         reset_net(network)
         rows = slice(i, min(i + size, part.stop))
         with counting_spikes(network) as count:
-            logits = network(torch.as_tensor(images[rows]).to(device))
+            logits = network(torch.as_tensor(images[rows]).to(device).float())
         tally.add(logits, torch.as_tensor(labels[rows]).to(device), count.counted)
     reset_net(network)
     return tally.over_all(device).score()
