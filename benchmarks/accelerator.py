@@ -23,38 +23,28 @@ kernels. The stage `profile`, which runs only when it is named, writes which ker
 """
 
 import argparse
-import contextlib
 import json
-import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
-from spikingjelly.activation_based import functional
-from torch import nn
-from torch.nn.functional import cross_entropy
-from torch.utils.flop_counter import FlopCounterMode
 
-from spikeport.benchmarks.search_step import peer_once
+from spikeport.benchmarks.on_accelerator.record import Record
+from spikeport.benchmarks.on_accelerator.speed import profile, speed
+from spikeport.benchmarks.on_accelerator.steps import search_step, seconds_of, train_step
 from spikeport.search.data.datasets import Dataset, load_dataset
-from spikeport.search.machine.channels_last import channels_last
-from spikeport.search.machine.device import Arithmetic, fast_dtype, find_device
-from spikeport.search.pipeline import run_search
+from spikeport.search.machine.device import fast_dtype, find_device
+from spikeport.search.pipeline import find_cell, run_search
 from spikeport.search.runs import Run, read_metrics
 from spikeport.search.settings.file import recorded_settings, resolve_settings
 from spikeport.search.settings.run import SearchSettings, changed
-from spikeport.search.space.genotype import Edge, Genotype
-from spikeport.search.space.network import NetworkConfig, SpikingNetwork, network_config
-from spikeport.search.strategies.darts.search import alpha_step
-from spikeport.search.supernet.kernel_space import KernelSupernet, calculate_in
-from spikeport.search.training.loop import cross_entropy_of, training_optimizer
-from spikeport.search.training.passes import Passes
+from spikeport.search.space.genotype import Genotype, from_file, to_json
+from spikeport.search.space.network import NetworkConfig, network_config
 from spikeport.search.training.progress import ProgressEvent
 
 ROOT = Path(__file__).parents[1]
@@ -70,45 +60,10 @@ TINY = {
     "flip": False,
     "crop": 1,
 }
-WARM_UP, STEPS = 4, 10  # steps, those measured
-MATRIX = 8192
-SHARE = {"search": 0.3, "train": 0.6}  # of --minutes; the rest is for start, tests and writing
+SEARCH_SHARE = 0.25  # of --minutes
+REST = 0.08  # of --minutes, for the test and for writing
+VALIDATION = 1.12  # of an epoch's steps: with what is tested and written behind them
 MOST_EPOCHS = {"search": 30, "train": 200}
-# DARTS' own cell, so that a training step does not depend on what a search finds (arXiv 1806.09055, figure 4).
-CELL = Genotype(
-    "darts",
-    *(
-        tuple(Edge(node, source, primitive) for node, edges in enumerate(cell) for source, primitive in edges)
-        for cell in (
-            (
-                ((0, "sep_conv_3x3"), (1, "sep_conv_3x3")),
-                ((0, "sep_conv_3x3"), (1, "sep_conv_3x3")),
-                ((0, "skip_connect"), (1, "sep_conv_3x3")),
-                ((0, "skip_connect"), (2, "dil_conv_3x3")),
-            ),
-            (
-                ((0, "max_pool_3x3"), (1, "max_pool_3x3")),
-                ((1, "max_pool_3x3"), (2, "skip_connect")),
-                ((0, "max_pool_3x3"), (2, "skip_connect")),
-                ((1, "max_pool_3x3"), (2, "skip_connect")),
-            ),
-        )
-    ),
-)
-
-
-class Record:
-    """What was found so far, in a JSON file."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
-
-    def add(self, **found: Any) -> None:
-        self.found |= found
-        self.path.write_text(json.dumps(self.found, indent=1) + "\n")
-        for name, value in found.items():
-            print(f"{name}: {json.dumps(value)}", flush=True)
 
 
 def main() -> None:
@@ -130,10 +85,14 @@ def main() -> None:
         print("TINY: without a GPU and --data everything is small; no number below is one of the paper's network.")
     card = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
     record.add(card=card, torch=torch.__version__, tiny=tiny)
+
+    def config() -> NetworkConfig:
+        return network_config(settings.network, load_dataset(settings.data.dataset, settings.data.data_folder))
+
     stages: dict[str, Callable[[], None]] = {
         "check": lambda: check(record),
-        "speed": lambda: speed(record, settings, device),
-        "profile": lambda: profile(record, settings, device),
+        "speed": lambda: speed(record, settings, config(), device),
+        "profile": lambda: profile(record, settings, config(), device),
         "paper": lambda: paper(record, settings, 60 * options.minutes, options.out / "paper"),
     }
     for name in options.stages.split(","):
@@ -154,247 +113,53 @@ def check(record: Record) -> None:
         print("\n".join(last[-80:]))
 
 
-def speed(record: Record, settings: SearchSettings, device: torch.device) -> None:
-    """Steps of the search and of the training, images per second; each side is built, timed and given up."""
-    dataset = kind_of(settings)
-    config = network_config(settings.network, dataset)
-    record.add(bf16_tflops=matrix_tflops(device))
-    dtype = fast_dtype(device)
-    batch = settings.supernet.search_batch_size or settings.training.batch_size
-    sizes = sorted({min(batch, 64), batch})
-    found = [timed(record, f"search_{n}", n, search_step(config, dtype, device, n), device) for n in sizes]
-    peers = [
-        timed(record, f"search_{sizes[0]}_spikingjelly_{kind}", sizes[0],
-              peer_step(config, kind, device, sizes[0]), device)
-        for kind in dtypes_of(device)
-    ]  # fmt: skip
-    told(record, "search", found[0], peers)
-
-    batch = settings.training.batch_size
-    sizes = sorted({min(batch, 128), batch})
-    ways = [(n, graph) for n in sizes for graph in (False, True) if not graph or device.type == "cuda"]
-    found = [
-        timed(record, f"train_{n}{'_graph' if graph else ''}", n,
-              train_step(settings, config, device, n, graph), device)
-        for n, graph in ways
-    ]  # fmt: skip
-    peers = [
-        timed(record, f"train_{sizes[0]}_spikingjelly_{kind}", sizes[0],
-              usual_step(settings, config, kind, device, sizes[0]), device)
-        for kind in dtypes_of(device)
-    ]  # fmt: skip
-    told(record, "train", max(found[:2], key=lambda one: one or 0.0), peers)
-
-
-def told(record: Record, word: str, mine: float | None, peers: list[float | None]) -> None:
-    """The ratio to the fastest peer at the same batch."""
-    fastest = max((one for one in peers if one), default=None)
-    if mine and fastest:
-        record.add(**{f"{word}_ratio": round(mine / fastest, 2)})
-
-
-def kind_of(settings: SearchSettings) -> Dataset:
-    return load_dataset(settings.data.dataset, settings.data.data_folder)
-
-
-def dtypes_of(device: torch.device) -> list[str]:
-    return ["bfloat16", "float32"] if device.type == "cuda" else ["float32"]
-
-
-def matrix_tflops(device: torch.device) -> float | None:
-    """10^12 floating-point operations per second of a product of random bfloat16 matrices."""
-    if device.type != "cuda":
-        return None
-    a, b = (torch.randn(MATRIX, MATRIX, device=device, dtype=torch.bfloat16) for _ in range(2))
-    seconds = seconds_of(lambda: a @ b, device)
-    return round(2 * MATRIX**3 / seconds / 1e12, 1)
-
-
-def seconds_of(step: Callable[[], object], device: torch.device) -> float:
-    """The median of STEPS steps."""
-    wait = torch.cuda.synchronize if device.type == "cuda" else (lambda: None)
-    for _ in range(WARM_UP):
-        step()
-    times = []
-    for _ in range(STEPS):
-        wait()
-        start = time.perf_counter()
-        step()
-        wait()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
-
-
-def timed(
-    record: Record, name: str, images: int, build: Iterator[Callable[[], object]], device: torch.device
-) -> float | None:
-    """Images per second of the step that `build` yields; None where it cannot run, with the reason in the record."""
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats(device)
-    try:
-        with contextlib.contextmanager(lambda: build)() as step:
-            started = time.perf_counter()
-            step()
-            first = time.perf_counter() - started
-            counter = FlopCounterMode(display=False)
-            with counter:
-                step()
-            seconds = seconds_of(step, device)
-    except (RuntimeError, ValueError, NotImplementedError, ImportError, TypeError, AttributeError) as error:
-        record.add(**{name: {"failed": " ".join(str(error).split())[:300]}})
-        return None
-    found = {
-        "images_per_s": round(images / seconds, 1),
-        "step_ms": round(1e3 * seconds, 2),
-        "first_step_s": round(first, 1),
-        "gflop_per_image": round(counter.get_total_flops() / images / 1e9, 2),
-    }
-    limit = record.found.get("bf16_tflops")
-    if device.type == "cuda" and limit:
-        found["peak_gib"] = round(torch.cuda.max_memory_allocated(device) / 2**30, 2)
-        found["share_of_bf16_limit"] = round(counter.get_total_flops() / seconds / 1e12 / limit, 3)
-    record.add(**{name: found})
-    return images / seconds
-
-
-def profile(record: Record, settings: SearchSettings, device: torch.device) -> None:
-    """Where two steps of each kind spend a device's time, by kernel."""
-    config = network_config(settings.network, kind_of(settings))
-    search_batch = settings.supernet.search_batch_size or settings.training.batch_size
-    batch = settings.training.batch_size
-    steps = {
-        "search": search_step(config, fast_dtype(device), device, search_batch),
-        "train": train_step(settings, config, device, batch, False),
-    }
-    for name, build in steps.items():
-        with contextlib.contextmanager(lambda build=build: build)() as step:
-            for _ in range(WARM_UP):
-                step()
-            with torch.profiler.profile() as profiled:
-                step()
-                step()
-                if device.type == "cuda":
-                    torch.cuda.synchronize(device)
-        by = f"self_{device.type}_time_total"
-        table = profiled.key_averages().table(sort_by=by, row_limit=45, max_name_column_width=90)
-        record.path.with_name(f"profile_{name}.txt").write_text(table)
-
-
-def random_batch(config: NetworkConfig, images: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    labels = torch.randint(0, config.classes, (images,), device=device)
-    return torch.randn(images, *config.input_shape, device=device), labels
-
-
-def bilevel_step(
-    network: nn.Module, config: NetworkConfig, images: int, device: torch.device, arithmetic: Arithmetic
-) -> Callable[[], None]:
-    """The alphas on one batch, the weights on another: forward, backward and both optimizers."""
-    weights = torch.optim.SGD(network.weights(), lr=0.025, momentum=0.9, weight_decay=3e-4)
-    alphas = torch.optim.Adam(network.architecture(), lr=3e-4, betas=(0.5, 0.999), weight_decay=1e-3)
-    batches = [random_batch(config, images, device) for _ in range(2)]
-    plain = cross_entropy_of(network)
-
-    def objective(images: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        with arithmetic.autocast():
-            return plain(images, labels)
-
-    parameters = network.weights()
-
-    def step() -> None:
-        alpha_step(network, alphas, batches[0], objective)
-        functional.reset_net(network)
-        loss, _ = objective(*batches[1])
-        arithmetic.step(loss, weights, parameters, 5.0)
-
-    return step
-
-
-def search_step(
-    config: NetworkConfig, dtype: torch.dtype, device: torch.device, images: int
-) -> Iterator[Callable[[], None]]:
-    """Ours."""
-    network = KernelSupernet("darts", config).to(device).train()
-    calculate_in(network, dtype)
-    yield bilevel_step(network, config, images, device, Arithmetic("float32", device))
-
-
-def peer_step(config: NetworkConfig, kind: str, device: torch.device, images: int) -> Iterator[Callable[[], None]]:
-    """Spiking DARTS in SpikingJelly, one candidate after the other."""
-    network = peer_once("darts", config).to(device).train()
-    yield bilevel_step(network, config, images, device, Arithmetic(kind, device))
-
-
-def train_step(
-    settings: SearchSettings, config: NetworkConfig, device: torch.device, images: int, graph: bool
-) -> Iterator[Callable[[], None]]:
-    """Ours."""
-    network = SpikingNetwork(CELL, config).to(device).train()
-    precision = "float32" if device.type == "cpu" else settings.training.precision
-    arithmetic = Arithmetic(precision, device)
-    with channels_last(network):
-        yield weights_step(network, settings, config, device, images, arithmetic, graph)
-
-
-def usual_step(
-    settings: SearchSettings, config: NetworkConfig, kind: str, device: torch.device, images: int
-) -> Iterator[Callable[[], None]]:
-    """The same network as SpikingJelly runs it."""
-    network = SpikingNetwork(CELL, config).to(device).train()
-    yield weights_step(network, settings, config, device, images, Arithmetic(kind, device), False)
-
-
-def weights_step(
-    network: SpikingNetwork,
-    settings: SearchSettings,
-    config: NetworkConfig,
-    device: torch.device,
-    images: int,
-    arithmetic: Arithmetic,
-    graph: bool,
-) -> Callable[[], None]:
-    parameters = list(network.parameters())
-    optimizer = training_optimizer(parameters, settings.training)
-    batch = random_batch(config, images, device)
-
-    def objective(images: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        logits = network(images)
-        return cross_entropy(logits, labels), logits
-
-    passes = Passes(network, parameters, objective, arithmetic, as_graph=graph)
-
-    def step() -> None:
-        passes(*batch)
-        arithmetic.update(optimizer, parameters, 5.0)
-
-    return step
-
-
 def paper(record: Record, settings: SearchSettings, seconds: float, out: Path) -> None:
-    """Search, training and test within so many seconds; a folder that is there is gone on with, as it was begun."""
-    begun = (out / "manifest.json").exists()
-    if begun:
-        settings = recorded_settings(Run(out))
-    else:
-        pace = paces(record, settings)
-        epochs = {stage: max(1, min(MOST_EPOCHS[stage], int(SHARE[stage] * seconds / pace[stage]))) for stage in SHARE}
-        record.add(paper_epochs=epochs)
-        warm_up = min(settings.darts.alpha_warmup_epochs, epochs["search"] // 3)
-        settings = changed(
-            settings,
-            search_epochs=epochs["search"],
-            alpha_warmup_epochs=warm_up,
-            train_epochs=epochs["train"],
-            tensorboard=True,
-        )
-    seen: dict[str, float] = {}
-    lines: dict[str, float] = {}
+    """Search, training and test within so many seconds; what is there is gone on with, as it was begun."""
+    deadline = time.monotonic() + seconds
+    device = find_device(settings.training.device)
+    dataset = load_dataset(settings.data.dataset, settings.data.data_folder)
+    cell, folder = out / "genotype.json", out / "run"
+    progress = Lines()
+    if not cell.exists():
+        out.mkdir(parents=True, exist_ok=True)
+        started = time.monotonic()
+        searching = with_search_epochs(record, settings, dataset, device, SEARCH_SHARE * seconds)
 
-    def progress(event: ProgressEvent) -> None:
+        def keep(rows: list[dict[str, Any]]) -> None:
+            (out / "search.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+        found = find_cell(searching, dataset, checkpoint=out / "search.safetensors", record=keep, progress=progress)
+        cell.write_text(to_json(found))
+        record.add(search_s=round(time.monotonic() - started, 1), search_epochs=searching.darts.search_epochs)
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
+    begun = (folder / "manifest.json").exists()
+    started = time.monotonic()
+    if begun:
+        settings = recorded_settings(Run(folder))
+    else:
+        epoch_s = train_epoch_s(settings, dataset, from_file(cell), device)
+        left = deadline - time.monotonic() - REST * seconds
+        epochs = max(1, min(MOST_EPOCHS["train"], int(left / epoch_s)))
+        record.add(train_epoch_s=round(epoch_s, 2), train_epochs=epochs)
+        settings = changed(settings, train_epochs=epochs, tensorboard=True)
+    options: dict[str, Any] = {"resume": begun, "progress": progress, "tell": print}
+    run = run_search(settings, folder, genotype=cell, command="benchmarks/accelerator.py", **options)
+    metrics = read_metrics(run)
+    told = ("test_accuracy", "parameters", "spikes_per_inference", "sops_per_inference")
+    record.add(train_and_test_s=round(time.monotonic() - started, 1), paper={name: metrics[name] for name in told})
+
+
+class Lines:
+    """Progress as lines, one every ten seconds and one at the end of an epoch."""
+
+    def __init__(self) -> None:
+        self._told = 0.0
+
+    def __call__(self, event: ProgressEvent) -> None:
         now = time.monotonic()
-        seen.setdefault(event.stage, now)
-        if event.step == event.steps or now > lines.get("told", 0.0) + 10:
-            lines["told"] = now
+        if event.step == event.steps or now > self._told + 10:
+            self._told = now
             print(
                 f"{event.stage} epoch {event.epoch}/{event.epochs} step {event.step}/{event.steps}: "
                 f"loss {event.loss:.3f}, accuracy {event.accuracy:.4f}, {event.spikes:,.0f} spikes, "
@@ -402,52 +167,34 @@ def paper(record: Record, settings: SearchSettings, seconds: float, out: Path) -
                 flush=True,
             )
 
-    started = time.monotonic()
-    run = run_search(settings, out, resume=begun, progress=progress, command="benchmarks/accelerator.py", tell=print)
-    ended = time.monotonic()
-    metrics = read_metrics(run)
-    times = dict(zip(seen, [*list(seen.values())[1:], ended], strict=True))
-    record.add(
-        paper={
-            "test_accuracy": metrics["test_accuracy"],
-            "parameters": metrics["parameters"],
-            "spikes_per_inference": metrics["spikes_per_inference"],
-            "sops_per_inference": metrics["sops_per_inference"],
-            "seconds": round(ended - started, 1),
-            **{f"{stage}_s": round(end - seen[stage], 1) for stage, end in times.items()},
-        }
-    )
+
+def with_search_epochs(
+    record: Record, settings: SearchSettings, dataset: Dataset, device: torch.device, seconds: float
+) -> SearchSettings:
+    """As many epochs as a few steps on random images say that there is time for."""
+    config = network_config(settings.network, dataset, "search")
+    batch = settings.supernet.search_batch_size or settings.training.batch_size
+    build = search_step(config, fast_dtype(device), device, batch, device.type == "cuda")
+    with build as step:
+        step_s = seconds_of(step, device)
+    epoch_s = VALIDATION * step_s * len(dataset.train_images) / 2 / batch
+    epochs = max(1, min(MOST_EPOCHS["search"], int(seconds / epoch_s)))
+    record.add(search_epoch_s=round(epoch_s, 2))
+    warm_up = min(settings.darts.alpha_warmup_epochs, epochs // 4)
+    return changed(settings, search_epochs=epochs, alpha_warmup_epochs=warm_up)
 
 
-def paces(record: Record, settings: SearchSettings) -> dict[str, float]:
-    """Seconds of an epoch of the search and of the training: steps on random images, the kernels compiled before."""
-    device = find_device(settings.training.device)
-    dataset = kind_of(settings)
+def train_epoch_s(settings: SearchSettings, dataset: Dataset, cell: Genotype, device: torch.device) -> float:
+    """Seconds of an epoch of the network of this cell, from a few steps on random images."""
     config = network_config(settings.network, dataset)
-    count = len(dataset.train_images)
-    search_batch = settings.supernet.search_batch_size or settings.training.batch_size
-    dtype = fast_dtype(device)
-    trained = replace(config, attention=settings.network.attention_of("network"))
-    builds = {
-        "search": (search_batch, count / 2, search_step(config, dtype, device, search_batch)),
-        "train": (
-            settings.training.batch_size,
-            count,
-            train_step(settings, trained, device, settings.training.batch_size, device.type == "cuda"),
-        ),
-    }
-    found = {}
-    for stage, (batch, images, build) in builds.items():
-        with contextlib.contextmanager(lambda build=build: build)() as step:
-            seconds = seconds_of(step, device)
-        found[stage] = max(seconds * images / batch, 1e-3)
-        if device.type == "cuda":
-            torch.cuda.empty_cache()
-    # The validation of the search looks at the other half, forward only.
-    found["search"] *= 1.15
-    found["train"] *= 1.1
-    record.add(epoch_s={stage: round(one, 2) for stage, one in found.items()})
-    return found
+    batch = settings.training.batch_size
+    build = train_step(settings, config, device, batch, device.type == "cuda", cell)
+    with build as step:
+        step_s = seconds_of(step, device)
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    learned = len(dataset.train_images) * (1 - settings.training.validation_fraction)
+    return max(VALIDATION * step_s * learned / batch, 1e-3)
 
 
 if __name__ == "__main__":

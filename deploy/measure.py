@@ -14,7 +14,7 @@ from ..export.netx.file import read_layers
 from ..export.netx.reader import read_netx
 from ..export.netx.writer import read_graph
 from ..export.simulate import simulate
-from ..search.data.datasets import load_dataset
+from ..search.data.datasets import Images, load_dataset
 from ..search.runs import Run
 from ..search.space.cell import Stem
 from ..search.space.network import SpikingNetwork, load_network
@@ -145,12 +145,19 @@ def measure_run(run: Run, profiles: Sequence[Profile], tell: Tell = _silent, *, 
         )
     network = load_network(run)
     graph = read_graph(folder / "network.net")
-    dataset = load_dataset(network.config.dataset)
+    dataset = load_dataset(network.config.dataset, time_steps=network.config.time_steps)
     tell("reading the test split into spikes")
-    spikes = EncoderRunner(folder / "encoder.onnx")(dataset.test_images)
+    spikes = entering(network, folder, dataset.test_images)
     tell("measuring the twin on it, counting and mapping")
     measured = measure(TwinRunner(folder / "twin.onnx", graph), spikes, profiles, zeros=zeros)
     return priced(measured, graph, profiles, network, dataset.test_labels, zeros=zeros)
+
+
+def entering(network: SpikingNetwork, folder: Path, images: Images) -> Spikes:
+    """Spikes [T, N, *shape] that the chip gets: of images what encoder.onnx makes of them, of events the events."""
+    if network.config.reads == "spikes":
+        return np.ascontiguousarray(images.swapaxes(0, 1), np.uint8)
+    return EncoderRunner(folder / "encoder.onnx")(images)
 
 
 def count(graph: SpikingGraph, spikes: Spikes, *, zeros: bool = False) -> Counts:
@@ -262,7 +269,9 @@ def _metered(
 
 
 def _encoder_macs(network: SpikingNetwork) -> int:
-    """Multiply-accumulates of the stem's convolution for one image and step."""
+    """Multiply-accumulates of the stem's convolution for one image and step; events need no encoder."""
+    if network.config.reads == "spikes":
+        return 0
     conv = cast(Stem, network.stem).conv
     rows, columns = network.config.stem_size
     return int(conv.weight.numel() * rows * columns)

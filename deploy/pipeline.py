@@ -2,11 +2,11 @@
 
 onnx      torch against model.onnx: every spike, ties apart, and every class
 graph     torch against the float SpikingGraph: the same
-encoder   torch's first spiking layer against encoder.onnx: every spike, ties apart
+encoder   torch's first spiking layer against encoder.onnx: every spike, ties apart; not with events, which need none
 twin      the quantized graph as `export/simulate.py` defines it against twin.onnx: every spike and membrane, exactly
 netx      twin.onnx against network.net, read and run without Lava: the same
 loihi     twin.onnx against unmodified Lava running network.net: every spike and the readout's membrane, exactly
-accuracy  torch against encoder.onnx + twin.onnx on the whole test split: how much the chip's integers cost
+accuracy  torch against (encoder.onnx and) twin.onnx on the whole test split: how much the chip's integers cost
 """
 
 import time
@@ -20,7 +20,7 @@ from ..errors import InputError, UnsupportedError
 from ..export.netx.writer import read_graph
 from ..export.targets import TARGETS, traced
 from ..files import writable, write_json
-from ..search.data.datasets import Dataset, load_dataset
+from ..search.data.datasets import Dataset, Images, load_dataset
 from ..search.run_lock import claimed
 from ..search.runs import Run
 from ..search.space.network import SpikingNetwork, load_network
@@ -28,10 +28,10 @@ from .cost.counts import Counts
 from .cost.prices import price_lists
 from .cost.profiles import Profile
 from .equivalence.verdict import Check, Nudges, compare_float, compare_integers, overall, total_spikes
-from .measure import measure, priced
+from .measure import entering, measure, priced
 from .report.files import write_reports
 from .run.forms import EncoderRunner, GraphRunner, LavaRunner, NetxRunner, OnnxRunner, TwinRunner
-from .run.record import Record
+from .run.record import Record, Spikes
 from .run.torch_network import BATCH, TorchRunner
 from .settings import DeploySettings
 
@@ -62,7 +62,7 @@ def deploy(run: Run, settings: DeploySettings, tell: Tell) -> Deployment:
 def _deploy(run: Run, settings: DeploySettings, tell: Tell) -> Deployment:
     profiles = price_lists(settings)
     network = load_network(run)
-    dataset = load_dataset(network.config.dataset)
+    dataset = load_dataset(network.config.dataset, time_steps=network.config.time_steps)
     found = [target for target in TARGETS if run.export_folder(target).is_dir()]
     if not found:
         raise InputError(f"The run '{run.path}' has no export; run `spikeport export --run {run.path}` first.")
@@ -95,9 +95,14 @@ def _deploy(run: Run, settings: DeploySettings, tell: Tell) -> Deployment:
 class _Reference:
     """The torch network on a fixed set of images."""
 
-    def __init__(self, network: SpikingNetwork, images: np.ndarray[Any, np.dtype[np.float32]]) -> None:
+    def __init__(self, network: SpikingNetwork, images: Images) -> None:
         self.images = images
         self.run = TorchRunner(network)
+
+    def spikes(self, name: str) -> Spikes:
+        """[T, N, *shape] of the graph's input of that name: what its layer fires, or the events."""
+        found = self({}).spikes
+        return found[name] if name in found else np.ascontiguousarray(self.images.swapaxes(0, 1), np.uint8)
 
     def __call__(self, nudges: Nudges) -> Record:
         return self.run(self.images, nudges)
@@ -113,7 +118,7 @@ def _check_graph(network: SpikingNetwork, reference: _Reference) -> Check:
         graph = traced(network).graph
     except UnsupportedError as error:
         return _not_run("graph", "torch", "float SpikingGraph", str(error))
-    candidate = GraphRunner(graph)(reference({}).spikes[graph.inputs[0].name])
+    candidate = GraphRunner(graph)(reference.spikes(graph.inputs[0].name))
     return compare_float("graph", "torch", "float SpikingGraph", reference, candidate)
 
 
@@ -128,14 +133,16 @@ def _deploy_loihi(
 ) -> tuple[list[Check], dict[str, Any], dict[str, Any]]:
     folder = run.export_folder("loihi")
     graph = read_graph(folder / "network.net")
-    encoder = EncoderRunner(folder / "encoder.onnx")
     twin = TwinRunner(folder / "twin.onnx", graph)
+    checks: list[Check] = []
 
-    tell("comparing encoder.onnx with torch")
-    checks = [_timed(lambda: _check_encoder(graph.inputs[0].name, encoder, reference))]
+    if network.config.reads == "images":
+        tell("comparing encoder.onnx with torch")
+        encoder = EncoderRunner(folder / "encoder.onnx")
+        checks.append(_timed(lambda: _check_encoder(graph.inputs[0].name, encoder, reference)))
 
     tell("comparing twin.onnx with the definition of its arithmetic")
-    spikes = encoder(dataset.test_images)
+    spikes = entering(network, folder, dataset.test_images)
     few = spikes[:, : settings.lava_samples]
     definition = GraphRunner(graph)
     checks.append(_timed(lambda: compare_integers("twin", "SpikingGraph", "twin.onnx", definition(few), twin(few))))
@@ -196,7 +203,7 @@ def _check_accuracy(
     return Check(
         name="accuracy",
         reference="torch",
-        candidate="encoder.onnx + twin.onnx",
+        candidate="encoder.onnx + twin.onnx" if network.config.reads == "images" else "twin.onnx",
         verdict="pass" if accuracy - twin_accuracy <= allowed else "fail",
         samples=samples,
         top1_agreement=float((expected == predictions).mean()),

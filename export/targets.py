@@ -48,8 +48,9 @@ def export(run: Run, target: str, tell: Tell) -> list[Path]:
 
 
 def traced(network: SpikingNetwork) -> Traced:
-    """The network as a SpikingGraph and an encoder."""
-    return trace(network, _example(network)[:1], network.config.time_steps)
+    """The network as a SpikingGraph and, where it reads images, an encoder."""
+    reads_spikes = network.config.reads == "spikes"
+    return trace(network, _example(network)[:1], network.config.time_steps, reads_spikes=reads_spikes)
 
 
 def _onnx(run: Run, network: SpikingNetwork, folder: Path, tell: Tell) -> None:
@@ -67,9 +68,9 @@ def _loihi(run: Run, network: SpikingNetwork, folder: Path, tell: Tell) -> None:
     chain = chain_of(graph)
     check_netx(chain)  # everything that can be refused is refused before the first byte
     metadata = _metadata(run, network)
-    assert found.encoder is not None  # images are read by an encoder
-    tell("writing encoder.onnx")
-    write_encoder(folder / "encoder.onnx", found.encoder, _example(network), metadata)
+    if found.encoder is not None:  # events enter the chip as they are
+        tell("writing encoder.onnx")
+        write_encoder(folder / "encoder.onnx", found.encoder, _example(network), metadata)
     tell("writing twin.onnx")
     write_twin(folder / "twin.onnx", graph, metadata)
     tell("writing network.net")
@@ -104,12 +105,14 @@ def _populations(graph: SpikingGraph) -> dict[str, object]:
 
 def _peak(network: SpikingNetwork) -> float:
     """The largest |logit| over the first images of the train split."""
-    images = load_dataset(network.config.dataset).train_images[:CALIBRATION_IMAGES]
-    return float(predict(network, images).abs().max())
+    dataset = load_dataset(network.config.dataset, time_steps=network.config.time_steps)
+    return float(predict(network, dataset.train_images[:CALIBRATION_IMAGES]).abs().max())
 
 
 def _example(network: SpikingNetwork) -> torch.Tensor:
-    return torch.rand(EXAMPLE_IMAGES, *network.config.input_shape, generator=torch.Generator().manual_seed(0))
+    """Images, or frames of spikes."""
+    values = torch.rand(EXAMPLE_IMAGES, *network.config.sample_shape, generator=torch.Generator().manual_seed(0))
+    return values if network.config.reads == "images" else values.round()
 
 
 def _metadata(run: Run, network: SpikingNetwork) -> dict[str, str]:

@@ -3,7 +3,7 @@
 import json
 import tempfile
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,8 @@ from ..files import read_json, write_json, write_text
 from .data.datasets import Dataset, load_dataset
 from .evaluators.from_scratch import train_network
 from .machine import processes
-from .machine.device import find_device
+from .machine.channels_last import channels_last
+from .machine.device import find_device, repeatable
 from .objective.priced_loss import Price, mean_sops
 from .random_streams import seeded
 from .run_lock import claimed
@@ -155,10 +156,11 @@ def _check_path(settings: NetworkSettings, config: NetworkConfig, given: Genotyp
 
 def _load(settings: SearchSettings, download: bool) -> Dataset:
     """The images; of several processes the first downloads them, and the others wait for it."""
+    name, folder, steps = settings.data.dataset, settings.data.data_folder, settings.network.time_steps
     if processes.world() > 1 and not processes.is_first():
         processes.wait()
-        return load_dataset(settings.data.dataset, settings.data.data_folder)
-    dataset = load_dataset(settings.data.dataset, settings.data.data_folder, download=download)
+        return load_dataset(name, folder, time_steps=steps)
+    dataset = load_dataset(name, folder, download=download, time_steps=steps)
     processes.wait()
     return dataset
 
@@ -294,8 +296,10 @@ def _recorder(run: Run, settings: SearchSettings, stage: Stage, before: list[Row
 
 
 def _test(network: SpikingNetwork, dataset: Dataset, settings: SearchSettings) -> dict[str, Any]:
-    score = evaluate(network, dataset.test_images, dataset.test_labels)
-    sops = mean_sops(Price(network, settings.objective), dataset.test_images)
+    device = next(network.parameters()).device
+    with repeatable(device), channels_last(network) if device.type == "cuda" else nullcontext():
+        score = evaluate(network, dataset.test_images, dataset.test_labels)
+        sops = mean_sops(Price(network, settings.objective), dataset.test_images)
     return {
         "test_accuracy": score.accuracy,
         "parameters": count_parameters(network),

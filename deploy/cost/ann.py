@@ -39,6 +39,8 @@ UNPRICED = (
     "What the encoder does beside its multiply-accumulates.",
     "Static power, control and the host.",
 )
+ENCODER_NOTE = "Memory traffic; on the host, in another technology: not part of any chip's total."
+NO_ENCODER_NOTE = "Nothing: no encoder is counted, the chip gets spikes as they are."
 ASSUMPTIONS = (
     "The ANN has the same topology and the same non-zero weights with ReLU and looks once; a recurrent projection "
     "counts once.",
@@ -125,8 +127,8 @@ def ann_baseline(
 def encoder(time_steps: int, encoder_macs: int) -> dict[str, Any]:
     """The real-valued encoder before the spiking network: FP32 MACs of every step, on a host in 45 nm; JSON-ready.
 
-    A real-valued layer multiplies, so it counts as MAC x T and not as accumulations. Raises InputError if
-    `encoder_macs` is negative.
+    A real-valued layer multiplies, so it counts as MAC x T and not as accumulations; a network that reads spikes has
+    none. Raises InputError if `encoder_macs` is negative.
     """
     _check_encoder(encoder_macs)
     macs = encoder_macs * time_steps
@@ -136,7 +138,7 @@ def encoder(time_steps: int, encoder_macs: int) -> dict[str, Any]:
         "macs": macs,
         "energy_j": macs * FP32.mac,
         "sources": [source_row("fp32_add", FP32.add), source_row("fp32_multiply", FP32.multiply)],
-        "note": "Memory traffic; on the host, in another technology: not part of any chip's total.",
+        "note": ENCODER_NOTE if macs else NO_ENCODER_NOTE,
     }
 
 

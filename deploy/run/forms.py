@@ -34,17 +34,17 @@ RUNTIME_ERRORS = (
     onnxruntime_errors.RuntimeException,
 )
 
-Images = NDArray[np.float32]
+Images = NDArray[np.float32 | np.uint8]  # float32 [N, C, H, W], or frames of spikes [N, T, C, H, W]
 
 
 class OnnxRunner:
-    """model.onnx in ONNX Runtime: images -> logits and the spikes of every spiking layer."""
+    """model.onnx in ONNX Runtime: images or frames -> logits and the spikes of every spiking layer."""
 
     def __init__(self, path: Path) -> None:
         self.session = _Session(path, read_model(path), "images", ["logits"])
 
     def __call__(self, images: Images) -> Record:
-        results = self.session.run(images)
+        results = self.session.run(images.astype(np.float32, copy=False))
         spikes = {n.removesuffix("/spikes"): r.astype(np.uint8) for n, r in results.items() if n.endswith("/spikes")}
         return Record(spikes=spikes, readout=results["logits"], margins={})
 

@@ -47,7 +47,7 @@ class TorchRunner:
         record = self(images)
         return np.asarray(record.spikes[self.names[0]])
 
-    def __call__(self, images: NDArray[np.float32], nudges: Nudges | None = None) -> Record:
+    def __call__(self, images: NDArray[np.float32 | np.uint8], nudges: Nudges | None = None) -> Record:
         currents: dict[str, torch.Tensor] = {}
         handles = [
             layer.register_forward_pre_hook(_listener(name, currents, self.leaks[name][1], (nudges or {}).get(name)))
@@ -56,7 +56,7 @@ class TorchRunner:
         functional.reset_net(self.module)
         try:
             with torch.no_grad():
-                logits, *fired = self.module(torch.from_numpy(images))
+                logits, *fired = self.module(torch.from_numpy(images).float())
         finally:
             functional.reset_net(self.module)
             for handle in handles:

@@ -271,6 +271,12 @@ def _permute(writer: Nodes, name: str, input: Value, *dims: int) -> Value:
     return Value(shape=tuple(input.shape[d] for d in order), name=made)
 
 
+def _transpose(writer: Nodes, name: str, input: Value, dim0: int, dim1: int) -> Value:
+    order = [*range(len(input.shape))]
+    order[dim0], order[dim1] = order[dim1], order[dim0]
+    return _permute(writer, name, input, *order)
+
+
 def _attribute(writer: Nodes, name: str, value: Value, word: str) -> Value:
     if word != "T" or len(value.shape) != 2:
         raise NoRule(f"{name} reads .{word}")
@@ -313,6 +319,7 @@ FUNCTIONS: dict[Any, Callable[..., Any]] = {
     "getattr": _attribute,
     "repeat": _repeat,
     "permute": _permute,
+    "transpose": _transpose,
     "cat": _concatenate,
     "stack": _stack,
 }

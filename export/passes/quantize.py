@@ -3,7 +3,7 @@
 A level becomes one NetX layer with one threshold register, so it has one scale S, an even integer:
 
     w = 2 * round(S / threshold * w / 2)      even, in [-256, 254]
-    b = round(S / threshold * b)              13 bits
+    b = round(S / threshold * b)              13 bits, or an integer beside it (below)
     S = min(254 / max|w / threshold|, 4095 / max|b / threshold|, 252), rounded down
 
 SpikingJelly fires on v >= threshold, the chip on v > 64 * register. In the chip's units v >= 64 * S means v > 64 * (S
@@ -12,16 +12,22 @@ sides. S is even because weights are: a weight of one threshold becomes S itself
 population gets the weight 254: one spike is above every register value (<= 251), fires and resets to 0, so the layer's
 decay never acts on it. The readout has no threshold: its scale keeps the largest expected membrane (`peak`) at half of
 what the highest register, 2^17 - 1, lets through.
+
+A neuron that gets no spikes is driven by its bias alone, and where a map is silent, as around the edges that an event
+camera sees, all neurons of a channel are. If their membrane then comes near the threshold, the rounding of one bias
+decides for all of them. So b is the integer next to its exact value with which such a neuron fires in the same steps of
+a window as it did, if there is one.
 """
 
 from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ...errors import UnsupportedError
 from ..graph import Array, Population, Projection, SpikingGraph
-from ..simulate import DECAY_UNITY
+from ..simulate import DECAY_UNITY, STEP
 from .relays import levels
 
 WEIGHT_MAX = 254  # 8-bit weights in steps of 2: [-256, 254] [lava-dl 0.6.0 netx/utils.py optimize_weight_bits]
@@ -57,15 +63,39 @@ def quantize(graph: SpikingGraph, peak: float) -> SpikingGraph:
         register = THRESHOLD_MAX if members[0].role == "readout" else scale - 1
         factor = {p.name: _factor(p, scale) for p in members}
         for member in members:
-            bias = np.round(member.bias * factor[member.name]) if _computes(member) else np.zeros_like(member.bias)
-            populations.append(
-                replace(member, decay=decay, current_decay=current_decay, threshold=float(register), bias=bias)
-            )
+            exact = member.bias * factor[member.name] if _computes(member) else np.zeros_like(member.bias)
+            chip = replace(member, decay=decay, current_decay=current_decay, threshold=float(register), bias=exact)
+            populations.append(replace(chip, bias=_rounded(member, chip, graph.time_steps)))
         for projection in incoming:
             member = next(m for m in members if m.name == projection.target)
             weight = _even(projection.kernel.weight, factor[member.name], _computes(member))
             projections.append(replace(projection, kernel=replace(projection.kernel, weight=weight)))
     return replace(graph, populations=tuple(populations), projections=tuple(projections), arithmetic="loihi")
+
+
+def _rounded(member: Population, chip: Population, time_steps: int) -> Array:
+    """The integers for the exact biases of `chip` with which its neurons, left alone, fire as those of `member` do."""
+    nearest = np.round(chip.bias)
+    if member.role != "neuron":
+        return nearest
+    side = np.where(chip.bias > nearest, 1.0, -1.0)  # on which the exact value lies
+    wanted, found, settled = _left_alone(member, "float", time_steps), nearest, np.zeros(nearest.shape, bool)
+    for shift in (0.0, side, -side):
+        tried = np.clip(nearest + shift, -BIAS_MAX, BIAS_MAX)
+        same = (_left_alone(replace(chip, bias=tried), "loihi", time_steps) == wanted).all(0)
+        found, settled = np.where(same & ~settled, tried, found), settled | same
+    return found
+
+
+def _left_alone(population: Population, arithmetic: str, time_steps: int) -> NDArray[np.bool_]:
+    """In which steps of a window a neuron with each of the biases fires, if it gets no spikes, [T, biases]."""
+    one = replace(population, shape=population.bias.shape)
+    u = v = nothing = np.zeros(one.shape)
+    fired = []
+    for _ in range(time_steps):
+        u, _, fires, v = STEP[arithmetic](one, u, v, nothing)
+        fired.append(fires)
+    return np.stack(fired)
 
 
 def _computes(population: Population) -> bool:

@@ -42,8 +42,9 @@ Value = Real | Expression
 def trace(network: nn.Module, example: torch.Tensor, time_steps: int, *, reads_spikes: bool = False) -> Traced:
     """Trace a network in eval mode and multi-step mode.
 
-    example: one input, images [1, C, H, W], or spikes [T, 1, C, H, W] when reads_spikes is set. The network's result
-    must be a linear layer averaged over time. Raises UnsupportedError that names the module that cannot be carried, and
+    example: one input, images [1, C, H, W], or spikes [T, 1, C, H, W] when reads_spikes is set; frames of spikes
+    [1, T, C, H, W] where the network transposes them first, `frames.transpose(0, 1)`. The network's result must be a
+    linear layer averaged over time. Raises UnsupportedError that names the module that cannot be carried, and
     InputError where the network does not run on the example. Membranes are reset.
 
     >>> network, images = spikeport.example_network()
@@ -140,9 +141,11 @@ class _Walk:
 
     def _value(self, node: fx.Node) -> Value:
         if node.op == "placeholder":
-            if not self.reads_spikes:
+            if not self.reads_spikes or _turns(node):
                 return Real()
             return self._input(node, node.name)
+        if self.reads_spikes and node.all_input_nodes and _turns(node.all_input_nodes[0]):
+            return self._input(node, node.all_input_nodes[0].name)
         arguments, keywords = self._values(node.args), self._values(node.kwargs)
         if node.op == "output":
             return self._readout(arguments[0])
@@ -277,6 +280,14 @@ def leak(module: Any) -> tuple[float, float]:
     else:
         raise UnsupportedError(f"a {kind.__name__} has no rule; use LIFNode, ParametricLIFNode or IFNode")
     return 1.0 - rate, rate if module.decay_input else 1.0
+
+
+def _turns(node: fx.Node) -> bool:
+    """Whether a node is frames [N, T, ...], all that reads them being one transposition to [T, N, ...]."""
+    if node.op != "placeholder" or len(node.users) != 1:
+        return False
+    (user,) = node.users
+    return user.target in (torch.transpose, "transpose") and (*user.args[1:], *user.kwargs.values()) in ((0, 1), (1, 0))
 
 
 def _flat(arguments: Any) -> list[Any]:

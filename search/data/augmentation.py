@@ -42,7 +42,9 @@ class Augmentation:
         return draws
 
     def apply(self, images: Images, draws: Draws) -> Images:
-        """[N, C, H, W] -> the same shape, with the draws of just these images."""
+        """[N, C, H, W] -> the same shape, with the draws of just these images; [N, T, C, H, W]: all frames alike."""
+        if images.ndim == 5:
+            return self.apply(images.reshape(len(images), -1, *images.shape[3:]), draws).reshape(images.shape)
         if self.shift:
             images = moved(images, draws["shift"], self.shift, np.zeros(1, np.float32))
         if self.crop:

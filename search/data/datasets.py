@@ -1,7 +1,8 @@
 """Name -> images and labels, split into train and test the same way every time.
 
 Pixels are read as uint8 arrays once and become float32 here and nowhere else (`normalised`), so that the training, the
-export and the check of the exported forms see the same numbers. What else is done to images is in `Dataset.notes`.
+export and the check of the exported forms see the same numbers. Events are frames of spikes (`events.py`), which stay
+uint8 until a batch of them is made. What else is done to images is in `Dataset.notes`.
 """
 
 import hashlib
@@ -17,9 +18,10 @@ from ...errors import InputError
 from ...path_kind import ARRAYS, expected
 from ...reading.arrays import read_arrays
 from ..settings.data import DataSettings
+from .events import Binned, of_events
 from .image_files import Decoded, of_archive, of_folders
 
-Images = NDArray[np.float32]  # [N, C, H, W]
+Images = NDArray[np.float32 | np.uint8]  # float32 [N, C, H, W], or frames of spikes uint8 [N, T, C, H, W]
 Pixels = NDArray[np.uint8]  # [N, H, W, C]
 Labels = NDArray[np.int64]  # [N], 0..classes - 1
 
@@ -56,7 +58,8 @@ NORMALISATIONS: Mapping[str, Normalisation] = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Dataset:
-    """Images float32 [N, C, H, W], in 0..1 or normalised, and labels int64 [N]; `sha256` covers all four arrays."""
+    """Images float32 [N, C, H, W], in 0..1 or normalised, or frames of spikes uint8 [N, T, C, H, W], 0 or 1, and labels
+    int64 [N]; `sha256` covers all four arrays."""
 
     name: str
     train_images: Images
@@ -79,13 +82,18 @@ class Dataset:
 
     @property
     def black(self) -> NDArray[np.float32]:
-        """What fills the place of pixels that are moved or cut out of sight, [C]."""
-        return np.zeros(self.input_shape[0], np.float32) if self.normalisation is None else self.normalisation.black
+        """What fills the place of pixels that are moved or cut out of sight, [C], or [1] for all channels alike."""
+        return np.zeros(1, np.float32) if self.normalisation is None else self.normalisation.black
+
+    @property
+    def frames(self) -> int | None:
+        """T of the frames of spikes that a sample is; None: it is an image."""
+        return self.train_images.shape[1] if self.train_images.ndim == 5 else None
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
-        """(channels, rows, columns) of an image."""
-        channels, rows, columns = self.train_images.shape[1:]
+        """(channels, rows, columns) of an image or a frame."""
+        channels, rows, columns = self.train_images.shape[-3:]
         return channels, rows, columns
 
     @property
@@ -97,7 +105,16 @@ class Dataset:
         return digest.hexdigest()
 
 
-def normalised(pixels: Pixels, normalisation: Normalisation | None) -> Images:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What a name does not say: see `load_dataset`."""
+
+    folder: Path
+    download: bool
+    time_steps: int | None
+
+
+def normalised(pixels: Pixels, normalisation: Normalisation | None) -> NDArray[np.float32]:
     """uint8 [N, H, W, C] -> float32 [N, C, H, W]."""
     images = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)).astype(np.float32)
     images /= np.float32(255)
@@ -107,7 +124,7 @@ def normalised(pixels: Pixels, normalisation: Normalisation | None) -> Images:
     return images
 
 
-def _digits(argument: str, folder: Path, download: bool) -> Dataset:
+def _digits(argument: str, wanted: Wanted) -> Dataset:
     """scikit-learn's 1797 handwritten digits, 8x8 pixels of 0..16; they come with the package."""
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
@@ -121,7 +138,7 @@ def _digits(argument: str, folder: Path, download: bool) -> Dataset:
     return Dataset("digits", train_images, train_labels, test_images, test_labels, classes=10)
 
 
-def _npz(argument: str, folder: Path, download: bool) -> Dataset:
+def _npz(argument: str, wanted: Wanted) -> Dataset:
     """Two files written by numpy.savez with `images` uint8 [N, H, W, C] and `labels` integers [N], or one archive of
     images as they are in files (`image_files.of_archive`)."""
     files = argument.split(",")
@@ -133,23 +150,38 @@ def _npz(argument: str, folder: Path, download: bool) -> Dataset:
     for file in files:
         expected(Path(file), ARRAYS, "search --dataset npz:")
     if len(files) == 1:
-        found = of_archive(Path(argument), folder)
+        found = of_archive(Path(argument), wanted.folder)
     else:
         (train, train_labels), (test, test_labels) = (_read_npz(Path(file)) for file in files)
         found = Decoded(train, train_labels, test, test_labels)
     return _of_pixels(f"npz:{argument}", files[0], files[-1], found)
 
 
-def _folders(argument: str, folder: Path, download: bool) -> Dataset:
+def _folders(argument: str, wanted: Wanted) -> Dataset:
     """Two folders with a sub-folder of images for each class."""
     places = argument.split(",")
     if len(places) != 2 or not all(places):
         raise InputError(f"The dataset 'folder:' needs two folders, folder:TRAIN,TEST, but got 'folder:{argument}'.")
-    found, names = of_folders(Path(places[0]), Path(places[1]), folder)
+    found, names = of_folders(Path(places[0]), Path(places[1]), wanted.folder)
     listed = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
     return _of_pixels(
         f"folder:{argument}", places[0], places[1], found, (f"classes 0 to {len(names) - 1} are {listed}",)
     )
+
+
+def _events(argument: str, wanted: Wanted) -> Dataset:
+    """Two files of recordings of an event camera."""
+    files = argument.split(",")
+    if len(files) != 2 or not all(files):
+        raise InputError(
+            f"The dataset 'events:' needs two files, events:TRAIN.npz,TEST.npz, but got 'events:{argument}'."
+        )
+    if wanted.time_steps is None:
+        raise InputError("Events are binned into time steps; say how many, load_dataset(name, time_steps=8).")
+    found = of_events(Path(files[0]), Path(files[1]), wanted.time_steps)
+    classes = _classes(files[0], files[1], found)
+    images, labels = (found.train_images, found.test_images), (found.train_labels, found.test_labels)
+    return Dataset(f"events:{argument}", images[0], labels[0], images[1], labels[1], classes, notes=found.notes)
 
 
 def _of_pixels(name: str, train: str, test: str, found: Decoded, notes: tuple[str, ...] = ()) -> Dataset:
@@ -160,6 +192,13 @@ def _of_pixels(name: str, train: str, test: str, found: Decoded, notes: tuple[st
             f"Train and test images must have the same shape (C, H, W), but '{train}' has {shapes[0]} and '{test}' "
             f"has {shapes[1]}."
         )
+    classes = _classes(train, test, found)
+    images = normalised(found.train_images, None), normalised(found.test_images, None)
+    return Dataset(name, images[0], found.train_labels, images[1], found.test_labels, classes, None, notes)
+
+
+def _classes(train: str, test: str, found: Decoded | Binned) -> int:
+    """How many there are. Raises InputError for one, and for one of the test split alone."""
     classes = int(found.train_labels.max()) + 1
     missing = sorted(set(found.test_labels.tolist()) - set(found.train_labels.tolist()))
     if missing or classes < 2:
@@ -167,8 +206,7 @@ def _of_pixels(name: str, train: str, test: str, found: Decoded, notes: tuple[st
             f"'{train}' must hold at least two classes and every class of '{test}', but holds {classes} and lacks "
             f"{missing}."
         )
-    images = normalised(found.train_images, None), normalised(found.test_images, None)
-    return Dataset(name, images[0], found.train_labels, images[1], found.test_labels, classes, None, notes)
+    return classes
 
 
 def _read_npz(path: Path) -> tuple[Pixels, Labels]:
@@ -185,9 +223,9 @@ def _read_npz(path: Path) -> tuple[Pixels, Labels]:
     return images.astype(np.uint8, copy=False), labels.astype(np.int64)
 
 
-def _mnist(argument: str, folder: Path, download: bool) -> Dataset:
+def _mnist(argument: str, wanted: Wanted) -> Dataset:
     """60000 and 10000 handwritten digits of 28x28 grey pixels, padded to 32x32."""
-    (train, train_labels), (test, test_labels) = _torchvision("mnist", "MNIST", folder, download)
+    (train, train_labels), (test, test_labels) = _torchvision("mnist", "MNIST", wanted)
     before = (MNIST_SIZE - train.shape[1]) // 2
     after = MNIST_SIZE - train.shape[1] - before
     margin = ((0, 0), (before, after), (before, after), (0, 0))
@@ -196,16 +234,16 @@ def _mnist(argument: str, folder: Path, download: bool) -> Dataset:
     )
     images = (normalised(np.pad(pixels, margin), None) for pixels in (train, test))
     return Dataset(
-        f"mnist:{folder.as_posix()}", next(images), train_labels, next(images), test_labels, 10, None, (note,)
+        f"mnist:{wanted.folder.as_posix()}", next(images), train_labels, next(images), test_labels, 10, None, (note,)
     )
 
 
-def _cifar(name: str, source: str, classes: int, folder: Path, download: bool) -> Dataset:
+def _cifar(name: str, source: str, classes: int, wanted: Wanted) -> Dataset:
     """50000 and 10000 photographs of 32x32 pixels in colour, normalised."""
-    (train, train_labels), (test, test_labels) = _torchvision(name, source, folder, download)
+    (train, train_labels), (test, test_labels) = _torchvision(name, source, wanted)
     normalisation = NORMALISATIONS[name]
     return Dataset(
-        f"{name}:{folder.as_posix()}",
+        f"{name}:{wanted.folder.as_posix()}",
         normalised(train, normalisation),
         train_labels,
         normalised(test, normalisation),
@@ -215,21 +253,22 @@ def _cifar(name: str, source: str, classes: int, folder: Path, download: bool) -
     )
 
 
-def _cifar10(argument: str, folder: Path, download: bool) -> Dataset:
-    return _cifar("cifar10", "CIFAR10", 10, folder, download)
+def _cifar10(argument: str, wanted: Wanted) -> Dataset:
+    return _cifar("cifar10", "CIFAR10", 10, wanted)
 
 
-def _cifar100(argument: str, folder: Path, download: bool) -> Dataset:
-    return _cifar("cifar100", "CIFAR100", 100, folder, download)
+def _cifar100(argument: str, wanted: Wanted) -> Dataset:
+    return _cifar("cifar100", "CIFAR100", 100, wanted)
 
 
-def _torchvision(name: str, source: str, folder: Path, download: bool) -> list[tuple[Pixels, Labels]]:
+def _torchvision(name: str, source: str, wanted: Wanted) -> list[tuple[Pixels, Labels]]:
     """Train and test split of a torchvision data set, its own checks of the files included.
 
     Raises InputError when the files are missing, damaged or cannot be downloaded.
     """
     from torchvision import datasets
 
+    folder, download = wanted.folder, wanted.download
     try:
         splits = [getattr(datasets, source)(folder, train=train, download=download) for train in (True, False)]
     except (RuntimeError, OSError, EOFError, ValueError) as error:
@@ -258,9 +297,9 @@ def _arrays(split: Any) -> tuple[Pixels, Labels]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """Where a data set comes from: `load(what follows the colon, folder, download)`, and how its name is written."""
+    """Where a data set comes from: `load(what follows the colon, wanted)`, and how its name is written."""
 
-    load: Callable[[str, Path, bool], Dataset]
+    load: Callable[[str, Wanted], Dataset]
     spelling: str
     colon: Literal["never", "possible", "needed"]
 
@@ -272,6 +311,7 @@ SOURCES: Mapping[str, Source] = {
     "cifar100": Source(load=_cifar100, spelling="cifar100[:FOLDER]", colon="possible"),
     "npz": Source(load=_npz, spelling="npz:TRAIN.npz,TEST.npz", colon="needed"),
     "folder": Source(load=_folders, spelling="folder:TRAIN,TEST", colon="needed"),
+    "events": Source(load=_events, spelling="events:TRAIN.npz,TEST.npz", colon="needed"),
 }
 
 
@@ -284,15 +324,18 @@ def dataset_kind(name: str) -> str:
     return kind
 
 
-def load_dataset(name: str, folder: str | Path = DATA_FOLDER, *, download: bool = False) -> Dataset:
+def load_dataset(
+    name: str, folder: str | Path = DATA_FOLDER, *, download: bool = False, time_steps: int | None = None
+) -> Dataset:
     """The dataset of that name; `Dataset.name` is the whole name, with which it is found again.
 
     `folder` is where torchvision keeps its files, unless the name says another, and decoded images are kept; `download`
-    lets it fetch them. Raises InputError when the name is unknown or its files are not what they have to be.
+    lets it fetch them. Events are binned into `time_steps`, of which images know nothing. Raises InputError when the
+    name is unknown or its files are not what they have to be.
 
     >>> spikeport.load_dataset("digits").test_images.shape
     (360, 1, 8, 8)
     """
     source, argument = SOURCES[dataset_kind(name)], name.partition(":")[2]
     place = argument if argument and source.colon == "possible" else folder
-    return source.load(argument, Path(place), download)
+    return source.load(argument, Wanted(folder=Path(place), download=download, time_steps=time_steps))

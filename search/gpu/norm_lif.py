@@ -74,10 +74,10 @@ def _normalise(
 
 
 @triton.jit
-def _place(rows, after, steps, channels, t, column):
-    """Of row [A * R] at step t, in [A, T, R, C]."""
+def _place(rows, after, steps, stride, t, column):
+    """Of row [A * R] at step t, in [A, T, R, C] whose rows of channels begin `stride` numbers apart."""
     row = rows.to(tl.int64)
-    return ((row // after * steps + t) * after + row % after)[:, None] * channels + column[None, :]
+    return ((row // after * steps + t) * after + row % after)[:, None] * stride + column[None, :]
 
 
 @triton.jit(do_not_specialize=["rows", "after", "steps"])
@@ -128,8 +128,8 @@ def _step_backward(charge, arrived, following, DECAY: tl.constexpr):
 
 @triton.jit(do_not_specialize=["rows", "after", "steps", "parts"])
 def _sums_backward(
-    current, gradient, lanes, sums, rows, after, steps, channels, parts, DECAY: tl.constexpr, ROWS: tl.constexpr,
-    CHANNELS: tl.constexpr,
+    current, gradient, lanes, sums, rows, after, steps, channels, stride, parts, DECAY: tl.constexpr,
+    ROWS: tl.constexpr, CHANNELS: tl.constexpr,
 ):  # fmt: skip
     """Sums [parts, 2, C] of dL/dy and of dL/dy * (I - mean)."""
     part = tl.program_id(0)
@@ -149,7 +149,7 @@ def _sums_backward(
             charge, distance = _charge(
                 current, row, after, steps, channels, column, mask, mean, scale, bias, t, DECAY, ROWS, CHANNELS
             )
-            place = _place(row, after, steps, channels, t, column)
+            place = _place(row, after, steps, stride, t, column)
             arrived = tl.load(gradient + place, mask=mask, other=0.0).to(tl.float32)
             following = _step_backward(charge, arrived, following, DECAY)
             total += following
@@ -176,8 +176,8 @@ def _totals(sums, lanes, totals, count, channels, parts, PARTS: tl.constexpr, CH
 
 @triton.jit(do_not_specialize=["rows", "after", "steps"])
 def _backward(
-    current, gradient, lanes, totals, result, rows, after, steps, channels, DECAY: tl.constexpr, ROWS: tl.constexpr,
-    CHANNELS: tl.constexpr,
+    current, gradient, lanes, totals, result, rows, after, steps, channels, stride, DECAY: tl.constexpr,
+    ROWS: tl.constexpr, CHANNELS: tl.constexpr,
 ):  # fmt: skip
     """dL/dI = scale * (dL/dy - offset - slope * (I - mean))."""
     row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
@@ -195,9 +195,10 @@ def _backward(
         charge, distance = _charge(
             current, row, after, steps, channels, column, mask, mean, scale, bias, t, DECAY, ROWS, CHANNELS
         )
-        place = _place(row, after, steps, channels, t, column)
+        place = _place(row, after, steps, stride, t, column)
         arrived = tl.load(gradient + place, mask=mask, other=0.0).to(tl.float32)
         following = _step_backward(charge, arrived, following, DECAY)
+        place = _place(row, after, steps, channels, t, column)
         answer = scale * (following - offset - slope * distance)
         tl.store(result + place, answer.to(result.dtype.element_ty), mask=mask)
 
@@ -213,6 +214,15 @@ def norm_lif(current: Tensor, norm: nn.Module, dtype: torch.dtype, axis: int) ->
 def lif(current: Tensor, dtype: torch.dtype, axis: int) -> Tensor:
     """The same without a norm."""
     return cast(Tensor, _NormLIF.apply(current.contiguous(), None, None, None, dtype, axis))
+
+
+def _in_rows(gradient: Tensor) -> tuple[Tensor, int]:
+    """The tensor, and how far apart its rows of channels begin: a part of joined channels need not be copied."""
+    stride = gradient.stride(-2)
+    apart = [stride * math.prod(gradient.shape[axis + 1 : -1]) for axis in range(gradient.ndim - 1)]
+    if gradient.stride() == (*apart, 1):
+        return gradient, stride
+    return gradient.contiguous(), gradient.shape[-1]
 
 
 class _NormLIF(torch.autograd.Function):
@@ -260,7 +270,7 @@ class _NormLIF(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         current, lanes = ctx.saved_tensors
         rows, after, steps, channels = ctx.shape
-        gradient = gradient.contiguous()
+        gradient, stride = _in_rows(gradient)
         high, wide = tile(channels)
         columns = ceil_div(channels, wide)
         totals = torch.zeros(4, channels, device=current.device)
@@ -268,7 +278,7 @@ class _NormLIF(torch.autograd.Function):
             parts = min(PARTS, ceil_div(rows, high))
             sums = torch.empty(parts, 2, channels, device=current.device)
             _sums_backward[(parts, columns)](
-                *(current, gradient, lanes, sums, rows, after, steps, channels, parts),
+                *(current, gradient, lanes, sums, rows, after, steps, channels, stride, parts),
                 DECAY=DECAY, ROWS=high, CHANNELS=wide,
             )  # fmt: skip
             count = float(rows * steps) if ctx.measured else math.inf  # of given moments nothing depends on I
@@ -277,7 +287,7 @@ class _NormLIF(torch.autograd.Function):
             )
         result = torch.empty_like(current)
         _backward[(ceil_div(rows, high), columns)](
-            *(current, gradient, lanes, totals, result, rows, after, steps, channels),
+            *(current, gradient, lanes, totals, result, rows, after, steps, channels, stride),
             DECAY=DECAY, ROWS=high, CHANNELS=wide,
         )  # fmt: skip
         return result, *(totals[:2] if ctx.has_norm else (None, None)), None, None, None

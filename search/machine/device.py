@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from functools import cache
 
 import torch
 from torch import Tensor, nn
@@ -53,6 +54,12 @@ def find_device(name: str) -> torch.device:
             f"number {device.index}); use --device auto."
         )
     return device
+
+
+@cache
+def on(device: torch.device, *numbers: int | bool) -> Tensor:
+    """A constant where it is needed: made once, because a step must not copy to a GPU."""
+    return torch.tensor(numbers, device=device)
 
 
 @contextmanager

@@ -35,7 +35,7 @@ def expected_sops(
     names: Sequence[str],
     classes: int,
 ) -> dict[str, Tensor]:
-    """SOPs per image: `cells.<layer>` and `readout`; arguments as of `sops.sops_per_cell`."""
+    """SOPs per image: `stem` of events, `cells.<layer>` and `readout`; arguments as of `sops.sops_per_cell`."""
     cells = dict(_cells(spikes, chances))
     weights = {kind: mixture(kind).double() for kind in {stop.kind for stop in cells}}
     found = {f"cells.{i}": chances.visits[stops[0]].new_zeros(()) for i, stops in enumerate(chances.trellis)}
@@ -52,7 +52,8 @@ def expected_sops(
 
     ends = walk(chances, spikes.stem.double(), count)
     arriving = [chances.ends[h].exp() * output.sum() for h, output in ends.items()]
-    return found | {"readout": classes * torch.stack(arriving).sum()}
+    of_stem = {} if spikes.stem_sops is None else {"stem": spikes.stem_sops}
+    return of_stem | found | {"readout": classes * torch.stack(arriving).sum()}
 
 
 def _cells(spikes: NetworkSpikes, chances: Chances) -> list[tuple[Stop, CellSpikes]]:

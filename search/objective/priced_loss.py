@@ -115,7 +115,7 @@ def _mean(price: Price, images: Images, measure: Callable[[NetworkSpikes], dict[
     network.eval()
     device, sums = next(network.parameters()).device, dict[str, float]()
     for i in range(0, len(images), EVALUATION_BATCH):
-        batch = torch.from_numpy(images[i : i + EVALUATION_BATCH]).to(device)
+        batch = torch.from_numpy(images[i : i + EVALUATION_BATCH]).to(device).float()
         reset_net(network)
         with recording(price.network) as spikes:
             network(batch)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from ..space.genotype import INPUTS, NODES, CellKind
 from ..space.layout import STEM_MULTIPLIER, CellShape
 from ..space.network import NetworkConfig, SpikingBackbone
+from .fan_out import window
 
 STATES = ("p0", "p1", *(f"n{j + 1}" for j in range(NODES)))
 
@@ -65,6 +66,7 @@ class NetworkSpikes:
 
     cells: list[CellSpikes]
     stem: Tensor = field(default_factory=lambda: torch.zeros(0))  # [H, W]
+    stem_sops: Tensor | None = None  # what the events of an image do at the stem; None: it reads images, on the host
 
     def per_cell(self) -> dict[str, Tensor]:
         """As `spikes.counting_spikes` names the cells."""
@@ -84,9 +86,11 @@ def recording(network: SpikingBackbone) -> Iterator[NetworkSpikes]:
     def hook(module: nn.Module, tell: Callable[[Tensor], None]) -> None:
         handles.append(module.register_forward_hook(lambda module, inputs, spikes: tell(spikes)))
 
-    def stem(spikes: Tensor) -> None:
-        counted = cast(Counted, network.stem)
+    def stem(module: nn.Module, inputs: tuple[Tensor, ...], spikes: Tensor) -> None:
+        counted = cast(Counted, module)
         record.stem = _map(spikes, counted.images_axis, counted.place_axes)
+        if network.config.reads == "spikes":
+            record.stem_sops = _stem_sops(network.config, _map(inputs[0], 0, (3, 4)))
 
     def state(cell: CellSpikes, number: int, images: int, places: tuple[int, int]) -> Callable[[Tensor], None]:
         def tell(spikes: Tensor) -> None:
@@ -100,7 +104,7 @@ def recording(network: SpikingBackbone) -> Iterator[NetworkSpikes]:
 
         return tell
 
-    hook(network.stem, stem)
+    handles.append(network.stem.register_forward_hook(stem))
     for module, cell in zip(network.planned_cells(), record.cells, strict=True):
         counted = cast(CountedCell, module)
         for number, name in enumerate(STATES):
@@ -122,6 +126,9 @@ def even_spikes(config: NetworkConfig, plan: Sequence[CellShape], rate: float) -
         return torch.full((rows, columns), rate * config.time_steps * channels, dtype=torch.float64)
 
     record = NetworkSpikes([], spikes(STEM_MULTIPLIER * config.channels, 0))
+    if config.reads == "spikes":
+        channels, *size = config.input_shape
+        record.stem_sops = _stem_sops(config, torch.full(size, rate * config.time_steps * channels).double())
     for shape in plan:
         cell = CellSpikes(shape.kind, shape.channels)
         before, nodes = (spikes(shape.channels, halvings) for halvings in (shape.halvings_before, shape.halvings))
@@ -130,6 +137,13 @@ def even_spikes(config: NetworkConfig, plan: Sequence[CellShape], rate: float) -
         cell.pooled |= {source: nodes.sum() for source in range(INPUTS + NODES - 1)}
         record.cells.append(cell)
     return record
+
+
+def _stem_sops(config: NetworkConfig, events: Tensor) -> Tensor:
+    """Of a map of events [H, W], both polarities and all steps."""
+    size = (events.shape[0], events.shape[1])
+    fan = STEM_MULTIPLIER * config.channels * window(size, 3, 1, config.stem_stride)
+    return (events * fan.to(events.device)).sum()
 
 
 def _map(spikes: Tensor, images: int, places: tuple[int, int]) -> Tensor:

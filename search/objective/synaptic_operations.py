@@ -9,8 +9,9 @@ An SOP is one spike that meets one synapse. Counted are, of each cell, the synap
     readout     every spike of the last cell times the classes
 
 Where the weights are 0 and 1 this is what an exported network does but for relays, which depend on how its levels are
-chosen (export/passes/relays.py). Between 0 and 1 it is the expectation if each edge drew its primitive by itself. The
-stem is real-valued and stays on the host: its spikes count where they arrive. Differentiable by weights and by spikes.
+chosen (export/passes/relays.py). Between 0 and 1 it is the expectation if each edge drew its primitive by itself. A
+stem that reads images is real-valued and stays on the host: its spikes count where they arrive. One that reads events
+is on the chip: `stem` is every event times its synapses. Differentiable by weights and by spikes.
 """
 
 import functools
@@ -32,9 +33,9 @@ LEAVING = [[edge for edge, source in enumerate(FROM) if source == state] for sta
 def sops_per_cell(
     spikes: NetworkSpikes, mixture: Callable[[CellKind], Tensor], names: Sequence[str], classes: int
 ) -> dict[str, Tensor]:
-    """SOPs per image: `cells.<i>` and `readout`; `mixture(kind)` are weights [14 edges, primitives `names`]."""
+    """SOPs per image: `stem` of events, `cells.<i>`, `readout`; `mixture(kind)` are weights [14 edges, primitives]."""
     weights = {kind: mixture(kind).double() for kind in {cell.kind for cell in spikes.cells}}
-    found = {}
+    found = {} if spikes.stem_sops is None else {"stem": spikes.stem_sops}
     s0 = s1 = spikes.stem.double()
     for i, cell in enumerate(spikes.cells):
         found[f"cells.{i}"] = cell_sops(cell, (s0,), s1, weights[cell.kind], names)

@@ -10,6 +10,7 @@ from ...setting import check_settings, chosen, setting
 PrimitiveSet = Literal["darts", "plain"]
 Level = Literal["micro", "macro", "both"]
 Attention = Literal["none", "eca", "cbam", "tcs"]
+Reads = Literal["images", "spikes"]  # spikes: frames of them, one for each time step
 AttentionIn = Literal["search", "network", "both"]
 
 # Target -> kinds of attention that it takes. A gate that depends on the input is no synapse.

@@ -76,6 +76,11 @@ class SearchSettings:
                 "A price of spikes needs the spikes of every cell, but --gradient-checkpointing does not keep them; "
                 "leave it out or set spike_weight and sop_weight to 0."
             )
+        if self.training.first_size < 1 and self.data.dataset.startswith("events:"):
+            raise InputError(
+                "Events are spikes, 0 or 1, which the mean over an area is not, so "
+                f"first_size={self.training.first_size} cannot make their frames smaller; leave it out."
+            )
         if isinstance(self.strategy, DartsSettings):
             self._check_darts(self.strategy)
 

@@ -71,6 +71,21 @@ class Stem(nn.Module):
         return cast(Tensor, self.lif(current.unsqueeze(0).repeat(self.time_steps, 1, 1, 1, 1)))
 
 
+class FrameStem(nn.Module):
+    """Frames of spikes [N, T, C, H, W] -> spikes [T, N, channels, H / stride, W / stride]: each step has its frame."""
+
+    images_axis, place_axes = 1, (3, 4)  # of the spikes
+
+    def __init__(self, in_channels: int, channels: int, stride: int = 1) -> None:
+        super().__init__()
+        self.conv = convolution(in_channels, channels, 3, stride=stride)
+        self.norm = batch_norm(channels)
+        self.lif = lif_neurons()
+
+    def forward(self, frames: Tensor) -> Tensor:
+        return cast(Tensor, self.lif(self.norm(self.conv(frames.transpose(0, 1)))))
+
+
 class Preprocess(nn.Module):
     """Brings a cell's input to the cell's channels and, after a reduction, to its size."""
 

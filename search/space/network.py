@@ -4,17 +4,18 @@ from collections.abc import Sequence
 from dataclasses import MISSING, asdict, dataclass, fields
 from functools import partial
 from pathlib import Path
-from typing import Literal, Protocol, cast
+from typing import Literal, Protocol, cast, get_args
 
 from spikingjelly.activation_based import layer
 from torch import Tensor, nn
 
 from ...errors import InputError
 from ...files import read_json, write_json
+from ...setting import chosen
 from ..runs import Run
-from ..settings.network import Attention, NetworkSettings, attention_name
+from ..settings.network import Attention, NetworkSettings, Reads, attention_name
 from ..tensors import check_tensors, load_tensors, save_tensors
-from .cell import Cell, CellBuilder, Stem
+from .cell import Cell, CellBuilder, FrameStem, Stem
 from .genotype import NODES, CellKind, Genotype, Layer
 from .genotype import from_dict as genotype_from_dict
 from .genotype import to_dict as genotype_to_dict
@@ -30,18 +31,25 @@ class NetworkConfig:
     cells: int
     time_steps: int
     classes: int
-    input_shape: tuple[int, int, int]  # of an image: channels, rows, columns
+    input_shape: tuple[int, int, int]  # of an image or a frame: channels, rows, columns
     stem_stride: int = 1  # 2: the stem halves the image
     attention: Attention = "none"
     dataset: str = ""  # the images it is trained on, for the record
+    reads: Reads = "images"  # or frames of spikes, one for each time step
 
     def __post_init__(self) -> None:
         attention_name(self.attention)
+        chosen("reads", self.reads, get_args(Reads))
         for name, least in (("channels", 1), ("cells", 1), ("time_steps", 1), ("classes", 2), ("stem_stride", 1)):
             if getattr(self, name) < least:
                 raise InputError(f"`{name} >= {least}` must hold, but got {name}={getattr(self, name)}.")
         if len(self.input_shape) != 3 or min(self.input_shape) < 1:
             raise InputError(f"Images must have a shape (channels, rows, columns), but got {self.input_shape}.")
+
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        """Of what the network reads at once: (C, H, W), or (T, C, H, W) of frames."""
+        return self.input_shape if self.reads == "images" else (self.time_steps, *self.input_shape)
 
     @property
     def stem_size(self) -> tuple[int, int]:
@@ -76,11 +84,22 @@ class ImageKind(Protocol):
     @property
     def input_shape(self) -> tuple[int, int, int]: ...
 
+    @property
+    def frames(self) -> int | None: ...
+
 
 def network_config(
     settings: NetworkSettings, images: ImageKind, place: Literal["search", "network"] = "network"
 ) -> NetworkConfig:
-    """The network of these settings for these images: the one that is trained, or the supernet of the search."""
+    """The network of these settings for these images: the one that is trained, or the supernet of the search.
+
+    Raises InputError where events were binned into another number of time steps.
+    """
+    if images.frames not in (None, settings.time_steps):
+        raise InputError(
+            f"Events must be binned into the network's {settings.time_steps} time steps, but '{images.name}' has "
+            f"{images.frames} frames; load it with time_steps={settings.time_steps}."
+        )
     return NetworkConfig(
         channels=settings.channels,
         cells=settings.cells,
@@ -90,11 +109,12 @@ def network_config(
         stem_stride=settings.stem_stride,
         attention=settings.attention_of(place),
         dataset=images.name,
+        reads="images" if images.frames is None else "spikes",
     )
 
 
 class SpikingBackbone(nn.Module):
-    """Images [N, C, H, W] -> logits [N, classes], with cells that `build` makes as they are planned.
+    """Images [N, C, H, W] or frames of spikes [N, T, C, H, W] -> logits [N, classes], with cells as `build` makes them.
 
     The neurons keep their membranes: call `spikingjelly.activation_based.functional.reset_net` before each batch.
     """
@@ -103,8 +123,7 @@ class SpikingBackbone(nn.Module):
         super().__init__()
         self.config = config
         self.plan = tuple(plan)
-        stem_channels = STEM_MULTIPLIER * config.channels
-        self.stem: nn.Module = Stem(config.input_shape[0], stem_channels, config.time_steps, config.stem_stride)
+        self.stem = _stem(config)
         self.cells = nn.ModuleList(
             build(
                 kind=cell.kind,
@@ -122,12 +141,19 @@ class SpikingBackbone(nn.Module):
         """In the order of the plan."""
         return list(self.cells)
 
-    def forward(self, images: Tensor) -> Tensor:
-        s0 = s1 = self.stem(images)
+    def forward(self, inputs: Tensor) -> Tensor:
+        s0 = s1 = self.stem(inputs)
         for cell in self.cells:
             s0, s1 = s1, cell(s0, s1)
         features = self.pool(s1).flatten(2)  # [T, N, C]
         return cast(Tensor, self.readout(features).mean(0))
+
+
+def _stem(config: NetworkConfig) -> nn.Module:
+    channels = STEM_MULTIPLIER * config.channels
+    if config.reads == "spikes":
+        return FrameStem(config.input_shape[0], channels, config.stem_stride)
+    return Stem(config.input_shape[0], channels, config.time_steps, config.stem_stride)
 
 
 class SpikingNetwork(SpikingBackbone):
@@ -187,7 +213,7 @@ def _config(path: Path, data: object) -> NetworkConfig:
         )
     for key, value in data.items():
         whole = value if key == "input_shape" and isinstance(value, list) else [value]
-        wanted = str if key in ("attention", "dataset") else int
+        wanted = str if key in ("attention", "dataset", "reads") else int
         if not all(type(one) is wanted for one in whole) or (key == "input_shape") != isinstance(value, list):
             raise InputError(f"'{path}': `{key}` of `network` is {value!r}, which is of a wrong type; copy it again.")
     return NetworkConfig(**data | {"input_shape": tuple(data["input_shape"])})

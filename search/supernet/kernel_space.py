@@ -21,6 +21,7 @@ from ..loops.arrays import takes_loops
 from ..loops.max_pool import max_pool, weighted_sum
 from ..loops.window_lif import WindowLIF, window_lif
 from ..machine import processes
+from ..machine.device import on
 from ..settings.network import Attention, PrimitiveSet
 from ..space.attention import ATTENTION
 from ..space.genotype import INPUTS, NODES, CellKind
@@ -45,6 +46,7 @@ ORDER = [EDGES.index((node, source)) for sources, nodes in GROUPS for source in 
 FROM = [EDGES[edge][1] for edge in ORDER]
 INCOMING = [[row for row, edge in enumerate(ORDER) if EDGES[edge][0] == node] for node in range(NODES)]
 FROM_INPUTS = sum(source < INPUTS for source in FROM)  # the first group, whose stride is 2 in a reduction cell
+
 
 MOMENTUM = 0.1  # of the running variances, as of a batch norm's
 VARIANCE_AT_START = 0.25
@@ -93,7 +95,7 @@ class Preprocess(nn.Module):
 
 
 class KernelStem(nn.Module):
-    """The stem of cell.py, its spikes [H, W, T, N, C]."""
+    """The stems of cell.py, their spikes [H, W, T, N, C]."""
 
     images_axis, place_axes = 3, (0, 1)  # of the spikes
 
@@ -105,6 +107,9 @@ class KernelStem(nn.Module):
         self.population = Population(channels)
 
     def forward(self, images: Tensor) -> Tensor:
+        if images.ndim == 5:  # a frame for each step
+            current = self.conv(images.flatten(0, 1)).unflatten(0, images.shape[:2])
+            return cast(Tensor, self.population(current.permute(3, 4, 1, 0, 2)))
         current = self.conv(images).permute(2, 3, 0, 1).unsqueeze(STEPS_AXIS)
         return cast(Tensor, self.population(current.expand(-1, -1, self.time_steps, -1, -1)))
 
@@ -162,14 +167,16 @@ class KernelCell(nn.Module):
 
     def forward(self, s0: Tensor, s1: Tensor) -> Tensor:
         dilations = self.kernels.dilations
-        weights = self._mixture()[ORDER]
+        mixture = self._mixture()
+        device = mixture.device
+        weights = mixture.index_select(0, on(device, *ORDER))
         states = [self.p0(s0), self.p1(s1)]
         pooled = [pool(spikes) for pool, spikes in zip(self.pools, states, strict=False)]
         rows, columns, *window, channels = pooled[0].shape
 
         strides = tuple(self._stride if source < INPUTS else 1 for source in FROM)
-        hits = {dilation: edge_hits(rows, columns, strides, dilation).to(weights.device) for dilation in dilations}
-        spikes, max_pooled, avg_pooled = self.variances[:, FROM] + SMALLEST_VARIANCE
+        hits = {dilation: edge_hits(rows, columns, strides, dilation, device) for dilation in dilations}
+        spikes, max_pooled, avg_pooled = self.variances.index_select(1, on(device, *FROM)) + SMALLEST_VARIANCE
         variances = Variances(spikes, max_pooled, avg_pooled, hits)
         kernels = self.kernels(weights, variances)
         shares = weights[:, self._max_pool, None] * variances.max_pooled.rsqrt()  # of the max-pools, [14, C]
@@ -178,7 +185,7 @@ class KernelCell(nn.Module):
             kernels, shares = kernels * presence[:, None], shares * presence
         from_inputs, *between = group_kernels(kernels)
 
-        points = grid(rows, columns, dilations, self.dtype, weights.device)
+        points = grid(rows, columns, dilations, self.dtype, device)
         inputs = phases(torch.cat(states, dim=-1).flatten(2, 3), self._stride)
         # What the nodes to come have heard so far, as spectra.
         heard = product(points.spectrum(inputs), points.kernel(from_inputs, dilations, self._stride))
@@ -188,7 +195,8 @@ class KernelCell(nn.Module):
                 heard = product(spectrum, points.kernel(between[j - 1], dilations, 1), heard)
             mine, heard = torch.split(heard, [channels, heard.shape[-1] - channels], dim=-1)
             maps = [pooled[FROM[edge]] for edge in INCOMING[j]]
-            current = weighted_sum(points.maps(mine).view(rows, columns, *window, channels), shares[INCOMING[j]], maps)
+            heard_shares = shares.index_select(0, on(device, *INCOMING[j]))
+            current = weighted_sum(points.maps(mine).view(rows, columns, *window, channels), heard_shares, maps)
             states.append(self.get_submodule(name)(current))
             if j + 1 < NODES:
                 pooled.append(self.pools[INPUTS + j](states[-1]))

@@ -62,9 +62,12 @@ def hits(rows: int, columns: int, stride: int, dilation: int) -> Tensor:
 
 
 @functools.cache
-def edge_hits(rows: int, columns: int, strides: tuple[int, ...], dilation: int) -> Tensor:
+def edge_hits(
+    rows: int, columns: int, strides: tuple[int, ...], dilation: int, device: torch.device | None = None
+) -> Tensor:
     """[25, E, 1]: `hits` of edges of these strides, all of which lead to maps [rows, columns]."""
-    return torch.stack([hits(rows, columns, stride, dilation) for stride in strides], dim=1).unsqueeze(2)
+    found = torch.stack([hits(rows, columns, stride, dilation) for stride in strides], dim=1).unsqueeze(2)
+    return found.to(device)
 
 
 class Separable(nn.Module):

@@ -24,28 +24,29 @@ def moments_of(states: Sequence[Tensor], pooled: Sequence[Tensor], images: int) 
     sums = torch.zeros(2, 3, len(states), states[0].shape[-1] + 1, dtype=torch.float64, device=states[0].device)
     add = _add_by_loops if takes_loops(states[0], SPIKES) else _add_by_torch
     for number, (spikes, largest) in enumerate(zip(states, pooled, strict=True)):
-        some, some_of_pool = _some(spikes.shape[:4], whole), _some(largest.shape[:4], whole)
+        device = spikes.device
+        some, some_of_pool = _some(spikes.shape[:4], whole, device), _some(largest.shape[:4], whole, device)
         add(sums[:, :, number, :-1], spikes.detach().flatten(2, 3), largest.detach().flatten(2, 3), some, some_of_pool)
-        sums[:, :, number, -1] = _pixels(spikes.shape[:4], largest.shape[:4], whole).to(sums.device)
+        sums[:, :, number, -1] = _pixels(spikes.shape[:4], largest.shape[:4], whole, device)
     together = processes.sum_over_all(sums)
     means, squares = together[..., :-1] / together[..., -1:]
     return means, squares
 
 
 @functools.cache
-def _some(shape: tuple[int, ...], whole: processes.Whole) -> Tensor:
+def _some(shape: tuple[int, ...], whole: processes.Whole, device: torch.device) -> Tensor:
     """The numbers of those taken of T * N, of maps [H, W, T, N]."""
     rows, columns, steps, images = shape
     every = max(1, rows * columns * steps * whole.images // SAMPLED)
     number = torch.arange(steps).unsqueeze(1) * whole.images + whole.start + torch.arange(images)
-    return (number.flatten() % every == 0).nonzero().squeeze(1)
+    return (number.flatten() % every == 0).nonzero().squeeze(1).to(device)
 
 
 @functools.cache
-def _pixels(spikes: tuple[int, ...], largest: tuple[int, ...], whole: processes.Whole) -> Tensor:
+def _pixels(spikes: tuple[int, ...], largest: tuple[int, ...], whole: processes.Whole, device: torch.device) -> Tensor:
     """[3]: how many are taken of each."""
-    of_spikes, of_pool = (shape[0] * shape[1] * len(_some(shape, whole)) for shape in (spikes, largest))
-    return torch.tensor([of_spikes, of_pool, of_spikes], dtype=torch.float64)
+    of_spikes, of_pool = (shape[0] * shape[1] * len(_some(shape, whole, device)) for shape in (spikes, largest))
+    return torch.tensor([of_spikes, of_pool, of_spikes], dtype=torch.float64, device=device)
 
 
 def _add_by_loops(sums: Tensor, spikes: Tensor, pooled: Tensor, some: Tensor, some_of_pool: Tensor) -> None:
@@ -58,8 +59,8 @@ def _add_by_loops(sums: Tensor, spikes: Tensor, pooled: Tensor, some: Tensor, so
 
 
 def _add_by_torch(sums: Tensor, spikes: Tensor, pooled: Tensor, some: Tensor, some_of_pool: Tensor) -> None:
-    taken = spikes[:, :, some.to(spikes.device)].double()
-    for row, maps in enumerate((taken, pooled[:, :, some_of_pool.to(spikes.device)].double(), _averaged(taken))):
+    taken = spikes.index_select(2, some).double()
+    for row, maps in enumerate((taken, pooled.index_select(2, some_of_pool).double(), _averaged(taken))):
         sums[0, row], sums[1, row] = maps.sum((0, 1, 2)), maps.square().sum((0, 1, 2))
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..machine.device import on
 from ..settings.network import PrimitiveSet
 from ..settings.supernet import Relaxation
 from ..space.cell import CellBuilder
@@ -58,7 +59,7 @@ class Supernet(SpikingBackbone):
         if self.allowed is None:
             return alphas
         columns = [name not in self.allowed for name in PRIMITIVES[self.primitives]]
-        return alphas.masked_fill(torch.tensor(columns, device=alphas.device), -torch.inf)
+        return alphas.masked_fill(on(alphas.device, *columns), -torch.inf)
 
     def choices(self) -> Tensor:
         """The alphas of all cells, [28 edges, primitives that are allowed]."""
@@ -73,7 +74,7 @@ class Supernet(SpikingBackbone):
         if not self.skip_beside:
             return mixture
         skip = [name == SKIP for name in PRIMITIVES[self.primitives]]
-        return mixture + self.skip_beside * torch.tensor(skip, dtype=mixture.dtype, device=mixture.device)
+        return mixture + self.skip_beside * on(mixture.device, *skip).to(mixture.dtype)
 
     def architecture(self) -> list[nn.Parameter]:
         """The alphas, and whatever else says what will be found."""

@@ -21,7 +21,7 @@ from ..data.datasets import Images, Labels
 from ..machine import processes
 from .resident import augmented, rows_of
 
-Batch = tuple[Tensor, Tensor]  # images float32 [N, C, H, W], labels int64 [N]
+Batch = tuple[Tensor, Tensor]  # images float32 [N, C, H, W] or [N, T, C, H, W], labels int64 [N]
 Indices = NDArray[np.int64]
 
 AHEAD = 2  # batches that are made before they are asked for
@@ -49,7 +49,7 @@ class Batches:
         draws = {name: draw[:, part] for name, draw in self.draws.items()}
         if isinstance(images, Tensor):
             return augmented(self.augmentation, images, draws), labels
-        return torch.from_numpy(self.augmentation.apply(images, draws)), torch.from_numpy(labels)
+        return torch.from_numpy(self.augmentation.apply(images, draws)).float(), torch.from_numpy(labels)
 
     def __iter__(self) -> Iterator[Batch]:
         if isinstance(self.images, Tensor):
@@ -99,7 +99,7 @@ def epoch_batches(
     augmentation = augmentation or Augmentation()
     count = len(images) if rows is None else len(rows)
     order = rng.permutation(count)
-    draws = augmentation.draw(rng, count, *images.shape[2:])
+    draws = augmentation.draw(rng, count, *images.shape[-2:])
     cuts = [*range(0, count, batch_size), count]
     if len(cuts) > 2 and cuts[-1] - cuts[-2] < max(min(2, batch_size), processes.world()):
         del cuts[-2]

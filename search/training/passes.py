@@ -8,6 +8,7 @@ running averages then lie where they lay when it was recorded.
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 
 from ..machine import processes
 from ..machine.device import Arithmetic
-from .spike_counts import counting_spikes
+from .spike_counts import SpikeCount, counting_spikes
 
 # (images, labels) -> (what is minimised, logits of the network)
 Objective = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -47,7 +48,8 @@ class _Graph:
 class Passes:
     """Called with images and labels on the device of the network; only the parameters named get gradients.
 
-    as_graph: whether the passes may be recorded: nothing in the objective waits for the GPU or copies to it.
+    as_graph: whether the passes may be recorded: nothing in the objective waits for the GPU, copies to it or changes.
+    counts: whether spikes are counted.
     """
 
     def __init__(
@@ -58,11 +60,13 @@ class Passes:
         arithmetic: Arithmetic,
         *,
         as_graph: bool = False,
+        counts: bool = True,
     ) -> None:
         self.arithmetic = arithmetic
         self._network, self._parameters, self._objective = network, list(parameters), objective
         alone = processes.world() == 1 and arithmetic.dtype is not torch.float16  # whose loss has a scale that changes
         self._as_graph = as_graph and alone and arithmetic.device.type == "cuda"
+        self._counts = counts
         self._seen: Counter[torch.Size] = Counter()
         self._graphs: dict[torch.Size, _Graph] = {}
 
@@ -84,7 +88,8 @@ class Passes:
         for parameter in self._parameters:
             parameter.grad = None
         reset_net(self._network)
-        with counting_spikes(self._network) as count, self.arithmetic.autocast():
+        counting = counting_spikes(self._network) if self._counts else nullcontext(SpikeCount())
+        with counting as count, self.arithmetic.autocast():
             loss, logits = self._objective(images, labels)
         self.arithmetic.backward(loss * processes.share_weight(len(labels)), self._parameters)
         return Passed(loss.detach(), logits.detach(), count.counted)

@@ -32,7 +32,9 @@ def rows_of(values: Any, rows: NDArray[np.int64]) -> Any:
 
 
 def augmented(augmentation: Augmentation, images: Tensor, draws: Draws) -> Tensor:
-    """What `Augmentation.apply` does, [N, C, H, W] -> the same shape, where the images are."""
+    """What `Augmentation.apply` does, where the images are."""
+    if images.ndim == 5:
+        return augmented(augmentation, images.flatten(1, 2).float(), draws).view(images.shape)
     there = {name: torch.from_numpy(draw).to(images.device, non_blocking=True) for name, draw in draws.items()}
     if augmentation.shift:
         images = _moved(images, there["shift"], augmentation.shift, torch.zeros(1, device=images.device))

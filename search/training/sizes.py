@@ -25,5 +25,5 @@ def size_at(
 
 
 def resized(images: Tensor, size: tuple[int, int]) -> Tensor:
-    """[N, C, H, W] -> [N, C, *size]; the images themselves where they have it."""
-    return images if images.shape[2:] == size else interpolate(images, size, mode="area")
+    """[N, C, H, W] -> [N, C, *size]; the images, or frames [N, T, C, H, W], themselves where they have it."""
+    return images if images.shape[-2:] == size else interpolate(images, size, mode="area")

@@ -63,7 +63,7 @@ def lively() -> Callable[..., SpikingNetwork]:
 
     def build(genotype: Genotype, *, seed: int = 0, **settings: Any) -> SpikingNetwork:
         torch.manual_seed(seed)
-        shape = settings.setdefault("input_shape", (1, 8, 8))
+        settings.setdefault("input_shape", (1, 8, 8))
         network = SpikingNetwork(
             genotype, NetworkConfig(**{"channels": 2, "cells": 3, "time_steps": 3, "classes": 5} | settings)
         )
@@ -76,7 +76,8 @@ def lively() -> Callable[..., SpikingNetwork]:
                 for weight in module.parameters():  # of its last layers they are 0, so that every gate would be 1
                     nn.init.normal_(weight, std=0.5)
         with torch.no_grad():
-            network(torch.rand(32, *shape))
+            values = torch.rand(32, *network.config.sample_shape)
+            network(values if network.config.reads == "images" else values.round())
         functional.reset_net(network)
         return network.eval()
 

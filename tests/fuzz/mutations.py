@@ -357,6 +357,7 @@ STRUCTURE: dict[str, tuple[Callable[[Path, Random], None], ...]] = {
     "graph": (*HDF5, graph_text, graph_text, graph_text, graph_text),
     "array": (header, header),
     "arrays": (zipped, zipped),
+    "events": (zipped, zipped),
     "model": (node, constant),
     "tensors": (tensors_header, tensors_header),
     "genotype": TEXT,

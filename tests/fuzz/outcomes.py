@@ -20,6 +20,7 @@ from spikeport.export.graph import neurons
 from spikeport.export.netx.writer import read_graph
 from spikeport.export.simulate import simulate
 from spikeport.reading.arrays import read_array, read_arrays
+from spikeport.search.data.events import binned, read_events
 from spikeport.search.runs import Run
 from spikeport.search.settings.file import read_settings, recorded_settings
 from spikeport.search.space.genotype import from_file
@@ -77,6 +78,14 @@ def arrays(path: Path) -> str:
     return "read"
 
 
+def events(path: Path) -> str:
+    found = read_events(path)
+    if len(found.labels) * neurons(found.size) > MAX_NEURONS:
+        return "read"
+    binned(found, 3, found.size)
+    return "runs"
+
+
 def model(path: Path) -> str:
     EncoderRunner(path)(np.ones((3, 2), np.float32))
     return "runs"
@@ -100,6 +109,7 @@ READERS: dict[str, Callable[[Path], str]] = {
     "graph": graph,
     "array": array,
     "arrays": arrays,
+    "events": events,
     "model": model,
     "tensors": _reads(load_tensors),
     "genotype": _reads(from_file),

@@ -101,6 +101,18 @@ def arrays(path: Path, random: Random) -> None:
         save(file, images=random.integers(0, 256, (4, 3, 3, 1)).astype(np.uint8), labels=np.arange(4) % 2)
 
 
+def events(path: Path, random: Random) -> None:
+    """Four recordings of a camera of 6x5 pixels, one of them without events."""
+    counts = np.concatenate([random.integers(1, 9, 3), [0]])
+    total = int(counts.sum())
+    of_each = {"t_us": 1000, "x": 5, "y": 6, "p": 2}  # name -> one above the largest
+    named = {name: random.integers(0, above, total).astype(np.int32) for name, above in of_each.items()}
+    offsets = np.concatenate([[0], np.cumsum(counts)])
+    save: Callable[..., None] = np.savez if random.random() < 0.5 else np.savez_compressed
+    with path.open("wb") as file:
+        save(file, **named, offsets=offsets, labels=np.arange(4) % 2)
+
+
 def model(path: Path, random: Random) -> None:
     """As much of an encoder as its reader asks for."""
     weight = helper.make_tensor("weight", TensorProto.FLOAT, [2, 2], [1.0, 0.5, -1.0, 2.0])
@@ -166,6 +178,7 @@ SEEDS: dict[str, tuple[str, Callable[[Path, Random], Any]]] = {  # kind -> file 
     "graph": ("case.net", exported),
     "array": ("case.npy", array),
     "arrays": ("case.npz", arrays),
+    "events": ("case.npz", events),
     "model": ("case.onnx", model),
     "tensors": ("case.safetensors", tensors),
     "genotype": ("case.json", genotype),

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from spikingjelly.activation_based.functional import reset_net
 from torch.optim import Adam
 
 from ....errors import InputError
@@ -21,7 +20,7 @@ from ...data.datasets import Dataset
 from ...evaluators.trials import best_of, limited_contenders
 from ...machine import processes
 from ...machine.channels_last import channels_last
-from ...machine.device import DTYPES, fast_dtype, find_device, repeatable
+from ...machine.device import DTYPES, Arithmetic, fast_dtype, find_device, repeatable
 from ...machine.freed_memory import keep_freed_memory
 from ...machine.whole_batch_norm import whole_batch_norms
 from ...objective.priced_loss import Price, mean_sops, priced
@@ -49,7 +48,7 @@ from ...training.loop import (
     train_epoch,
     weight_optimizer,
 )
-from ...training.passes import Objective
+from ...training.passes import Objective, Passes
 from ...training.progress import Pace, Progress, silent
 from ...training.resident import resident, rows_of
 from ...training.schedules import SCHEDULES
@@ -92,15 +91,29 @@ class SearchScore(Score):
         return Score.row(self) | {"sops_per_cell": self.sops_per_cell, "genotype": genotype}
 
 
-def alpha_step(supernet: Supernet, optimizer: Adam, batch: Batch, objective: Objective | None = None) -> None:
-    """One step of the alphas against the loss of a batch (cross-entropy, if none is given), the weights held fixed."""
+def alpha_step(
+    supernet: Supernet,
+    optimizer: Adam,
+    batch: Batch,
+    objective: Objective | None = None,
+    passes: Passes | None = None,
+) -> None:
+    """One step of the alphas against the loss of a batch, the weights held fixed.
+
+    The passes are those of the objective, by default cross-entropy, if none are given.
+    """
     images, labels = (tensor.to(supernet.architecture()[0].device) for tensor in batch)
     supernet.train()
-    reset_net(supernet)
-    optimizer.zero_grad()
-    loss, _ = (objective or cross_entropy_of(supernet))(images, labels)
-    (loss * processes.share_weight(len(labels))).backward(inputs=supernet.architecture())  # type: ignore[no-untyped-call]
+    passes = passes or passes_of_alphas(supernet, objective or cross_entropy_of(supernet))
+    passes(images, labels)
     optimizer.step()
+
+
+def passes_of_alphas(supernet: Supernet, objective: Objective, *, as_graph: bool = False) -> Passes:
+    """Passes that give gradients to the architecture alone."""
+    alphas = supernet.architecture()
+    arithmetic = Arithmetic("float32", alphas[0].device)
+    return Passes(supernet, alphas, objective, arithmetic, as_graph=as_graph, counts=False)
 
 
 def search(
@@ -141,6 +154,10 @@ def search(
     price = Price(supernet, settings.objective)
     weight_loss = priced(cross_entropy_of(processes.averaged(supernet, supernet.weights())), price)
     alpha_loss = priced(cross_entropy_of(processes.averaged(supernet, supernet.architecture())), price)
+    changing = darts.beta_decay or darts.zero_one_weight or darts.auxiliary_skip  # from epoch to epoch
+    steady = not (changing or settings.objective.has_a_price)
+    weight_passes = Passes(supernet, supernet.weights(), weight_loss, Arithmetic("float32", device), as_graph=steady)
+    alpha_passes = passes_of_alphas(supernet, alpha_loss, as_graph=True)
     watched = dataset.train_images[alpha_half[:EVALUATION_BATCH]]
 
     def one_epoch(epoch: int) -> tuple[Score, Score]:
@@ -167,7 +184,7 @@ def search(
                 ahead: Any = {"weights": weights, "weight_batch": weight_batches[step], "weight_objective": weight_loss}
                 second_order_step(supernet, alphas, batch, loss, **ahead)
             else:
-                alpha_step(supernet, alphas, batch, objective=loss)
+                alpha_step(supernet, alphas, batch, objective=loss, passes=alpha_passes if steady else None)
 
         def tell(step: int, score: Score) -> None:
             seen = (score.loss, score.accuracy, score.spikes)
@@ -181,7 +198,7 @@ def search(
             gradient_clip=clip,
             before_batch=step_alphas,
             after_batch=tell,
-            objective=weight_loss,
+            passes=weight_passes,
         )
         found = evaluate(supernet, rows_of(images, alpha_half), rows_of(labels, alpha_half))
         sops = mean_sops(price, watched)

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from spikingjelly.activation_based import functional
 
+from spikeport.export.onnx import window
 from spikeport.export.onnx.window import with_spikes, write_encoder, write_model
 from spikeport.export.trace.walk import spiking_layers, symbolic, trace
 from spikeport.search.space.genotype import random_genotype
@@ -100,3 +101,17 @@ def test_with_spikes_leaves_the_network_as_it_is(network: SpikingNetwork, record
     assert list(spiking_layers(symbolic(network))) == list(record.spikes)
     assert isinstance(network(images(1)), torch.Tensor)
     functional.reset_net(network)
+
+
+def test_frames_of_spikes_are_read_as_they_are(lively: Any, recorded: Any, tmp_path: Path) -> None:
+    """images [batch, T, C, H, W]; written node by node, so that torch's exporter is not needed."""
+    genotype = random_genotype(np.random.default_rng(4), "plain")
+    network = lively(genotype, seed=4, time_steps=3, cells=2, reads="spikes", input_shape=(2, 8, 8))
+    frames = (torch.rand(7, 3, 2, 8, 8, generator=torch.Generator().manual_seed(1)) < 0.4).float()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(window, "_by_torch", None)
+        write_model(tmp_path / "model.onnx", network, frames[:2])
+    record, found = recorded(network, frames), run(tmp_path / "model.onnx", frames)
+    assert 0.03 < record.rate < 0.6
+    assert all(np.array_equal(found[f"{name}/spikes"], spikes) for name, spikes in record.spikes.items())
+    np.testing.assert_allclose(found["logits"], record.logits, atol=1e-5)

@@ -60,6 +60,29 @@ def test_scale_and_rounding() -> None:
     assert graph.populations[0].threshold == 199
 
 
+def test_a_neuron_left_alone_fires_as_it_did() -> None:
+    """S = 100, register 99; the membrane of a bias b climbs to b * (2 - 2^-t) in step t.
+
+    0.533 is at 0.999 in step 3 and fires in step 4, once. 53 is at 99.375 in step 3, above the register, and again in
+    step 7; 54 is, too; 52 is at 97.5 and fires in step 4 alone. 0.512 fires in step 5, as its nearest integer does.
+    """
+    graph = replace(flat([[2.54, 0.0], [0.0, 0.0]], bias=np.array([0.533, 0.512])), time_steps=8)
+    chip = quantize(graph, peak=1.0)
+    assert chip.populations[0].threshold == 99 and chip.populations[0].bias.tolist() == [52, 51]
+    nothing = {"x": np.zeros((8, 1, 2), np.uint8)}
+    fired = [np.argwhere(simulate(one, nothing).spikes["a"][:, 0].T).tolist() for one in (graph, chip)]
+    assert fired[0] == fired[1] == [[0, 4], [1, 5]]
+    nearest = replace(chip, populations=(replace(chip.populations[0], bias=np.array([53.0, 51.0])), chip.readout))
+    assert np.argwhere(simulate(nearest, nothing).spikes["a"][:, 0].T).tolist() == [[0, 3], [0, 7], [1, 5]]
+
+
+def test_where_no_integer_fires_alike_the_nearest_stays() -> None:
+    """At S = 2 the bias 1 fires in every other step and 2 in every step, but 0.65 in steps 2 and 5."""
+    graph = replace(flat([[127.0, 0.0], [0.0, 0.0]], bias=np.array([0.65, 0.0])), time_steps=8)
+    chip = quantize(graph, peak=1.0)
+    assert chip.populations[0].threshold == 1 and chip.populations[0].bias.tolist() == [1, 0]
+
+
 def test_a_large_bias_sets_the_scale() -> None:
     graph = quantize(flat([[0.1, 0.1], [0.1, 0.1]], bias=np.array([-40.95, 0.0])), peak=1.0)
     assert graph.populations[0].bias.tolist() == [-4095, 0]

@@ -204,3 +204,34 @@ def test_the_loihi_target_takes_no_other_decay_beside(lively: Any, uniform: Any)
     changed = tuple(replace(p, decay=0.25) if p.name == "cells.0.p0" else p for p in graph.populations)
     with pytest.raises(UnsupportedError, match=r"'cells.0.p0' and 'cells.0.p1' share a layer"):
         quantize(lower(replace(graph, populations=changed)), 1.0)
+
+
+class FramesFirst(Small):
+    """Reads frames [N, T, C, H, W]."""
+
+    def __init__(self) -> None:
+        super().__init__(reads_spikes=True)
+        del self.stem, self.stem_lif
+
+    def forward(self, frames: torch.Tensor) -> torch.Tensor:
+        return self.head(self.lif(self.body(frames.transpose(0, 1))))
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_frames_of_spikes_are_turned_once(recorded: Any, same_spikes: Any, steps: int) -> None:
+    frames = (torch.rand(4, steps, 1, 8, 8, generator=torch.Generator().manual_seed(1)) < 0.4).float()
+    network = tuned(FramesFirst(), frames)
+    record = recorded(network, frames)
+    traced = trace(network, frames[:1], steps, reads_spikes=True)
+    assert traced.encoder is None
+    assert [(entry.name, entry.shape) for entry in traced.graph.inputs] == [("frames", (1, 8, 8))]
+    found = simulate(traced.graph, {"frames": frames.transpose(0, 1).numpy().astype(np.uint8)})
+    assert RATES[0] < record.rate < RATES[1]
+    assert same_spikes(found.spikes, record.spikes)
+    np.testing.assert_allclose(found.readout[-1], record.logits, atol=1e-5)
+
+
+def test_frames_of_another_number_of_steps_are_refused() -> None:
+    network = tuned(FramesFirst(), torch.ones(2, 3, 1, 8, 8))
+    with pytest.raises(UnsupportedError, match="it has 3 time steps, but the network is said to have 2"):
+        trace(network, torch.ones(1, 3, 1, 8, 8), 2, reads_spikes=True)

@@ -52,7 +52,10 @@ def test_npz_puts_channels_first(tmp_path: Path) -> None:
     assert np.count_nonzero(loaded.train_images) == 1
 
 
-KNOWN = r"digits, mnist\[:FOLDER\], cifar10\[:FOLDER\], cifar100\[:FOLDER\], npz:TRAIN.npz,TEST.npz, folder:TRAIN,TEST"
+KNOWN = (
+    r"digits, mnist\[:FOLDER\], cifar10\[:FOLDER\], cifar100\[:FOLDER\], npz:TRAIN.npz,TEST.npz, folder:TRAIN,TEST, "
+    "events:TRAIN.npz,TEST.npz"
+)
 
 
 @pytest.mark.parametrize("name", ["mnost", "digits:x", "npz", "npz:", "cifar10:", ""])

@@ -10,11 +10,14 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from spikeport.search.machine.channels_last import channels_last
+from spikeport.search.machine.device import Arithmetic, repeatable
 from spikeport.search.settings.network import Attention, PrimitiveSet
 from spikeport.search.space.genotype import random_genotype
 from spikeport.search.space.network import NetworkConfig, SpikingNetwork
-from spikeport.search.strategies.darts.search import alpha_step
+from spikeport.search.strategies.darts.search import alpha_step, passes_of_alphas
 from spikeport.search.supernet.kernel_space import KernelSupernet
+from spikeport.search.training.loop import cross_entropy_of
+from spikeport.search.training.passes import Passes
 
 CONFIG = NetworkConfig(channels=3, cells=3, time_steps=2, classes=4, input_shape=(3, 8, 8))
 CLOSE = 1e-4  # relative distance of gradients after three cells, in float32
@@ -29,8 +32,9 @@ def loss_and_gradients(network: nn.Module, device: torch.device) -> tuple[float,
     network.to(device).train()
     reset_net(network)
     images, labels = (tensor.to(device) for tensor in images_and_labels())
-    loss = cross_entropy(network(images), labels)
-    loss.backward()
+    with repeatable(device):  # float32 as on a CPU
+        loss = cross_entropy(network(images), labels)
+        loss.backward()
     found = {name: one.grad.cpu() for name, one in network.named_parameters() if one.grad is not None}
     return float(loss.detach()), found
 
@@ -63,7 +67,7 @@ def test_a_network_learns_as_without(
     usual.eval()
     mine.eval()
     reset_net(usual)
-    with channels_last(mine), torch.no_grad():
+    with channels_last(mine), torch.no_grad(), repeatable(device):
         torch.testing.assert_close(mine(images.to(device)).cpu(), usual(images), rtol=1e-4, atol=1e-4)
     assert "forward" not in vars(mine.cells[0].n1.norm)
 
@@ -96,7 +100,7 @@ def usual_cells_of(copied: KernelSupernet, primitives: PrimitiveSet) -> nn.Modul
 
 @pytest.mark.cuda
 def test_a_search_on_a_gpu_finds_the_alphas_of_a_cpu() -> None:
-    """In float32, after 16 steps: Adam makes of a gradient its sign, so an alpha whose gradient is near 0 may differ."""
+    """In float32, after 16 steps; Adam takes a gradient's sign, so an alpha whose gradient is near 0 may differ."""
     found = {}
     for name in ("cpu", "cuda"):
         torch.manual_seed(5)
@@ -104,13 +108,20 @@ def test_a_search_on_a_gpu_finds_the_alphas_of_a_cpu() -> None:
         start = {kind: alpha.detach().cpu().clone() for kind, alpha in supernet.alphas.items()}
         alphas = torch.optim.Adam(supernet.architecture(), lr=0.01, betas=(0.5, 0.999))
         weights = torch.optim.SGD(supernet.weights(), lr=0.05, momentum=0.9)
+        # on the GPU the passes are graphs
+        objective = cross_entropy_of(supernet)
+        alpha_passes = passes_of_alphas(supernet, objective, as_graph=True)
+        passes = Passes(
+            supernet, supernet.weights(), objective, Arithmetic("float32", torch.device(name)), as_graph=True
+        )
         for step in range(16):
             torch.manual_seed(step)
             images, labels = torch.randn(16, 3, 8, 8).to(name), torch.randint(0, 4, (16,)).to(name)
-            alpha_step(supernet, alphas, (images, labels))
-            weights.zero_grad()
-            cross_entropy(supernet(images), labels).backward(inputs=supernet.weights())
-            weights.step()
+            with repeatable(torch.device(name)):
+                alpha_step(supernet, alphas, (images, labels), passes=alpha_passes)
+                passes(images, labels)
+            passes.arithmetic.update(weights, supernet.weights())
+        assert bool(passes._graphs) == bool(alpha_passes._graphs) == (name == "cuda")
         found[name] = torch.cat([(alpha.detach().cpu() - start[kind]) for kind, alpha in supernet.alphas.items()])
     moved = found["cpu"].abs().mean()
     assert moved > 0.02

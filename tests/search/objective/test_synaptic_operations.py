@@ -66,9 +66,9 @@ def all_spikes(network: SpikingBackbone, images: Tensor) -> dict[str, Tensor]:
 def exported(genotype: Genotype, spikes: dict[str, Tensor], settings: NetworkConfig = SETTINGS) -> dict[str, float]:
     """Every spike times the synapses of non-zero weight that leave its neuron in the graph that is exported."""
     torch.manual_seed(2)
-    graph = trace(SpikingNetwork(genotype, settings).eval(), torch.rand(1, 1, 8, 8), SETTINGS.time_steps).graph
+    network, events = SpikingNetwork(genotype, settings).eval(), settings.reads == "spikes"
+    graph = trace(network, torch.rand(1, *settings.sample_shape), SETTINGS.time_steps, reads_spikes=events).graph
     shapes, spikes = graph.shapes(), dict(spikes)
-    spikes[graph.inputs[0].name] = spikes.pop("stem")
     counted: dict[str, float] = {}
     for projection in graph.projections:
         if projection.source not in spikes:
@@ -77,7 +77,7 @@ def exported(genotype: Genotype, spikes: dict[str, Tensor], settings: NetworkCon
         shape = shapes[projection.source]
         sops = (fan_out(projection, shape, shapes[projection.target]) * source.reshape(shape)).sum()
         parts = projection.target.split(".")
-        cell = ".".join(parts[:2]) if parts[0] == "cells" else "readout"
+        cell = ".".join(parts[:2]) if parts[0] == "cells" else parts[0]
         counted[cell] = counted.get(cell, 0.0) + sops / IMAGES
         if projection.target not in spikes and cell != "readout":  # an OR population
             weight = projection.kernel
@@ -107,6 +107,19 @@ def test_a_network_is_counted_as_it_is_exported(genotype: Genotype, layers: tupl
     reset(network)
     expected = exported(genotype, all_spikes(network, images), settings)
     assert min(found.values()) > 0
+    assert found == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_the_stem_that_reads_events_is_counted_too(stride: int) -> None:
+    torch.manual_seed(1)
+    settings = replace(SETTINGS, reads="spikes", input_shape=(2, 8, 8), stem_stride=stride, cells=3)
+    genotype = genotypes()[2]
+    network, frames = SpikingNetwork(genotype, settings), (torch.rand(IMAGES, 2, 2, 8, 8) < 0.4).float()
+    found = counted(network, genotype, frames)
+    reset(network)
+    expected = exported(genotype, all_spikes(network, frames) | {"inputs": frames.transpose(0, 1)}, settings)
+    assert list(found) == ["stem", "cells.0", "cells.1", "cells.2", "readout"] and min(found.values()) > 0
     assert found == pytest.approx(expected, rel=1e-12)
 
 

@@ -1,6 +1,7 @@
 """The kernel-space cell against the explicit sum of its candidates, each applied by its own module of primitives.py."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,10 +10,19 @@ from torch.nn import functional
 
 from spikeport.search.settings.network import Attention, PrimitiveSet
 from spikeport.search.space.attention import ATTENTION
+from spikeport.search.space.cell import FrameStem
 from spikeport.search.space.genotype import CellKind
 from spikeport.search.space.network import NetworkConfig
 from spikeport.search.space.primitives import NONE, PRIMITIVES, FactorizedReduce
-from spikeport.search.supernet.kernel_space import FROM, GROUPS, ORDER, KernelCell, KernelSupernet, calculate_in
+from spikeport.search.supernet.kernel_space import (
+    FROM,
+    GROUPS,
+    ORDER,
+    KernelCell,
+    KernelStem,
+    KernelSupernet,
+    calculate_in,
+)
 from spikeport.search.supernet.macro import MacroSupernet
 from spikeport.search.supernet.supernet import EDGES
 
@@ -275,3 +285,18 @@ def test_everything_moves_to_another_device(supernet: Callable[..., nn.Module], 
     assert logits.shape == (4, 10)
     with pytest.raises(RuntimeError, match="device"):
         network(torch.rand(4, 1, 32, 32))
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_frames_of_spikes_enter_as_at_the_stem_of_the_network(stride: int) -> None:
+    """Each step reads its own frame; with the steps turned round other spikes come out."""
+    settings = replace(SETTINGS, reads="spikes", time_steps=3, input_shape=(2, 8, 12), stem_stride=stride)
+    torch.manual_seed(0)
+    kernel, stem = KernelStem(settings), FrameStem(2, 6, stride)
+    stem.conv.weight.data = kernel.conv.weight.data = torch.rand(6, 2, 3, 3)
+    frames = (torch.rand(5, 3, 2, 8, 12) < 0.3).float()
+    found, expected = (module(frames).detach() for module in (kernel, stem))
+    assert 0.1 < expected.mean() < 0.9
+    assert torch.equal(found.permute(2, 3, 4, 0, 1), expected)
+    stem.lif.reset()
+    assert not torch.equal(stem(frames.flip(1)).flip(0), expected)

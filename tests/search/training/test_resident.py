@@ -45,6 +45,20 @@ def test_augmentation_is_the_same(name: str, device: str) -> None:
 
 
 @pytest.mark.parametrize("device", DEVICES)
+def test_frames_of_spikes_are_augmented_alike_and_become_numbers(device: str) -> None:
+    random = np.random.default_rng(0)
+    frames, labels = (random.random((40, 3, 2, 7, 9)) < 0.3).astype(np.uint8), np.arange(40)
+    augmentation = Augmentation(shift=1, crop=2, crop_filling="reflect", flip=True, cutout=4)
+    both = [
+        list(epoch_batches(*there, 7, np.random.default_rng(1), augmentation=augmentation))
+        for there in ((frames, labels), tuple(torch.from_numpy(values).to(device) for values in (frames, labels)))
+    ]
+    for (images, _), (again, _) in zip(*both, strict=True):
+        assert images.dtype == again.dtype == torch.float32
+        assert torch.equal(images, again.cpu())
+
+
+@pytest.mark.parametrize("device", DEVICES)
 def test_batches_are_the_same(blobs: Dataset, device: str) -> None:
     def batches(images: Any, labels: Any) -> list[Any]:
         rng, rows = np.random.default_rng(2), np.arange(5, 45)

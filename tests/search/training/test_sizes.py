@@ -36,4 +36,5 @@ def test_sides_of_their_own_that_can_be_halved() -> None:
 def test_a_pixel_is_the_mean_of_its_area() -> None:
     images = torch.arange(16.0).reshape(1, 1, 4, 4)
     assert resized(images, (4, 4)) is images
+    assert resized(frames := images.expand(1, 2, 1, 4, 4), (4, 4)) is frames
     np.testing.assert_array_equal(resized(images, (2, 2))[0, 0], [[2.5, 4.5], [10.5, 12.5]])
