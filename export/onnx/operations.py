@@ -13,7 +13,7 @@ from onnx import TensorProto, helper
 from spikingjelly.activation_based import layer, neuron
 from torch import nn
 
-from ..trace.rules import pair
+from ..trace.rules import BATCH_NORMS, pair, weight_of
 from .nodes import BATCH, Nodes, NoRule, Shape, Value
 
 Module = Callable[[Nodes, str, Any, Value], Value]
@@ -40,7 +40,7 @@ def _convolution(writer: Nodes, name: str, module: Any, value: Value, rank: int 
         raise NoRule(f"{name} is padded otherwise than by zeros in numbers")
     entering, made = writer.images(module, value, rank)
     size, geometry = _window(module, value.shape[2 - rank :], module.kernel_size, module.padding, module.dilation)
-    inputs = [entering, writer.constant(f"{name}.weight", module.weight)]
+    inputs = [entering, writer.constant(f"{name}.weight", weight_of(module))]
     if module.bias is not None:
         inputs.append(writer.constant(f"{name}.bias", module.bias))
     return made((module.out_channels, *size), writer.node("Conv", inputs, name, group=module.groups, **geometry))
@@ -57,7 +57,7 @@ def _convolution_of_lines(writer: Nodes, name: str, module: Any, value: Value) -
 
 
 def _linear(writer: Nodes, name: str, module: Any, value: Value) -> Value:
-    weight = writer.constant(f"{name}.weight", module.weight.T)
+    weight = writer.constant(f"{name}.weight", weight_of(module).T)
     made = writer.node("MatMul", [writer.plain(value), weight], f"{name}/product" if module.bias is not None else name)
     if module.bias is not None:
         made = writer.node("Add", [made, writer.constant(f"{name}.bias", module.bias)], name)
@@ -67,7 +67,8 @@ def _linear(writer: Nodes, name: str, module: Any, value: Value) -> Value:
 def _batch_norm(writer: Nodes, name: str, module: Any, value: Value) -> Value:
     if module.running_var is None or module.training:
         raise NoRule(f"{name} has no running statistics")
-    entering, made = writer.images(module, value, 4)
+    steps = getattr(module, "step_mode", "s") == "m"
+    entering, made = writer.images(module, value, 4 if "2d" in type(module).__name__ else len(value.shape) - steps)
     ones, zeros = torch.ones_like(module.running_var), torch.zeros_like(module.running_var)
     parts = {
         "weight": module.weight if module.affine else ones,
@@ -76,7 +77,7 @@ def _batch_norm(writer: Nodes, name: str, module: Any, value: Value) -> Value:
         "running_var": module.running_var,
     }
     inputs = [entering, *(writer.constant(f"{name}.{part}", tensor) for part, tensor in parts.items())]
-    shape = value.shape[-3:]
+    shape = value.shape[1 + steps :]
     return made(shape, writer.node("BatchNormalization", inputs, name, epsilon=module.eps))
 
 
@@ -98,11 +99,39 @@ def _average_pool(writer: Nodes, name: str, module: Any, value: Value) -> Value:
     return made((value.shape[-3], *size), made_name)
 
 
-def _global_pool(writer: Nodes, name: str, module: Any, value: Value) -> Value:
-    if pair(module.output_size) != (1, 1):
-        raise NoRule(f"{name} leaves more than one pixel")
+def _adaptive_pool(writer: Nodes, name: str, module: Any, value: Value) -> Value:
+    wanted = module.output_size if isinstance(module.output_size, tuple) else (module.output_size,) * 2
+    size = value.shape[-2:]
+    left = tuple(n if new is None else new for n, new in zip(size, wanted, strict=True))
     entering, made = writer.images(module, value, 4)
-    return made((value.shape[-3], 1, 1), writer.node("GlobalAveragePool", [entering], name))
+    shape = (value.shape[-3], *left)
+    if left == (1, 1):
+        return made(shape, writer.node("GlobalAveragePool", [entering], name))
+    if size == (1, 1):
+        return made(shape, writer.node("Tile", [entering, writer.integers((1, 1, *left))], name))
+    if any(n % new for n, new in zip(size, left, strict=True)):
+        raise NoRule(f"{name} has windows of several sizes")
+    window = [n // new for n, new in zip(size, left, strict=True)]
+    return made(shape, writer.node("AveragePool", [entering], name, kernel_shape=window, strides=window))
+
+
+def _voting(writer: Nodes, name: str, module: Any, value: Value) -> Value:
+    entering, made = writer.images(module, value, 2)
+    size, left = module.voting_size, value.shape[-1] // module.voting_size
+    lines = writer.node("Reshape", [entering, writer.integers((BATCH, 1, value.shape[-1]))], f"{name}/lines")
+    means = writer.node("AveragePool", [lines], f"{name}/means", kernel_shape=[size], strides=[size])
+    return made((left,), writer.node("Reshape", [means, writer.integers((BATCH, left))], name))
+
+
+def _contained(writer: Nodes, name: str, module: Any, value: Value) -> Value:
+    """What it contains, on all steps as if they were images."""
+    inner = Value(shape=(BATCH, *value.shape[2:]), name=writer.folded(value))
+    for path, part in module.named_children():
+        rule = MODULES.get(type(part))
+        if rule is None:
+            raise NoRule(f"{name}.{path} is a {type(part).__name__}")
+        inner = rule(writer, f"{name}.{path}", part, inner)
+    return Value(shape=(*value.shape[:2], *inner.shape[1:]), folded=writer.plain(inner))
 
 
 def _same(writer: Nodes, name: str, module: Any, value: Value) -> Value:
@@ -163,13 +192,15 @@ def _charged(writer: Nodes, at: str, module: Any, x: str, v: str) -> str:
 
 
 MODULES: dict[type, Module] = {
-    **dict.fromkeys((nn.Conv2d, layer.Conv2d), _convolution),
+    **dict.fromkeys((nn.Conv2d, layer.Conv2d, layer.WSConv2d), _convolution),
     nn.Conv1d: _convolution_of_lines,
-    **dict.fromkeys((nn.Linear, layer.Linear), _linear),
-    **dict.fromkeys((nn.BatchNorm2d, layer.BatchNorm2d), _batch_norm),
+    **dict.fromkeys((nn.Linear, layer.Linear, layer.WSLinear), _linear),
+    **dict.fromkeys(BATCH_NORMS, _batch_norm),
     **dict.fromkeys((nn.MaxPool2d, layer.MaxPool2d), _max_pool),
     **dict.fromkeys((nn.AvgPool2d, layer.AvgPool2d), _average_pool),
-    **dict.fromkeys((nn.AdaptiveAvgPool2d, layer.AdaptiveAvgPool2d), _global_pool),
+    **dict.fromkeys((nn.AdaptiveAvgPool2d, layer.AdaptiveAvgPool2d), _adaptive_pool),
+    layer.VotingLayer: _voting,
+    layer.SeqToANNContainer: _contained,
     **dict.fromkeys((nn.Flatten, layer.Flatten), _flatten_module),
     **dict.fromkeys((nn.Identity, nn.Dropout, nn.Dropout2d, layer.Dropout, layer.Dropout2d), _same),
     nn.ReLU: lambda writer, name, module, value: _elementwise("Relu")(writer, name, value),

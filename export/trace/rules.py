@@ -25,7 +25,7 @@ def _conv(x: Expression, module: Any) -> Expression:
     if module.padding_mode != "zeros" or isinstance(module.padding, str):
         raise UnsupportedError("only zero padding given in numbers has a rule")
     kernel = Conv(
-        weight=_weight(module),
+        weight=_array(weight_of(module)),
         stride=pair(module.stride),
         padding=pair(module.padding),
         dilation=pair(module.dilation),
@@ -38,13 +38,14 @@ def _conv(x: Expression, module: Any) -> Expression:
 def _linear(x: Expression, module: Any) -> Expression:
     if len(x.shape) != 1:
         raise UnsupportedError("a linear layer needs a flattened value; put a flatten before it")
-    return _biased(linear.multiplied(x, _weight(module)), module.bias)
+    return _biased(linear.multiplied(x, _array(weight_of(module))), module.bias)
 
 
-def _weight(module: Any) -> Array:
-    """The weights that compute: SpikingJelly's WS layers standardise theirs, which changes nothing any more."""
+def weight_of(module: Any) -> torch.Tensor:
+    """The weights that compute: SpikingJelly's WS layers standardise theirs, in eval mode to the same every time."""
     standardised = isinstance(module, layer.WSConv2d | layer.WSLinear)
-    return _array(module.get_weight() if standardised else module.weight)
+    weight: torch.Tensor = module.get_weight() if standardised else module.weight
+    return weight.detach()
 
 
 @register(layer.VotingLayer)
@@ -58,10 +59,13 @@ def _voting(x: Expression, module: Any) -> Expression:
     return linear.multiplied(x, weight)
 
 
-@register(
+BATCH_NORMS: tuple[type, ...] = (
     *(nn.BatchNorm1d, layer.BatchNorm1d, nn.BatchNorm2d, layer.BatchNorm2d),
     *(layer.ThresholdDependentBatchNorm1d, layer.ThresholdDependentBatchNorm2d),  # it is initialised otherwise only
 )
+
+
+@register(*BATCH_NORMS)
 def _batch_norm(x: Expression, module: Any) -> Expression:
     if module.running_var is None:
         raise UnsupportedError("batch norm without running statistics is not linear; set track_running_stats=True")

@@ -170,3 +170,57 @@ def test_what_has_no_rule_is_left_to_torch(tmp_path: Path) -> None:
     loaded = onnx.load(str(path))
     assert "Tanh" in {node.op_type for node in loaded.graph.node}
     assert {p.key: p.value for p in loaded.metadata_props} == {"run": "x"}
+
+
+class Layers(nn.Module):
+    """Layers of other people's networks between two layers of neurons."""
+
+    def __init__(self, *middle: nn.Module, neurons: int) -> None:
+        super().__init__()
+        self.conv, self.lif = nn.Conv2d(1, 4, 3, padding=1), neuron.IFNode(step_mode="m")
+        self.middle, self.after, self.flat = nn.Sequential(*middle), neuron.IFNode(step_mode="m"), layer.Flatten()
+        self.readout, self.vote = layer.WSLinear(neurons, 8), layer.VotingLayer(3)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        x = self.lif(self.conv(images).unsqueeze(0).repeat(5, 1, 1, 1, 1))
+        return self.vote(self.readout(self.flat(self.after(self.middle(x))))).mean(0)
+
+
+MIDDLES: dict[str, Callable[[], tuple[list[nn.Module], int]]] = {
+    "container": lambda: (
+        [layer.SeqToANNContainer(nn.Flatten(), nn.Linear(256, 16), nn.BatchNorm1d(16))],
+        16,
+    ),
+    "1-D batch norm": lambda: ([layer.Flatten(), layer.Linear(256, 16), layer.BatchNorm1d(16)], 16),
+    "threshold-dependent batch norm": lambda: (
+        [layer.WSConv2d(4, 4, 3, padding=1), layer.ThresholdDependentBatchNorm2d(1.0, 1.0, 4)],
+        256,
+    ),
+    "pool to a part": lambda: ([layer.AdaptiveAvgPool2d((4, 2))], 32),
+    "pool to a larger size": lambda: ([layer.Conv2d(4, 4, 8), layer.AdaptiveAvgPool2d((3, 2))], 24),
+}
+
+
+@pytest.mark.parametrize("name", MIDDLES)
+def test_layers_of_others(tmp_path: Path, not_by_torch: None, name: str) -> None:
+    torch.manual_seed(1)
+    middle, neurons = MIDDLES[name]()
+    network = Layers(*middle, neurons=neurons)
+    functional.set_step_mode(network, "m")
+    with torch.no_grad():
+        network.conv.weight.abs_().mul_(2)
+        for module in network.middle.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.momentum = 1.0
+                nn.init.constant_(module.bias, 0.3)
+            elif isinstance(module, nn.Conv2d | nn.Linear):
+                bound = module.weight[0].numel() ** -0.5
+                nn.init.uniform_(module.weight, -bound, 1.4 * bound)
+        images = torch.rand(5, 1, 8, 8)
+        network(images)
+    functional.reset_net(network)
+    path = write_model(tmp_path / "model.onnx", network.eval(), images[:2])
+    assert differing(path, network, images) == 0
+    with torch.no_grad():
+        network.readout.bias.add_(0.5)
+    assert differing(path, network, images) > 0
