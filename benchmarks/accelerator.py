@@ -23,36 +23,28 @@ kernels. The stage `profile`, which runs only when it is named, writes which ker
 """
 
 import argparse
-import contextlib
 import json
-import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
-from torch.nn.functional import cross_entropy
-from torch.utils.flop_counter import FlopCounterMode
 
-from spikeport.benchmarks.search_step import peer_once
+from spikeport.benchmarks.on_accelerator.record import Record
+from spikeport.benchmarks.on_accelerator.speed import profile, speed
+from spikeport.benchmarks.on_accelerator.steps import search_step, seconds_of, train_step
 from spikeport.search.data.datasets import Dataset, load_dataset
-from spikeport.search.machine.channels_last import channels_last
-from spikeport.search.machine.device import Arithmetic, fast_dtype, find_device, repeatable
+from spikeport.search.machine.device import fast_dtype, find_device
 from spikeport.search.pipeline import find_cell, run_search
 from spikeport.search.runs import Run, read_metrics
 from spikeport.search.settings.file import recorded_settings, resolve_settings
 from spikeport.search.settings.run import SearchSettings, changed
-from spikeport.search.space.genotype import Edge, Genotype, from_file, to_json
-from spikeport.search.space.network import NetworkConfig, SpikingNetwork, network_config
-from spikeport.search.strategies.darts.search import alpha_step, passes_of_alphas
-from spikeport.search.supernet.kernel_space import KernelSupernet, calculate_in
-from spikeport.search.training.loop import cross_entropy_of, training_optimizer
-from spikeport.search.training.passes import Passes
+from spikeport.search.space.genotype import Genotype, from_file, to_json
+from spikeport.search.space.network import NetworkConfig, network_config
 from spikeport.search.training.progress import ProgressEvent
 
 ROOT = Path(__file__).parents[1]
@@ -68,48 +60,10 @@ TINY = {
     "flip": False,
     "crop": 1,
 }
-WARM_UP, STEPS = 4, 10  # steps, those measured
-FEWER = 2, 3  # of a peer that takes seconds
-MATRIX = 8192
 SEARCH_SHARE = 0.25  # of --minutes
 REST = 0.08  # of --minutes, for the test and for writing
 VALIDATION = 1.12  # of an epoch's steps: with what is tested and written behind them
 MOST_EPOCHS = {"search": 30, "train": 200}
-# DARTS' own cell, so that a training step does not depend on what a search finds (arXiv 1806.09055, figure 4).
-CELL = Genotype(
-    "darts",
-    *(
-        tuple(Edge(node, source, primitive) for node, edges in enumerate(cell) for source, primitive in edges)
-        for cell in (
-            (
-                ((0, "sep_conv_3x3"), (1, "sep_conv_3x3")),
-                ((0, "sep_conv_3x3"), (1, "sep_conv_3x3")),
-                ((0, "skip_connect"), (1, "sep_conv_3x3")),
-                ((0, "skip_connect"), (2, "dil_conv_3x3")),
-            ),
-            (
-                ((0, "max_pool_3x3"), (1, "max_pool_3x3")),
-                ((1, "max_pool_3x3"), (2, "skip_connect")),
-                ((0, "max_pool_3x3"), (2, "skip_connect")),
-                ((1, "max_pool_3x3"), (2, "skip_connect")),
-            ),
-        )
-    ),
-)
-
-
-class Record:
-    """What was found so far, in a JSON file."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
-
-    def add(self, **found: Any) -> None:
-        self.found |= found
-        self.path.write_text(json.dumps(self.found, indent=1) + "\n")
-        for name, value in found.items():
-            print(f"{name}: {json.dumps(value)}", flush=True)
 
 
 def main() -> None:
@@ -131,10 +85,14 @@ def main() -> None:
         print("TINY: without a GPU and --data everything is small; no number below is one of the paper's network.")
     card = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
     record.add(card=card, torch=torch.__version__, tiny=tiny)
+
+    def config() -> NetworkConfig:
+        return network_config(settings.network, load_dataset(settings.data.dataset, settings.data.data_folder))
+
     stages: dict[str, Callable[[], None]] = {
         "check": lambda: check(record),
-        "speed": lambda: speed(record, settings, device),
-        "profile": lambda: profile(record, settings, device),
+        "speed": lambda: speed(record, settings, config(), device),
+        "profile": lambda: profile(record, settings, config(), device),
         "paper": lambda: paper(record, settings, 60 * options.minutes, options.out / "paper"),
     }
     for name in options.stages.split(","):
@@ -155,247 +113,11 @@ def check(record: Record) -> None:
         print("\n".join(last[-80:]))
 
 
-def speed(record: Record, settings: SearchSettings, device: torch.device) -> None:
-    """Steps of the search and of the training, images per second; each side is built, timed and given up."""
-    dataset = kind_of(settings)
-    config = network_config(settings.network, dataset)
-    record.add(bf16_tflops=matrix_tflops(device))
-    batch = settings.training.batch_size
-    sizes = sorted({min(batch, 128), batch})
-    ways = [(n, graph) for n in sizes for graph in (False, True) if not graph or device.type == "cuda"]
-    found = [
-        timed(record, f"train_{n}{'_graph' if graph else ''}", n,
-              train_step(settings, config, device, n, graph), device)
-        for n, graph in ways
-    ]  # fmt: skip
-    peers = [
-        timed(record, f"train_{sizes[0]}_spikingjelly_{kind}", sizes[0],
-              usual_step(settings, config, kind, device, sizes[0]), device)
-        for kind in dtypes_of(device)
-    ]  # fmt: skip
-    told(record, "train", max(found[:2], key=lambda one: one or 0.0), peers)
-
-    dtype = fast_dtype(device)
-    batch = settings.supernet.search_batch_size or settings.training.batch_size
-    sizes = sorted({min(batch, 64), batch})
-    on_gpu = device.type == "cuda"
-    found = [timed(record, f"search_{n}", n, search_step(config, dtype, device, n, on_gpu), device) for n in sizes]
-    peers = [
-        timed(record, f"search_{sizes[0]}_spikingjelly_{kind}", sizes[0],
-              peer_step(config, kind, device, sizes[0]), device)
-        for kind in dtypes_of(device)
-    ]  # fmt: skip
-    told(record, "search", found[0], peers)
-
-
-def told(record: Record, word: str, mine: float | None, peers: list[float | None]) -> None:
-    """The ratio to the fastest peer at the same batch."""
-    fastest = max((one for one in peers if one), default=None)
-    if mine and fastest:
-        record.add(**{f"{word}_ratio": round(mine / fastest, 2)})
-
-
-def kind_of(settings: SearchSettings) -> Dataset:
-    return load_dataset(settings.data.dataset, settings.data.data_folder)
-
-
-def dtypes_of(device: torch.device) -> list[str]:
-    return ["bfloat16", "float32"] if device.type == "cuda" else ["float32"]
-
-
-def matrix_tflops(device: torch.device) -> float | None:
-    """10^12 floating-point operations per second of a product of random bfloat16 matrices."""
-    if device.type != "cuda":
-        return None
-    a, b = (torch.randn(MATRIX, MATRIX, device=device, dtype=torch.bfloat16) for _ in range(2))
-    seconds = seconds_of(lambda: a @ b, device)
-    return round(2 * MATRIX**3 / seconds / 1e12, 1)
-
-
-def seconds_of(step: Callable[[], object], device: torch.device) -> float:
-    """The median of STEPS steps."""
-    wait = torch.cuda.synchronize if device.type == "cuda" else (lambda: None)
-    warm_up, steps = WARM_UP, STEPS
-    wait()
-    start = time.perf_counter()
-    step()
-    wait()
-    if time.perf_counter() - start > 1:
-        warm_up, steps = FEWER
-    for _ in range(warm_up):
-        step()
-    times = []
-    for _ in range(steps):
-        wait()
-        start = time.perf_counter()
-        step()
-        wait()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
-
-
-def timed(
-    record: Record, name: str, images: int, build: Iterator[Callable[[], object]], device: torch.device
-) -> float | None:
-    """Images per second of the step that `build` yields; None where it cannot run, with the reason in the record."""
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats(device)
-    try:
-        with contextlib.contextmanager(lambda: build)() as step:
-            started = time.perf_counter()
-            step()
-            first = time.perf_counter() - started
-            counter = FlopCounterMode(display=False)
-            with counter:
-                step()
-            seconds = seconds_of(step, device)
-    except (RuntimeError, ValueError, NotImplementedError, ImportError, TypeError, AttributeError) as error:
-        record.add(**{name: {"failed": " ".join(str(error).split())[:300]}})
-        return None
-    found = {
-        "images_per_s": round(images / seconds, 1),
-        "step_ms": round(1e3 * seconds, 2),
-        "first_step_s": round(first, 1),
-        "gflop_per_image": round(counter.get_total_flops() / images / 1e9, 2),
-    }
-    limit = record.found.get("bf16_tflops")
-    if device.type == "cuda" and limit:
-        found["peak_gib"] = round(torch.cuda.max_memory_allocated(device) / 2**30, 2)
-        found["share_of_bf16_limit"] = round(counter.get_total_flops() / seconds / 1e12 / limit, 3)
-    record.add(**{name: found})
-    return images / seconds
-
-
-def profile(record: Record, settings: SearchSettings, device: torch.device) -> None:
-    """Where two steps of each kind spend a device's time, by kernel."""
-    config = network_config(settings.network, kind_of(settings))
-    search_batch = settings.supernet.search_batch_size or settings.training.batch_size
-    batch = settings.training.batch_size
-    steps = {
-        "search": search_step(config, fast_dtype(device), device, search_batch, False),
-        "train": train_step(settings, config, device, batch, False),
-    }
-    for name, build in steps.items():
-        with contextlib.contextmanager(lambda build=build: build)() as step:
-            for _ in range(WARM_UP):
-                step()
-            with torch.profiler.profile() as profiled:
-                step()
-                step()
-                if device.type == "cuda":
-                    torch.cuda.synchronize(device)
-        by = f"self_{device.type}_time_total"
-        table = profiled.key_averages().table(sort_by=by, row_limit=45, max_name_column_width=90)
-        record.path.with_name(f"profile_{name}.txt").write_text(table)
-
-
-def random_batch(config: NetworkConfig, images: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    labels = torch.randint(0, config.classes, (images,), device=device)
-    return torch.randn(images, *config.input_shape, device=device), labels
-
-
-def bilevel_step(
-    network: nn.Module,
-    config: NetworkConfig,
-    images: int,
-    device: torch.device,
-    arithmetic: Arithmetic,
-    graph: bool,
-) -> Callable[[], None]:
-    """The alphas on one batch, the weights on another: forward, backward and both optimizers."""
-    weights = torch.optim.SGD(network.weights(), lr=0.025, momentum=0.9, weight_decay=3e-4)
-    alphas = torch.optim.Adam(network.architecture(), lr=3e-4, betas=(0.5, 0.999), weight_decay=1e-3)
-    batches = [random_batch(config, images, device) for _ in range(2)]
-    plain = cross_entropy_of(network)
-
-    def objective(images: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        with arithmetic.autocast():
-            return plain(images, labels)
-
-    parameters = network.weights()
-    alpha_passes = passes_of_alphas(network, objective, as_graph=graph)
-    passes = Passes(network, parameters, plain, arithmetic, as_graph=graph)
-
-    def step() -> None:
-        alpha_step(network, alphas, batches[0], passes=alpha_passes)
-        passes(*batches[1])
-        arithmetic.update(weights, parameters, 5.0)
-
-    return step
-
-
-def search_step(
-    config: NetworkConfig, dtype: torch.dtype, device: torch.device, images: int, graph: bool
-) -> Iterator[Callable[[], None]]:
-    """Ours."""
-    network = KernelSupernet("darts", config).to(device).train()
-    calculate_in(network, dtype)
-    with repeatable(device):
-        yield bilevel_step(network, config, images, device, Arithmetic("float32", device), graph)
-
-
-def peer_step(config: NetworkConfig, kind: str, device: torch.device, images: int) -> Iterator[Callable[[], None]]:
-    """Spiking DARTS in SpikingJelly, one candidate after the other."""
-    network = peer_once("darts", config).to(device).train()
-    yield bilevel_step(network, config, images, device, Arithmetic(kind, device), graph=False)
-
-
-def train_step(
-    settings: SearchSettings,
-    config: NetworkConfig,
-    device: torch.device,
-    images: int,
-    graph: bool,
-    cell: Genotype = CELL,
-) -> Iterator[Callable[[], None]]:
-    """Ours."""
-    network = SpikingNetwork(cell, config).to(device).train()
-    precision = "float32" if device.type == "cpu" else settings.training.precision
-    arithmetic = Arithmetic(precision, device)
-    with repeatable(device), channels_last(network):
-        yield weights_step(network, settings, config, device, images, arithmetic, graph)
-
-
-def usual_step(
-    settings: SearchSettings, config: NetworkConfig, kind: str, device: torch.device, images: int
-) -> Iterator[Callable[[], None]]:
-    """The same network as SpikingJelly runs it."""
-    network = SpikingNetwork(CELL, config).to(device).train()
-    yield weights_step(network, settings, config, device, images, Arithmetic(kind, device), False)
-
-
-def weights_step(
-    network: SpikingNetwork,
-    settings: SearchSettings,
-    config: NetworkConfig,
-    device: torch.device,
-    images: int,
-    arithmetic: Arithmetic,
-    graph: bool,
-) -> Callable[[], None]:
-    parameters = list(network.parameters())
-    optimizer = training_optimizer(parameters, settings.training)
-    batch = random_batch(config, images, device)
-
-    def objective(images: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        logits = network(images)
-        return cross_entropy(logits, labels), logits
-
-    passes = Passes(network, parameters, objective, arithmetic, as_graph=graph)
-
-    def step() -> None:
-        passes(*batch)
-        arithmetic.update(optimizer, parameters, 5.0)
-
-    return step
-
-
 def paper(record: Record, settings: SearchSettings, seconds: float, out: Path) -> None:
     """Search, training and test within so many seconds; what is there is gone on with, as it was begun."""
     deadline = time.monotonic() + seconds
     device = find_device(settings.training.device)
-    dataset = kind_of(settings)
+    dataset = load_dataset(settings.data.dataset, settings.data.data_folder)
     cell, folder = out / "genotype.json", out / "run"
     progress = Lines()
     if not cell.exists():
@@ -453,7 +175,7 @@ def with_search_epochs(
     config = network_config(settings.network, dataset, "search")
     batch = settings.supernet.search_batch_size or settings.training.batch_size
     build = search_step(config, fast_dtype(device), device, batch, device.type == "cuda")
-    with contextlib.contextmanager(lambda: build)() as step:
+    with build as step:
         step_s = seconds_of(step, device)
     epoch_s = VALIDATION * step_s * len(dataset.train_images) / 2 / batch
     epochs = max(1, min(MOST_EPOCHS["search"], int(seconds / epoch_s)))
@@ -467,7 +189,7 @@ def train_epoch_s(settings: SearchSettings, dataset: Dataset, cell: Genotype, de
     config = network_config(settings.network, dataset)
     batch = settings.training.batch_size
     build = train_step(settings, config, device, batch, device.type == "cuda", cell)
-    with contextlib.contextmanager(lambda: build)() as step:
+    with build as step:
         step_s = seconds_of(step, device)
     if device.type == "cuda":
         torch.cuda.empty_cache()

@@ -78,7 +78,13 @@ def lava_step_s(python: Path, file: Path, spikes: np.ndarray, steps: int) -> flo
     """Seconds that stock Lava takes for one step of one sample."""
     with tempfile.TemporaryDirectory() as folder:
         np.save(Path(folder, "spikes.npy"), spikes)
-        command = [python, Path(__file__).with_name("lava_clock.py"), file, Path(folder, "spikes.npy"), str(steps)]
+        command = [
+            python,
+            Path(__file__).with_name("peers") / "lava_clock.py",
+            file,
+            Path(folder, "spikes.npy"),
+            str(steps),
+        ]
         done = subprocess.run([str(c) for c in command], capture_output=True, text=True, check=True, timeout=1800)
     return min(json.loads(done.stdout.splitlines()[-1])["seconds"]) / steps
 

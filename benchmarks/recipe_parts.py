@@ -31,6 +31,7 @@ from spikeport.search.random_streams import seeded
 from spikeport.search.settings.run import SearchSettings, choose, settings_from_dict
 from spikeport.search.space.genotype import Edge, Genotype
 from spikeport.search.space.network import SpikingNetwork, network_config
+from spikeport.search.training.checkpoint import Row
 from spikeport.search.training.loop import evaluate
 
 BASELINE = "none"
@@ -49,15 +50,16 @@ COMMON: dict[str, Any] = {
 PARTS: Mapping[str, dict[str, Any]] = {
     BASELINE: {},
     "label smoothing": {"label_smoothing": 0.1},
-    "warm-up, cosine": {"warmup_share": 0.2},
+    "warm-up": {"warmup_share": 0.2},
     "triangle": {"warmup_share": 0.2, "schedule": "linear"},
     "nesterov": {"nesterov": True},
     "decay of weights only": {"decay_weights_only": True},
     "average": {"average_decay": 0.99},
+    "average of a constant": {"average_decay": 0.99, "schedule": "constant"},
     "reflected crop": {"crop_filling": "reflect"},
     "growing images": {"first_size": 0.5, "growth_share": 0.5},
     "teacher": {"teacher_epochs": 12},
-    "teacher, hot": {"teacher_epochs": 12, "teacher_weight": 0.9, "teacher_temperature": 4.0},
+    "hot teacher": {"teacher_epochs": 12, "teacher_weight": 0.9, "teacher_temperature": 4.0},
     "longer": {"train_epochs": 18},  # what a teacher costs, spent on the network itself
 }
 
@@ -94,14 +96,14 @@ def main() -> None:
     parser.add_argument("--dataset", required=True, help="CIFAR-10 as `spikeport search --dataset` takes it")
     parser.add_argument("--work", type=Path, default=Path("runs/recipe-parts"))
     parser.add_argument("--seeds", default="0,1,2")
-    parser.add_argument("--parts", default=";".join(PARTS), help="separated by semicolons; the baseline first")
+    parser.add_argument("--parts", default=",".join(PARTS), help="the baseline first")
     for name, number in (("images", 5000), ("tested", 10000), ("channels", 8), ("cells", 4), ("epochs", 12)):
         parser.add_argument(f"--{name}", type=int, default=number)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(1)
     options.work.mkdir(parents=True, exist_ok=True)
-    parts, seeds = options.parts.split(";"), [int(seed) for seed in options.seeds.split(",")]
+    parts, seeds = options.parts.split(","), [int(seed) for seed in options.seeds.split(",")]
     whole = load_dataset(options.dataset, options.work)
     dataset = replace(
         whole,
@@ -123,25 +125,29 @@ def main() -> None:
         return
     print(f"\n{'part':24} accuracy   difference, %    processor seconds")
     for part, row in found.items():
-        print(
-            f"{part:24} {row['accuracy']:8.2%}  {100 * row['difference']:+6.2f} +- {100 * row['error']:.2f} "
-            f"{row['cpu_s']:12.0f}"
-        )
+        error = "" if row["error"] is None else f"+- {100 * row['error']:.2f}"
+        print(f"{part:24} {row['accuracy']:8.2%}  {100 * row['difference']:+6.2f} {error:8} {row['cpu_s']:12.0f}")
 
 
 def result_of(settings: SearchSettings, dataset: Dataset, place: Path) -> Result:
     """Of a training that is kept beside `place` when it is done, with the settings it had."""
-    file, checkpoint = Path(f"{place}.json"), Path(f"{place}.safetensors")
+    file, checkpoint, clock = (Path(f"{place}{ending}") for ending in (".json", ".safetensors", ".seconds.json"))
     if not file.exists():
         with seeded(settings.seed, "train weights"):
             network = SpikingNetwork(GENOTYPE, network_config(settings.network, dataset))
-        start = time.process_time()
-        train_network(network, dataset, settings, checkpoint, lambda rows: None)
+        before = read_json(clock)["cpu_s"] if clock.exists() else 0.0  # in a process that was ended
+        start = time.process_time() - before
+
+        def record(rows: list[Row]) -> None:
+            write_json(clock, {"cpu_s": time.process_time() - start})
+
+        train_network(network, dataset, settings, checkpoint, record)
         cpu_s = time.process_time() - start
         score = evaluate(network, dataset.test_images, dataset.test_labels)
         result = Result(score.accuracy, score.loss, score.spikes, cpu_s)
         write_json(file, asdict(result) | {"images": len(dataset.train_images), "settings": settings.to_dict()})
         checkpoint.unlink()
+        clock.unlink()
     kept = read_json(file)
     if kept["images"] != len(dataset.train_images) or settings_from_dict(kept["settings"]) != settings:
         raise SystemExit(f"'{file}' is of a training with other settings; use another --work.")
@@ -149,7 +155,7 @@ def result_of(settings: SearchSettings, dataset: Dataset, place: Path) -> Result
 
 
 def compared(work: Path, parts: list[str], seeds: list[int]) -> dict[str, dict[str, Any]]:
-    """Per part what is printed; the standard error of the mean difference is nan for a single seed."""
+    """Per part what is printed; a single seed has no standard error."""
 
     def every(part: str) -> list[dict[str, Any]]:
         return [read_json(work / f"{part.replace(' ', '-')}-{seed}.json") for seed in seeds]
@@ -162,7 +168,7 @@ def compared(work: Path, parts: list[str], seeds: list[int]) -> dict[str, dict[s
         found[part] = {
             "accuracy": statistics.fmean(accuracy),
             "difference": statistics.fmean(differences),
-            "error": statistics.stdev(differences) / len(seeds) ** 0.5 if len(seeds) > 1 else float("nan"),
+            "error": statistics.stdev(differences) / len(seeds) ** 0.5 if len(seeds) > 1 else None,
             "cpu_s": statistics.fmean(row["cpu_s"] for row in every(part)),
             "seeds": seeds,
         }

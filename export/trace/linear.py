@@ -6,13 +6,14 @@ expression exactly, or is refused by UnsupportedError.
 """
 
 from dataclasses import dataclass, replace
+from typing import cast
 
 import numpy as np
 
 from ...errors import UnsupportedError
 from ..graph import Array, Conv, Dense, Kernel, Shape, neurons
 from ..simulate import apply
-from ..taps import ungrouped
+from ..taps import Taps, convolution_of, taps_of, ungrouped
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,17 +53,20 @@ def spikes_of(name: str, shape: Shape) -> Expression:
 def convolved(x: Expression, kernel: Conv) -> Expression:
     """x followed by a convolution.
 
-    Exact where one of two kernels in a row is 1x1: W = W2 @ W1 over the channels between them. A padded kernel after a
-    larger one is refused: the outer one would have to see the zeros that its padding puts around the inner one's
-    output.
+    Of two kernels in a row the taps add up, W[s1 * b + a] = sum over b, a of W2[b] @ W1[a], s1 being the first one's
+    stride. A padded kernel after one that is larger than 1x1 is refused: it would have to see the zeros that its
+    padding puts around the inner one's output.
     """
     _once_in_time(x)
+    if len(x.shape) == 1:
+        raise UnsupportedError("a convolution cannot follow a flattened value")
     kernel = ungrouped(kernel)
     if x.constant.any() and kernel.padding != (0, 0):
         raise UnsupportedError("a padded convolution after a bias cannot fold; put the batch norm or bias behind it")
-    terms = tuple(replace(term, kernel=_composed(term.kernel, kernel)) for term in x.terms)
+    shape = kernel.output_shape(x.shape)
+    terms = tuple(replace(term, kernel=_composed(term, kernel, shape)) for term in x.terms)
     constant = kernel.weight.sum((2, 3)) @ x.constant
-    return Expression(shape=kernel.output_shape(x.shape), terms=terms, constant=constant)
+    return Expression(shape=shape, terms=terms, constant=constant)
 
 
 def multiplied(x: Expression, weight: Array) -> Expression:
@@ -149,10 +153,9 @@ def _with_weight(kernel: Kernel, weight: Array) -> Kernel:
     return replace(kernel, weight=weight)
 
 
-def _composed(inner: Kernel, outer: Conv) -> Conv:
-    """outer after inner, as one kernel; both ungrouped."""
-    if isinstance(inner, Dense):
-        raise UnsupportedError("a convolution cannot follow a flattened value")
+def _composed(term: Term, outer: Conv, shape: Shape) -> Conv:
+    """outer, which gives this shape, after the kernel of the term, as one; both ungrouped."""
+    inner = cast(Conv, term.kernel)
     if inner.weight.shape[2:] == (1, 1) and inner.stride == (1, 1) and inner.padding == (0, 0):
         weight = np.einsum("omhw,mi->oihw", outer.weight, inner.weight[:, :, 0, 0], optimize=True)
         return replace(outer, weight=weight)
@@ -160,8 +163,16 @@ def _composed(inner: Kernel, outer: Conv) -> Conv:
         weight = np.einsum("om,mihw->oihw", outer.weight[:, :, 0, 0], inner.weight, optimize=True)
         stride = (inner.stride[0] * outer.stride[0], inner.stride[1] * outer.stride[1])
         return replace(inner, weight=weight, stride=stride)
+    if outer.padding == (0, 0):
+        taps: Taps = {}
+        for (down, right), second in taps_of(outer).items():
+            for (row, column), first in taps_of(inner).items():
+                offset = (down * inner.stride[0] + row, right * inner.stride[1] + column)
+                taps[offset] = taps.get(offset, 0.0) + second @ first
+        stride = (inner.stride[0] * outer.stride[0], inner.stride[1] * outer.stride[1])
+        return convolution_of(taps, stride, term.source_shape, shape)
     raise UnsupportedError(
-        f"a {outer.weight.shape[2]}x{outer.weight.shape[3]} kernel directly after a "
+        f"a padded {outer.weight.shape[2]}x{outer.weight.shape[3]} kernel directly after a "
         f"{inner.weight.shape[2]}x{inner.weight.shape[3]} one cannot fold into one; put a spiking layer between them"
     )
 

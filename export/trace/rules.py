@@ -17,15 +17,15 @@ from ...errors import UnsupportedError
 from ..graph import Array, Conv
 from . import linear
 from .linear import Expression
-from .registry import register
+from .registry import register, rule_of
 
 
-@register(nn.Conv2d, layer.Conv2d)
+@register(nn.Conv2d, layer.Conv2d, layer.WSConv2d)
 def _conv(x: Expression, module: Any) -> Expression:
     if module.padding_mode != "zeros" or isinstance(module.padding, str):
         raise UnsupportedError("only zero padding given in numbers has a rule")
     kernel = Conv(
-        weight=_array(module.weight),
+        weight=_weight(module),
         stride=pair(module.stride),
         padding=pair(module.padding),
         dilation=pair(module.dilation),
@@ -34,14 +34,34 @@ def _conv(x: Expression, module: Any) -> Expression:
     return _biased(linear.convolved(x, kernel), module.bias)
 
 
-@register(nn.Linear, layer.Linear)
+@register(nn.Linear, layer.Linear, layer.WSLinear)
 def _linear(x: Expression, module: Any) -> Expression:
     if len(x.shape) != 1:
         raise UnsupportedError("a linear layer needs a flattened value; put a flatten before it")
-    return _biased(linear.multiplied(x, _array(module.weight)), module.bias)
+    return _biased(linear.multiplied(x, _weight(module)), module.bias)
 
 
-@register(nn.BatchNorm2d, layer.BatchNorm2d)
+def _weight(module: Any) -> Array:
+    """The weights that compute: SpikingJelly's WS layers standardise theirs, which changes nothing any more."""
+    standardised = isinstance(module, layer.WSConv2d | layer.WSLinear)
+    return _array(module.get_weight() if standardised else module.weight)
+
+
+@register(layer.VotingLayer)
+def _voting(x: Expression, module: Any) -> Expression:
+    """The mean of every so many neurons: a class has that many voters."""
+    if len(x.shape) != 1:
+        raise UnsupportedError("a VotingLayer needs a flattened value; put a flatten before it")
+    size, classes = module.voting_size, x.shape[0] // module.voting_size
+    weight = np.zeros((classes, x.shape[0]))  # neurons behind the last whole class have no vote
+    weight[:, : classes * size] = np.repeat(np.eye(classes), size, axis=1) / size
+    return linear.multiplied(x, weight)
+
+
+@register(
+    *(nn.BatchNorm1d, layer.BatchNorm1d, nn.BatchNorm2d, layer.BatchNorm2d),
+    *(layer.ThresholdDependentBatchNorm1d, layer.ThresholdDependentBatchNorm2d),  # it is initialised otherwise only
+)
 def _batch_norm(x: Expression, module: Any) -> Expression:
     if module.running_var is None:
         raise UnsupportedError("batch norm without running statistics is not linear; set track_running_stats=True")
@@ -63,11 +83,21 @@ def _average_pool(x: Expression, module: Any) -> Expression:
 
 
 @register(nn.AdaptiveAvgPool2d, layer.AdaptiveAvgPool2d)
-def _global_average(x: Expression, module: Any) -> Expression:
-    if module.output_size not in (1, (1, 1)):
-        raise UnsupportedError("adaptive average pool has a rule for output size 1 only")
-    height, width = x.shape[1:]
-    return linear.convolved(x, _mean_window(x.shape[0], (height, width), (1, 1), (0, 0)))
+def _adaptive_average(x: Expression, module: Any) -> Expression:
+    """Windows side by side, or every neuron so many times. In between windows differ, which is no convolution."""
+    wanted = module.output_size if isinstance(module.output_size, tuple) else (module.output_size,) * 2
+    have = (x.shape[1], x.shape[2])
+    rows, columns = (size if new is None else int(new) for new, size in zip(wanted, have, strict=True))
+    if have == (1, 1) and (rows, columns) != (1, 1):  # each tap of a window of zeros around it reads the one pixel
+        weight = np.ones((x.shape[0], 1, rows, columns))
+        return linear.convolved(x, Conv(weight=weight, padding=(rows - 1, columns - 1), groups=x.shape[0]))
+    if have[0] % rows or have[1] % columns:
+        raise UnsupportedError(
+            f"adaptive average pool has a rule where the new size divides the old one, but {have[0]}x{have[1]} becomes "
+            f"{rows}x{columns}; choose another size of image or of pool"
+        )
+    window = (have[0] // rows, have[1] // columns)
+    return linear.convolved(x, _mean_window(x.shape[0], window, window, (0, 0)))
 
 
 def _mean_window(channels: int, size: tuple[int, int], stride: tuple[int, int], padding: tuple[int, int]) -> Conv:
@@ -81,6 +111,20 @@ def _flatten_layer(x: Expression, module: Any) -> Expression:
     unseen = 1 if isinstance(module, layer.Flatten) else 0
     end = module.end_dim if module.end_dim < 0 else module.end_dim + unseen
     return _flatten(x, module.start_dim + unseen, end)
+
+
+@register(layer.SeqToANNContainer)
+def _contained(x: Expression, module: Any) -> Expression:
+    """What it contains, one after the other, each on one time step."""
+    for name, part in module.named_children():
+        rule = rule_of(part)
+        if rule is None:
+            raise UnsupportedError(f"its part '{name}', a {type(part).__name__}, has no rule; put it outside")
+        if isinstance(part, nn.Flatten):
+            x = _flatten(x, part.start_dim + 1, part.end_dim if part.end_dim < 0 else part.end_dim + 1)
+        else:
+            x = rule(x, part)
+    return x
 
 
 # these do nothing in eval mode

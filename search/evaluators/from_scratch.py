@@ -5,6 +5,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from torch import Tensor, nn
@@ -24,7 +25,7 @@ from ..settings.run import SearchSettings
 from ..settings.training import TrainingSettings
 from ..space.network import SpikingNetwork
 from ..training.auxiliary import WithAuxiliary
-from ..training.averaging import WeightAverage
+from ..training.averaging import SETTLING, WeightAverage
 from ..training.batches import epoch_batches
 from ..training.checkpoint import Row
 from ..training.loop import Score, evaluate, run_epochs, set_learning_rate, train_epoch, training_optimizer
@@ -138,7 +139,10 @@ def train_network(
             prepare=lambda images: resized(images, size),
             passes=course.passes,
         )
-        tested = pupil if average is None else average.network
+        tested = pupil
+        if average is not None:
+            average.settle(rows_of(images, order[held_out:][:SETTLING]))  # in no order: files may lie by class
+            tested = cast(SpikingNetwork, average.network)
         return score, evaluate(tested, rows_of(images, watch), rows_of(labels, watch))
 
     def tell_rows(rows: list[Row]) -> None:

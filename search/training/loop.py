@@ -192,6 +192,7 @@ def run_epochs(
     It ends early when `is_over` says so of the rows.
     Of several processes the first writes; all of them read the checkpoint before any of them trains.
     """
+    processes.wait()  # the first may still write what the stage before this one has come to
     rows = load_checkpoint(checkpoint, network, optimizers, scaler)
     processes.wait()
     record(rows)  # a run may have been killed between its checkpoint and its history

@@ -39,10 +39,20 @@ def test_1x1_of_stride_2_then_a_kernel_is_refused_but_after_it_strides_multiply(
     big, small = conv(2, 3, 3, padding=(1, 1)), conv(2, 2, 1, stride=(2, 2))
     folded = linear.convolved(linear.convolved(A, big), small)
     np.testing.assert_allclose(value(folded), apply(small, apply(big, SPIKES["a"])), atol=1e-12)
-    with pytest.raises(UnsupportedError, match="3x3 kernel directly after a 1x1 one"):
+    with pytest.raises(UnsupportedError, match="padded 3x3 kernel directly after a 1x1 one"):
         linear.convolved(linear.convolved(A, conv(3, 3, 1, stride=(2, 2))), big)
     with pytest.raises(UnsupportedError, match="3x3 kernel directly after a 3x3"):
         linear.convolved(linear.convolved(A, conv(3, 3, 3, padding=(1, 1))), big)
+
+
+@pytest.mark.parametrize("stride", [(1, 1), (2, 2), (1, 2)])
+@pytest.mark.parametrize("dilation", [(1, 1), (2, 1)])
+def test_an_unpadded_kernel_after_any_other_is_one_kernel(stride: tuple[int, int], dilation: tuple[int, int]) -> None:
+    inner = conv(4, 3, 3, padding=(2, 2), dilation=dilation, stride=(1, 2))
+    outer = conv(2, 4, 2, stride=stride)
+    folded = linear.convolved(linear.scaled(linear.convolved(A, inner), 1.0, 0.7), outer)
+    np.testing.assert_allclose(value(folded), apply(outer, apply(inner, SPIKES["a"]) + 0.7), atol=1e-12)
+    assert len(folded.terms) == 1
 
 
 def test_padding_after_a_bias_is_refused() -> None:

@@ -46,7 +46,7 @@ REFUSED = {
     ),
     "padded after padded": (
         lambda: Doing(lambda s, x: s.more(s.middle(x)), more=convolution()),
-        r"Layer 'more': a 3x3 kernel directly after a 3x3 one cannot fold into one; put a spiking layer between",
+        r"Layer 'more': a padded 3x3 kernel directly after a 3x3 one cannot fold into one; put a spiking layer between",
     ),
     "padded after a bias": (
         lambda: Doing(lambda s, x: s.middle(x + 0.5)),
@@ -98,8 +98,12 @@ REFUSED = {
         r"Layer 'bn': batch norm without running statistics",
     ),
     "partial global pool": (
-        lambda: Doing(lambda s, x: s.pool(x), pool=layer.AdaptiveAvgPool2d((8, 8), step_mode="m")),
-        r"Layer 'pool': adaptive average pool has a rule for output size 1 only",
+        lambda: Ending(
+            lambda s, x: s.line(s.pool(x).flatten(2)).mean(0),
+            pool=layer.AdaptiveAvgPool2d((4, 5), step_mode="m"),
+            line=nn.Linear(60, 4),
+        ),
+        r"Layer 'pool': adaptive average pool has a rule where the new size divides the old one, but 8x8 becomes 4x5",
     ),
     "no mean": (lambda: Ending(lambda s, x: s.readout(x.flatten(2))), r"must end in a linear layer averaged over time"),
     "the last step only": (lambda: Ending(lambda s, x: s.readout(x.flatten(2))[-1]), r"'getitem' has no rule"),
@@ -122,6 +126,14 @@ REFUSED = {
     "flattening the batch": (
         lambda: Ending(lambda s, x: s.readout(s.flat(x)).mean(0), flat=nn.Flatten()),
         r"Layer 'flat': only flattening of \[T, N, C, H, W\] from dim 2 to the last",
+    ),
+    "one membrane for two layers": (
+        lambda: Doing(lambda s, x: s.lif(s.middle(x))),
+        r"Layer 'lif': its neurons are used twice with one membrane; give every layer a module of its own",
+    ),
+    "what a container has no rule for": (
+        lambda: Doing(lambda s, x: s.part(x), part=layer.SeqToANNContainer(nn.Conv2d(3, 3, 1), nn.Sigmoid())),
+        r"Layer 'part': its part '1', a Sigmoid, has no rule; put it outside",
     ),
     "linear on images": (
         lambda: Doing(lambda s, x: s.line(x), line=layer.Linear(8, 8, step_mode="m")),

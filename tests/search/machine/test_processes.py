@@ -75,6 +75,8 @@ GIVEN = (
     "train_learning_rate",
     "shift",
     "auxiliary_weight",
+    "average_decay",
+    "teacher_epochs",
 )
 
 
@@ -84,7 +86,8 @@ def alone(tiny: SearchSettings, tmp_path_factory: pytest.TempPathFactory) -> Run
     folder = tmp_path_factory.mktemp("alone")
     genotype = folder / "genotype.json"
     genotype.write_text(to_json(random_genotype(np.random.default_rng(0), "plain")))
-    return run_search(changed(tiny, auxiliary_weight=0.4), folder / "run", genotype=genotype)
+    settings = changed(tiny, auxiliary_weight=0.4, average_decay=0.8, teacher_epochs=1)
+    return run_search(settings, folder / "run", genotype=genotype)
 
 
 @dataclass(frozen=True)

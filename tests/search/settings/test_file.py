@@ -146,5 +146,5 @@ def test_examples(path: Path) -> None:
 
 
 def test_there_are_examples() -> None:
-    names = {"digits", "digits_macro", "cifar10_subset", "cifar10_paper", "cifar100_paper"}
+    names = {"digits", "digits_macro", "cifar10", "cifar100", "cifar10_subset", "cifar10_paper", "cifar100_paper"}
     assert {path.stem for path in EXAMPLES} == names

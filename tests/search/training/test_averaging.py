@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch import nn
 
+from spikeport.search.training import averaging
 from spikeport.search.training.averaging import WeightAverage
 
 
@@ -16,16 +17,18 @@ def test_average_by_hand() -> None:
     assert found == pytest.approx([8, 8 / 1.5, 6 / 1.75])
 
 
-def test_norms_are_averaged_and_their_batches_counted() -> None:
-    norm = nn.BatchNorm1d(1)
+def test_norms_are_counted_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two batches of two images, of one pixel: means 2 and 7, variances 2 and 18 of a sample."""
+    monkeypatch.setattr(averaging, "EVALUATION_BATCH", 3)
+    norm = nn.BatchNorm2d(1)
+    norm.running_mean.fill_(100.0)
+    norm.num_batches_tracked.fill_(9)
     average = WeightAverage(norm, 0.5)
-    for steps, mean in ((1, 6.0), (2, 0.0)):
-        norm.running_mean.fill_(mean)
-        norm.num_batches_tracked.fill_(steps)
-        average.update(steps)
-    assert average.network.running_mean.item() == pytest.approx(0.5 * 6 / 1.5)
-    assert average.network.num_batches_tracked == 2
-    assert not average.network.weight.requires_grad
+    average.settle(torch.tensor([1.0, 3.0, 4.0, 10.0]).view(4, 1, 1, 1))
+    assert average.network.running_mean.item() == pytest.approx(4.5)
+    assert average.network.running_var.item() == pytest.approx(10)
+    assert (average.network.num_batches_tracked, average.network.momentum) == (9, 0.1)
+    assert (norm.running_mean, average.network.weight.requires_grad) == (100, False)
 
 
 def test_a_network_keeps_its_weights() -> None:

@@ -1,16 +1,20 @@
 """Forward and backward of a batch: one by one, and on a GPU as a graph that is replayed."""
 
 import copy
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from spikeport.search.machine.channels_last import channels_last
 from spikeport.search.machine.device import Arithmetic
 from spikeport.search.space.genotype import random_genotype
 from spikeport.search.space.network import NetworkConfig, SpikingNetwork
+from spikeport.search.supernet.kernel_space import KernelSupernet
 from spikeport.search.training.loop import cross_entropy_of
 from spikeport.search.training.passes import WARM_UP, Passes
 
@@ -68,3 +72,35 @@ def test_a_replayed_graph_gives_what_kernel_by_kernel_gives(precision: str) -> N
         found.append([*told, *(buffer.clone() for buffer in trained.buffers()), *(p.detach() for p in parameters)])
     for one, other in zip(*found, strict=True):
         torch.testing.assert_close(other, one, rtol=1e-3, atol=1e-4)
+
+
+class Copies(TorchDispatchMode):
+    """Notes what reads a tensor in the CPU's memory, but for scalars, or brings one number back."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        tensors = [one for one in tree_leaves((args, kwargs)) if isinstance(one, Tensor)]
+        if any(one.device.type == "cpu" and one.ndim for one in tensors) or "local_scalar" in str(func):
+            self.found.append(str(func))
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("kind", ["network", "supernet"])
+def test_a_step_neither_copies_to_its_device_nor_waits_for_it(kind: str) -> None:
+    """Else it could be no graph. The device is `meta`, on which nothing is computed."""
+    built = network() if kind == "network" else KernelSupernet("darts", CONFIG).train()
+    there = built.to("meta")
+    arithmetic = Arithmetic("float32", torch.device("cpu"))
+    passes = Passes(there, list(there.parameters()), cross_entropy_of(there), arithmetic)
+    images, labels = (tensor.to("meta") for tensor in batch(1))
+    with channels_last(there):
+        passes(images, labels)  # constants are made
+        with Copies() as copies:
+            passes(images, labels)
+        assert copies.found == []
+        with Copies() as copies:
+            torch.tensor([1, 2]).to("meta")
+        assert copies.found
