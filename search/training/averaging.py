@@ -53,7 +53,7 @@ class WeightAverage(nn.Module):
                 norm.momentum = 1 / (number + 1)
             part = processes.share(len(images) * number // batches, len(images) * (number + 1) // batches)
             reset_net(self.network)
-            self.network(torch.as_tensor(images[part]).to(device))
+            self.network(torch.as_tensor(images[part]).to(device).float())
         reset_net(self.network)
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
