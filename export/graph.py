@@ -16,7 +16,7 @@ Shape = tuple[int, ...]
 Array = NDArray[np.float64]
 PerNeuron = float | Array  # one number for all neurons, or [C] ([N]), or one for each neuron, [*shape]
 Reset = Literal["zero", "subtract"]
-Role = Literal["neuron", "relay", "or", "readout"]
+Role = Literal["neuron", "relay", "or", "and", "readout"]
 Arithmetic = Literal["float", "loihi"]
 REGISTERS = ("decay", "current_decay", "threshold")  # of a Population: a number, or an array in "loihi" arithmetic
 
@@ -88,7 +88,7 @@ class Population:
         spike      = v >= threshold; then v = 0 ("zero") or v - threshold ("subtract") where it spiked
 
     The membrane of the "readout" after the last step is the network's output; its threshold is infinite, or the highest
-    that the chip's register holds. An "or" or "relay" population has decay 0.
+    that the chip's register holds. An "or", "and" or "relay" population has decay 0.
 
     In "loihi" arithmetic all of this is integer and `export/simulate.py` says how; `decay` and `current_decay` then are
     n / 4096, `bias` and `threshold` are register mantissas, and the spike condition is v > 64 * threshold. There each

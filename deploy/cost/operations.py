@@ -1,7 +1,8 @@
 """What a network does in one inference as an ANN and as an SNN on a general device: no relays, pools for ORs.
 
 A synapse of non-zero weight is one multiply-accumulate (MAC) of the ANN, and one synaptic operation of the SNN for each
-spike that meets it. Relays exist on a chip only; an OR population is a max-pooling, which multiplies nothing.
+spike that meets it. Relays exist on a chip only; an OR population is a max-pooling, which multiplies nothing, and an
+AND population a product of two values, one multiplication beside hundreds of its layer's, which is left out.
 """
 
 from collections.abc import Mapping
@@ -16,7 +17,7 @@ from ..synapses import fan_out
 
 Integers = NDArray[np.int64]
 
-NOT_IN_AN_ANN = ("relay", "or")  # roles whose incoming synapses multiply nothing
+NOT_IN_AN_ANN = ("relay", "or", "and")  # roles whose incoming synapses are no MACs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +64,7 @@ def operations_of(
             "has; train it again."
         )
     layers = [population for population in graph.populations if population.role != "relay"]
-    membranes = sum(neurons(population.shape) for population in layers if population.role != "or")
+    membranes = sum(neurons(population.shape) for population in layers if population.role not in NOT_IN_AN_ANN)
     written = sum(neurons(population.shape) for population in layers)
     return Operations(
         synapses=synapses,

@@ -39,6 +39,7 @@ ROLES = {
     "neuron": "neurons of the network",
     "relay": "relays, which carry a spike to a later level",
     "or": "OR populations, which are max-pools",
+    "and": "AND populations, which are products of spikes",
     "readout": "readout",
 }
 LIMITS = {"neurons": "neurons", "in_axons": "in-axons", "out_axons": "out-axons", "memory_bits": "synapse memory"}

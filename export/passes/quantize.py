@@ -10,8 +10,15 @@ SpikingJelly fires on v >= threshold, the chip on v > 64 * register. In the chip
 - 1) for every multiple of 64, which a membrane is until it decays: the register holds S - 1, and a tie fires on both
 sides. S is even because weights are: a weight of one threshold becomes S itself, neither more nor less. A relay or OR
 population gets the weight 254: one spike is above every register value (<= 251), fires and resets to 0, so the layer's
-decay never acts on it. The readout has no threshold: its scale keeps the largest expected membrane (`peak`) at half of
-what the highest register, 2^17 - 1, lets through.
+decay never acts on it. The product of two spikes (AND) gets
+
+    w = the smallest even integer with 2 w > register,
+
+so that two spikes fire and one does not. What is left of one spike decays as its level does; if a spike in every step
+of a window added up to the register, the AND would fire on one alone, and is refused.
+
+The readout has no threshold: its scale keeps the largest expected membrane (`peak`) at half of what the highest
+register, 2^17 - 1, lets through.
 
 A neuron that gets no spikes is driven by its bias alone, and where a map is silent, as around the edges that an event
 camera sees, all neurons of a channel are. If their membrane then comes near the threshold, the rounding of one bias
@@ -65,10 +72,16 @@ def quantize(graph: SpikingGraph, peak: float) -> SpikingGraph:
         for member in members:
             exact = member.bias * factor[member.name] if _computes(member) else np.zeros_like(member.bias)
             chip = replace(member, decay=decay, current_decay=current_decay, threshold=float(register), bias=exact)
+            if member.role == "and":
+                chip = replace(chip, bias=member.bias * _of_two(register))
+                _check_forgets(chip, register, graph.time_steps)
             populations.append(replace(chip, bias=_rounded(member, chip, graph.time_steps)))
         for projection in incoming:
             member = next(m for m in members if m.name == projection.target)
-            weight = _even(projection.kernel.weight, factor[member.name], _computes(member))
+            if member.role == "and":
+                weight = projection.kernel.weight * _of_two(register)
+            else:
+                weight = _even(projection.kernel.weight, factor[member.name], _computes(member))
             projections.append(replace(projection, kernel=replace(projection.kernel, weight=weight)))
     return replace(graph, populations=tuple(populations), projections=tuple(projections), arithmetic="loihi")
 
@@ -98,8 +111,24 @@ def _left_alone(population: Population, arithmetic: str, time_steps: int) -> NDA
     return np.stack(fired)
 
 
+def _of_two(register: float) -> float:
+    """The smallest even weight of which two are above the register."""
+    return 2.0 * (int(register) // 4 + 1)
+
+
+def _check_forgets(gate: Population, register: float, time_steps: int) -> None:
+    """Raises UnsupportedError where an AND that gets one spike in every step fires in the end."""
+    one = replace(gate, shape=(1,), bias=np.array([_of_two(register)]))
+    if _left_alone(one, "loihi", time_steps).any():
+        raise UnsupportedError(
+            f"Population '{gate.name}': a product of spikes must forget one spike before the next, but at T = "
+            f"{time_steps} its level, whose membranes keep {gate.decay:.3g} of themselves, remembers too much; take "
+            "fewer time steps or neurons that leak more (a smaller tau), add instead, or export to onnx."
+        )
+
+
 def _computes(population: Population) -> bool:
-    """Whether its weights are learnt, not a relay's or an OR's."""
+    """Whether its weights are learnt, not a relay's or a gate's."""
     return population.role in ("neuron", "readout")
 
 

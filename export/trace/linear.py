@@ -29,13 +29,15 @@ class Term:
 class Expression:
     """sum of terms + constant: the current that would arrive at neurons of this shape.
 
-    binary: every value is 0 or 1, because it is a concatenation of spikes. averaged: the mean over time was taken.
+    binary: every value is 0 or 1, because it is a concatenation of spikes. complement: every value is 1 - a spike.
+    averaged: the mean over time was taken.
     """
 
     shape: Shape  # (C, H, W) or (N,)
     terms: tuple[Term, ...]
     constant: Array  # [C] or [N]
     binary: bool = False
+    complement: bool = False
     averaged: bool = False
 
 
@@ -72,14 +74,20 @@ def convolved(x: Expression, kernel: Conv) -> Expression:
 def multiplied(x: Expression, weight: Array) -> Expression:
     """Flat x [N] followed by a full matrix [O, N]."""
     terms = tuple(replace(term, kernel=Dense(weight=weight @ _matrix(term).weight)) for term in x.terms)
-    return replace(x, shape=weight.shape[:1], terms=terms, constant=weight @ x.constant, binary=False)
+    constant = weight @ x.constant
+    return replace(x, shape=weight.shape[:1], terms=terms, constant=constant, binary=False, complement=False)
 
 
 def scaled(x: Expression, scale: Array | float, shift: Array | float = 0.0) -> Expression:
     """scale * x + shift, both per channel [C] or one number."""
     factor = np.broadcast_to(scale, x.constant.shape)
     terms = tuple(replace(t, kernel=_with_weight(t.kernel, (t.kernel.weight.T * factor).T)) for t in x.terms)
-    return replace(x, terms=terms, constant=x.constant * factor + shift, binary=False)
+    return replace(x, terms=terms, constant=x.constant * factor + shift, binary=False, complement=False)
+
+
+def complement(x: Expression) -> Expression:
+    """1 - x of spikes: what is not fired."""
+    return replace(scaled(x, -1.0, 1.0), complement=x.binary)
 
 
 def added(a: Expression, b: Expression) -> Expression:
@@ -124,7 +132,7 @@ def flattened(x: Expression) -> Expression:
 def averaged(x: Expression) -> Expression:
     """The mean over time. From here on only a matrix, a scale and a shift have a rule, because time is gone."""
     _once_in_time(x)
-    return replace(x, binary=False, averaged=True)
+    return replace(x, binary=False, complement=False, averaged=True)
 
 
 def _once_in_time(x: Expression) -> None:

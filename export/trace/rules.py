@@ -157,10 +157,15 @@ def _add(input: Any, other: Any, /) -> Expression:
     return a if b == 0 else linear.scaled(a, 1.0, float(b))
 
 
+def _subtract(input: Any, other: Any, /) -> Expression:
+    if not isinstance(input, Expression):
+        return linear.complement(other) if input == 1 else linear.scaled(other, -1.0, float(input))
+    minus = linear.scaled(other, -1.0) if isinstance(other, Expression) else -float(other)
+    return _add(input, minus)
+
+
 def _multiply(input: Any, other: Any, /) -> Expression:
     a, b = (input, other) if isinstance(input, Expression) else (other, input)
-    if isinstance(b, Expression):
-        raise UnsupportedError("a product of spikes is no linear map; add them instead, or export to onnx")
     return linear.scaled(a, float(b))
 
 
@@ -190,6 +195,7 @@ def _mean(input: Expression, dim: Any = None, keepdim: bool = False) -> Expressi
 
 FUNCTIONS: dict[Any, Callable[..., Expression]] = {
     **dict.fromkeys((operator.add, operator.iadd, torch.add, "add"), _add),
+    **dict.fromkeys((operator.sub, torch.sub, "sub"), _subtract),
     **dict.fromkeys((operator.mul, torch.mul, "mul"), _multiply),
     torch.cat: _concatenate,
     **dict.fromkeys((torch.flatten, "flatten"), _flatten),

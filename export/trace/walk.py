@@ -6,9 +6,10 @@ that lies between two spiking layers disappears into Projections by the rules of
 trace.
 """
 
+import operator
 from dataclasses import dataclass
 from inspect import signature
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -21,6 +22,12 @@ from . import linear
 from .linear import Expression
 from .registry import rule_of
 from .rules import FUNCTIONS, pair
+
+# functions of two spikes that are populations
+GATES: dict[Any, Literal["or", "and"]] = {
+    **dict.fromkeys((operator.mul, torch.mul, "mul", torch.minimum, "minimum"), "and"),
+    **dict.fromkeys((torch.maximum, "maximum"), "or"),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,6 +170,10 @@ class _Walk:
         return self._function(node, arguments, keywords)
 
     def _function(self, node: fx.Node, arguments: Any, keywords: Any) -> Expression:
+        if len(arguments) == 2 and not keywords and all(isinstance(value, Expression) for value in arguments):
+            gate = GATES.get(node.target)
+            if gate is not None:
+                return self._gate(node, gate, *arguments)
         rule, name = FUNCTIONS.get(node.target), getattr(node.target, "__name__", node.target)
         if rule is None:
             raise UnsupportedError(f"'{name}' has no rule for spikes; use layers that are linear, or export to onnx")
@@ -242,6 +253,24 @@ class _Walk:
             )
             self.pools[key] = self._populate(y, population)
         return self.pools[key]
+
+    def _gate(self, node: fx.Node, role: Literal["or", "and"], a: Expression, b: Expression) -> Expression:
+        """Of two spikes at every place one: a product fires when both do, a maximum when any does.
+
+        Of a product each may be 1 - s, a spike that is missing.
+        """
+        allowed = [value.binary or (role == "and" and value.complement) for value in (a, b)]
+        if not all(allowed) or a.shape != b.shape:
+            raise UnsupportedError(
+                f"a {'product' if role == 'and' else 'maximum'} is exact on spikes of the same shape only, as a * b or "
+                "a * (1 - b); put a spiking layer before it, add instead, or export to onnx"
+            )
+        x = linear.added(a, b)
+        threshold = 1.5 if role == "and" else 0.5  # of whole numbers; the middle is farthest from rounding
+        population = Population(
+            name=node.name, shape=x.shape, decay=0.0, threshold=threshold, bias=x.constant, role=role
+        )
+        return self._populate(x, population)
 
     def _readout(self, x: Any) -> Expression:
         if not isinstance(x, Expression) or len(x.shape) != 1 or not x.averaged:

@@ -58,7 +58,14 @@ def floor_plan(name: str, mapping: Mapping[str, Any]) -> Figure | None:
     )
 
 
-WORDS = {"neuron": "neurons", "relay": "relays", "or": "OR (max-pool)", "readout": "readout", "input": "inputs"}
+WORDS = {
+    "neuron": "neurons",
+    "relay": "relays",
+    "or": "OR (max-pool)",
+    "and": "AND (product)",
+    "readout": "readout",
+    "input": "inputs",
+}
 
 
 def cores_of(mapping: Mapping[str, Any]) -> dict[int, dict[str, Any]]:

@@ -76,7 +76,14 @@ REFUSED = {
         lambda: Doing(lambda s, x: torch.add(x, x, alpha=2)),
         r"Layer 'call_function add.*': 'add' has no rule with these arguments",
     ),
-    "spikes times spikes": (lambda: Doing(lambda s, x: x * x), r"Layer 'call_function mul.*': a product of spikes"),
+    "spikes times currents": (
+        lambda: Doing(lambda s, x: x * s.middle(x)),
+        r"Layer 'call_function mul.*': a product is exact on spikes of the same shape only, as a \* b or a \* \(1 - b",
+    ),
+    "the larger of currents": (
+        lambda: Doing(lambda s, x: torch.maximum(x, s.middle(x))),
+        r"Layer 'call_function maximum': a maximum is exact on spikes of the same shape only",
+    ),
     "spikes and the image": (
         lambda: Doing(lambda s, x: x + s.stem.bias.view(1, 1, 3, 1, 1)),
         r"Layer 'call_function add.*': it mixes spikes with values that are not spikes; let one",
