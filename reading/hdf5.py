@@ -4,8 +4,8 @@ The HDF5 library crashes on some files, runs for ever on others, and follows lin
 its own reads (`hdf5_worker.py`), within limits, and a file that ends it ends in an InputError. It is started at the
 first file and serves all of them; a new one takes its place where it has died.
 
-Limits: `MAX_NUMBERS` in a file, fewer in a small one (`numbers_of`); chunks of 64 MiB; 640 MiB of memory; and time by
-the size of the file, some seconds for a small one.
+Limits: numbers by the size of the file (`numbers_of`); chunks of 64 MiB; 640 MiB of memory, in which one array after
+the other is read and handed over; and time by the size of the file, some seconds for a small one.
 """
 
 import atexit
@@ -29,10 +29,12 @@ from numpy.typing import NDArray
 from ..errors import InputError
 
 WORKER = Path(__file__).with_name("hdf5_worker.py")
-MAX_NUMBERS = 2**26  # of a file: a process that holds them as float64 takes half a GiB
-FREE_NUMBERS, NUMBERS_PER_BYTE = 2**22, 64  # of a file that is packed: weights of which few are not 0 take few bits
+# of a file that is packed, in which weights of which few are not 0 take few bits: (free, and for each byte); the fewer
+# count. Where the layers of a network carry many channels on, it has 12 numbers to a byte.
+NUMBERS = ((2**22, 64), (2**26, 32))
+MEMORY_SHARE = 4  # one part of so many of the machine's memory holds the numbers of any file, as float64
 START_LIMIT_S = 60.0
-LIMIT_S, BYTES_PER_S = 5.0, 2**24
+LIMIT_S, BYTES_PER_S = 5.0, 2**20
 MAX_TEXT = 2**28  # bytes of what the process says of the tree, words included
 
 Pattern = Mapping[str, Any]  # name or "*" -> True, or the pattern of a group
@@ -103,41 +105,46 @@ def read_tree(path: Path, pattern: Pattern) -> Group:
         raise InputError(f"'{path}' cannot be read ({error.strerror}); name another file.") from error
     with _lock:
         worker = _worker()
-        text, data = worker.ask(path, pattern, size)
+        text, arrays = worker.ask(path, pattern, size)
         told = json.loads(text)
         if told.get("spent"):
             worker.end()  # memory that was asked for and refused may still be in use
     if "error" in told:
         raise InputError(f"'{path}' is a damaged HDF5 file ({told['error']}); export it again.")
-    root = _node(told["root"], "", memoryview(data))[0]
+    root = _node(told["root"], "", iter(arrays))
     if not isinstance(root, Group):
         raise InputError(f"'{path}' is a damaged HDF5 file (it {root.refused}); export it again.")
     return root
 
 
 def numbers_of(size: int) -> int:
-    """How many numbers a file of so many bytes may have."""
-    return min(MAX_NUMBERS, FREE_NUMBERS + NUMBERS_PER_BYTE * size)
+    """How many numbers a file of so many bytes may have: numbers that are stored as they are cost it bytes."""
+    by_memory = memory_bytes() // (8 * MEMORY_SHARE)
+    return min(by_memory, *(free + each * size for free, each in NUMBERS))
 
 
-def _node(told: Mapping[str, Any], where: str, data: memoryview) -> tuple[Group | Dataset, memoryview]:
-    """A node, and the bytes of the arrays after it."""
+def memory_bytes() -> int:
+    """Of this machine; where the system does not tell, of a small one."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return 2**32
+
+
+def _node(told: Mapping[str, Any], where: str, arrays: Iterator[bytearray]) -> Group | Dataset:
+    """arrays: the bytes of this node's and of those after it, in the order of the tree."""
     if "group" in told or not told:
-        nodes: dict[str, Group | Dataset] = {}
-        for name, inner in told.get("group", {}).items():
-            nodes[name], data = _node(inner, f"{where}/{name}".lstrip("/"), data)
-        return Group(nodes), data
+        inside = told.get("group", {}).items()
+        return Group({name: _node(inner, f"{where}/{name}".lstrip("/"), arrays) for name, inner in inside})
     if "word" in told:
-        return Dataset(where=where, word=told["word"]), data
+        return Dataset(where=where, word=told["word"])
     shape = tuple(told.get("shape", ()))
     dtype = np.dtype(told["dtype"]) if "dtype" in told else None
     if "refused" in told:
-        return Dataset(where=where, shape=shape, dtype=dtype, refused=told["refused"]), data
-    found = Dataset(where=where, shape=shape, dtype=dtype)
+        return Dataset(where=where, shape=shape, dtype=dtype, refused=told["refused"])
     assert dtype is not None
-    size = found.size * dtype.itemsize
-    values = np.frombuffer(data[:size], dtype).reshape(shape)
-    return Dataset(where=where, shape=shape, dtype=dtype, values=values), data[size:]
+    values = np.frombuffer(next(arrays), dtype).reshape(shape)
+    return Dataset(where=where, shape=shape, dtype=dtype, values=values)
 
 
 class _Worker:
@@ -157,8 +164,10 @@ class _Worker:
     def alive(self) -> bool:
         return self.process.poll() is None
 
-    def ask(self, path: Path, pattern: Pattern, size: int) -> tuple[bytes, bytearray]:
-        question = {"path": str(path.resolve()), "pattern": pattern, "numbers": numbers_of(size)}
+    def ask(self, path: Path, pattern: Pattern, size: int) -> tuple[bytes, list[bytearray]]:
+        """What it says of the tree, and the bytes of each array."""
+        numbers = numbers_of(size)
+        question = {"path": str(path.resolve()), "pattern": pattern, "numbers": numbers}
         limit = LIMIT_S + size / BYTES_PER_S
         ends = time.monotonic() + limit + (0 if self.started else START_LIMIT_S)
         try:
@@ -166,12 +175,17 @@ class _Worker:
             assert stdin is not None
             stdin.write(json.dumps(question).encode() + b"\n")
             stdin.flush()
-            length, data_length = (int.from_bytes(self._read(8, ends), "little") for _ in range(2))
-            if length > MAX_TEXT or data_length > 8 * MAX_NUMBERS:
-                raise InputError(f"'{path}' has more names and words than can be read; export it again.")
+            arrays, left = list[bytearray](), 8 * numbers
+            while True:
+                length, data_length = (int.from_bytes(self._read(8, ends), "little") for _ in range(2))
+                left -= data_length
+                if length > MAX_TEXT or left < 0:
+                    raise InputError(f"'{path}' has more names and words than can be read; export it again.")
+                if length:
+                    break
+                arrays.append(self._read(data_length, ends))
             text = bytes(self._read(length, ends))
             self.started = True
-            data = self._read(data_length, ends)
         except TimeoutError as error:
             self.end()
             raise InputError(f"'{path}' keeps the HDF5 library busy for {limit:.0f} s; export it again.") from error
@@ -182,7 +196,7 @@ class _Worker:
         except BaseException:  # half an answer may stand in the pipe
             self.end()
             raise
-        return text, data
+        return text, arrays
 
     def _read(self, size: int, ends: float) -> bytearray:
         """So many bytes of its answer. Raises TimeoutError or EOFError."""

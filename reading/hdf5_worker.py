@@ -3,9 +3,10 @@
 A question is a line of JSON, {"path": ..., "pattern": ..., "numbers": ...}. The pattern says what is read: a name, or
 "*" for every one, -> `true` for an array or a word, or the pattern of a group. Of everything else the name is told.
 
-An answer is twice 8 bytes, the lengths of a text of JSON and of what follows it, the bytes of the arrays. It says
-{"error": ...} or {"root": NODE}, where NODE is {"group": {name: NODE}}, {"word": ...}, {"dtype": ..., "shape": ...},
-{"refused": reason} (with dtype and shape where it would be an array), or {} for what is not read.
+An answer is the bytes of each array, in the order of the tree, and then a text of JSON, each after twice 8 bytes: the
+length of the text and that of the array, one of which is 0. The text says {"error": ...} or {"root": NODE}, where NODE
+is {"group": {name: NODE}}, {"word": ...}, {"dtype": ..., "shape": ...}, {"refused": reason} (with dtype and shape where
+it would be an array), or {} for what is not read. An array is sent before the next one is read: memory holds one.
 """
 
 import codecs
@@ -13,7 +14,7 @@ import json
 import mmap
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -47,9 +48,11 @@ class Refused(Exception):
 
 
 class Reader:
-    def __init__(self, numbers: int) -> None:
+    """send: takes each array as it is read."""
+
+    def __init__(self, numbers: int, send: Callable[[np.ndarray[Any, Any]], object]) -> None:
         self.left, self.limit = numbers, numbers
-        self.arrays: list[np.ndarray[Any, Any]] = []
+        self.send = send
 
     def group(self, group: h5py.Group, pattern: dict[str, Any]) -> dict[str, Any]:
         if len(group) > NAMES:
@@ -94,7 +97,7 @@ class Reader:
             values = np.ascontiguousarray(data[()], data.dtype.newbyteorder("="))
         except Refused as reason:
             return described | {"refused": str(reason)}
-        self.arrays.append(values)
+        self.send(values)
         return {"dtype": values.dtype.str, "shape": list(data.shape)}
 
 
@@ -178,24 +181,25 @@ def no_further_file() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-def read(path: str, pattern: dict[str, Any], numbers: int) -> tuple[dict[str, Any], list[np.ndarray[Any, Any]]]:
+def read(
+    path: str, pattern: dict[str, Any], numbers: int, send: Callable[[np.ndarray[Any, Any]], object]
+) -> dict[str, Any]:
     check_heaps(path)
-    reader = Reader(numbers)
     with h5py.File(path, "r") as file, no_further_file():
-        return {"root": reader.group(file, pattern)}, reader.arrays
+        return {"root": Reader(numbers, send).group(file, pattern)}
 
 
 def line(error: BaseException) -> str:
     return " ".join(str(error).split()).strip("'\"").rstrip(".")[:300]
 
 
-def answer(question: dict[str, Any]) -> tuple[dict[str, Any], list[np.ndarray[Any, Any]]]:
+def answer(question: dict[str, Any], send: Callable[[np.ndarray[Any, Any]], object]) -> dict[str, Any]:
     try:
-        return read(question["path"], question["pattern"], question["numbers"])
+        return read(question["path"], question["pattern"], question["numbers"], send)
     except MemoryError:
-        return {"error": "it takes more memory than it may", "spent": True}, []
+        return {"error": "it takes more memory than it may", "spent": True}
     except Exception as error:  # noqa: BLE001 (h5py raises all there are; this process is for what may fail)
-        return {"error": line(error) or type(error).__name__}, []
+        return {"error": line(error) or type(error).__name__}
 
 
 def limit_memory() -> None:
@@ -216,18 +220,20 @@ def main() -> None:
     with h5py.File("warm", "w", driver="core", backing_store=False) as file:
         file["a"], file["b"], file["c"] = np.arange(3), "word", np.bytes_(b"word")
         file.create_dataset("d", data=np.arange(8.0), chunks=(4,), compression="gzip", shuffle=True)
-        Reader(100).group(file, {"*": True})
+        Reader(100, id).group(file, {"*": True})
     limit_memory()
-    for question in sys.stdin:
-        told, arrays = answer(json.loads(question))
-        text = json.dumps(told).encode()
-        lengths = (len(text), sum(values.nbytes for values in arrays))
-        start = b"".join(length.to_bytes(8, "little") for length in lengths) + text
-        for part in (memoryview(start), *(values.reshape(-1).view(np.uint8).data for values in arrays)):
-            rest = part
+
+    def write(*parts: memoryview) -> None:
+        for rest in parts:
             while rest:
                 rest = rest[output.write(rest) :]
-        del arrays
+
+    def send(values: np.ndarray[Any, Any]) -> None:
+        write(memoryview(bytes(8) + values.nbytes.to_bytes(8, "little")), values.reshape(-1).view(np.uint8).data)
+
+    for question in sys.stdin:
+        text = json.dumps(answer(json.loads(question), send)).encode()
+        write(memoryview(len(text).to_bytes(8, "little") + bytes(8) + text))
 
 
 if __name__ == "__main__":

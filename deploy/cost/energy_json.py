@@ -133,7 +133,7 @@ def _profile_json(counts: Counts, one: _Estimate) -> dict[str, Any]:
         "latency_s": latency,
         "throughput_hz": 1 / times.inference if times else None,
         "energy_delay_product_js": total * latency if total is not None and latency is not None else None,
-        "unpriced": [*_unpriced(one), *profile.unpriced],
+        "unpriced": [*_unpriced(one), *_untimed(counts, one), *profile.unpriced],
         "sources": _sources(profile),
     }
 
@@ -169,6 +169,17 @@ def _unpriced(one: _Estimate) -> list[str]:
         return []
     reason = one.mapped.reason if one.mapped and one.mapped.reason else "it is not mapped"
     return [f"{UNMAPPED}: {reason}"]
+
+
+def _untimed(counts: Counts, one: _Estimate) -> list[str]:
+    """Which samples the time does not come from."""
+    times, traffic = one.times["value"], one.traffic
+    if times is None or times.busiest is None or traffic is None or traffic.timed == counts.samples:
+        return []
+    return [
+        f"The time of the samples after the first {traffic.timed} of {counts.samples}: the loads of "
+        f"{traffic.mapping.cores} cores in every step of all of them would not fit into memory"
+    ]
 
 
 def _sources(profile: Profile) -> list[dict[str, Any]]:

@@ -35,6 +35,7 @@ class Busiest:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepTimes:
     """steps [chip steps]: seconds. latency [samples]: seconds from a sample's first chip step to the end of its last.
+    Both of the samples whose loads are known, the first `timed` of `Traffic`.
 
     busy [cores]: seconds per step, the longer phase, mean over the steps; empty for a fixed step.
     """

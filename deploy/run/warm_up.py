@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...export.graph import Dense, Projection, SpikingGraph
-from ...export.simulate import STEP, Spikes, State, apply, lag_of
+from ...export.simulate import STEP, Spikes, State, apply, lag_of, silence
 
 Lags = NDArray[np.int64]  # [O, I] steps between a spike and its arrival
 
@@ -17,6 +17,8 @@ Lags = NDArray[np.int64]  # [O, I] steps between a spike and its arrival
 def state_before(graph: SpikingGraph, samples: int, phase: int = 0) -> State:
     """The state of a chain as N equal streams reach it. phase: the step of the stream at which a window begins."""
     lag = lag_of(graph)
+    if not lag and phase % graph.time_steps == 0:  # the reset at the first step leaves nothing of what was before
+        return silence(graph, samples)
     before: dict[str, list[Spikes]] = {}
     currents, membranes = {}, {}
     step = STEP[graph.arithmetic]

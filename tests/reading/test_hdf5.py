@@ -189,6 +189,39 @@ def test_what_is_declared_is_bounded(tmp_path: Path, shape: Any, chunks: Any, sa
     assert one(path).shape == shape
 
 
+def zeros(file: h5py.File) -> None:
+    for name in "abc":
+        file.create_dataset(name, data=np.zeros(2**14, np.int16), compression="gzip")
+
+
+def test_numbers_that_cost_the_file_few_bytes_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Arrays are read as long as all together are no more than the file's size allows."""
+    path = written(tmp_path, zeros)
+    size = path.stat().st_size
+    assert size < 2**14
+    for allowed, read in ((2**14, "a"), (3 * 2**14 - 1, "ab"), (3 * 2**14, "abc")):
+        monkeypatch.setattr(hdf5, "NUMBERS", ((allowed - size, 1), (0, 100)))
+        found = read_tree(path, ALL)
+        assert [name for name, node in found.items() if isinstance(node, Dataset) and not node.refused] == list(read)
+    monkeypatch.setattr(hdf5, "NUMBERS", ((0, 1), (0, 100)))
+    with pytest.raises(InputError, match=rf"`a` declares {2**14} numbers, but this file may have {size} in all"):
+        one(path).numbers()
+
+
+def test_the_machine_bounds_the_numbers_of_any_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hdf5, "memory_bytes", lambda: 2**14 * 8 * hdf5.MEMORY_SHARE)
+    found = read_tree(written(tmp_path, zeros), ALL)
+    assert [isinstance(node, Dataset) and bool(node.refused) for node in found.values()] == [False, True, True]
+
+
+@pytest.mark.parametrize("size", [0, 100, 10**5, 10**6, 10**7, 10**9])
+def test_numbers_stored_as_they_are_are_never_too_many(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One costs a byte at least. A small file may not fill the memory of a small machine, however it is packed."""
+    monkeypatch.setattr(hdf5, "memory_bytes", lambda: 2**40)
+    assert hdf5.numbers_of(size) >= size and 8 * hdf5.numbers_of(10**6) <= 2**29 + 2**28
+    assert hdf5.numbers_of(15 * 10**6) > 2 * 180 * 10**6  # 64 channels, 8 cells: 180 million in 15 MB
+
+
 @pytest.mark.parametrize(
     ("length", "said"), [(1, "has a chunk of 8 bytes for which 20.* are stored"), (2**18, r"a\.h5' is .*damaged")]
 )

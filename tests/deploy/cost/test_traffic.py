@@ -14,7 +14,7 @@ from spikeport.deploy.cost.counts import Activity, Counter
 from spikeport.deploy.cost.energy import Energy, estimate, of_population, over_time
 from spikeport.deploy.cost.latency import StepTimes, step_times
 from spikeport.deploy.cost.profiles import find_profile
-from spikeport.deploy.cost.traffic import Traffic, TrafficCounter
+from spikeport.deploy.cost.traffic import RECEIVED, SENT, Traffic, TrafficCounter
 from spikeport.deploy.mapping.capacity import find_chip
 from spikeport.deploy.mapping.core_mapping import CoreMapping, Piece
 from spikeport.deploy.synapses import Box
@@ -287,6 +287,30 @@ def test_samples_in_batches_are_the_same_stream() -> None:
     assert all((parts.sent[name] == whole.sent[name]).all() for name in whole.sent)
     assert all((parts.received[name] == whole.received[name]).all() for name in whole.received)
     assert times_of(parts, 1, 3).steps.tolist() == case.times.steps.tolist()
+
+
+def test_loads_that_take_too_much_memory_are_kept_of_the_first_samples_only() -> None:
+    """Two samples of the three, also where they come in other batches; messages and hops are still those of all."""
+    case = stream()
+    spikes, active = bits([[1, 1], [0, 0], [1, 0]]), bits([[1, 1], [0, 0], [1, 1]]) > 0
+    ends = bits([[1], [0], [1]]) > 0
+
+    def counted(batches: list[list[int]], loads_bytes: int) -> Traffic:
+        counter = TrafficCounter(case.graph, case.traffic.mapping, loads_bytes=loads_bytes)
+        for sample in batches:
+            fired = spikes[:, sample]
+            did = {"image": Activity(spikes=fired), "a": Activity(spikes=fired, active=active[:, sample])}
+            counter.add(did | {"out": Activity(active=ends[:, sample])})
+        return counter.traffic()
+
+    a_sample = next(iter(case.traffic.sent.values())).shape[1] * 4 * (len(SENT) + len(RECEIVED))
+    few = counted([[0], [1, 2]], 2 * a_sample)
+    two = counted([[0, 1]], 2**20)
+    assert (few.timed, two.timed, case.traffic.timed) == (2, 2, 3)
+    assert all((few.sent[name] == two.sent[name]).all() for name in SENT)
+    assert all((few.received[name] == two.received[name]).all() for name in RECEIVED)
+    assert all((few.each[name] == case.traffic.each[name]).all() for name in case.traffic.each)
+    assert few.of_population == case.traffic.of_population
 
 
 @pytest.mark.parametrize("build", [three_tiles, one_tile, stream])
