@@ -219,7 +219,8 @@ class _Walk:
         decay, scale = leak(module)
         if module.v_reset:
             raise UnsupportedError(f"`v_reset` must be 0 or None, but is {module.v_reset}; train with v_reset=0.0")
-        if population_name(str(node.target)) in {known.name for known in (*self.populations, *self.inputs)}:
+        known = {population.name for population in self.populations} | {entering.name for entering in self.inputs}
+        if population_name(str(node.target)) in known:
             raise UnsupportedError("its neurons are used twice with one membrane; give every layer a module of its own")
         if x.averaged:
             raise UnsupportedError("a spiking layer after the mean over time has no rule; take the mean last")
