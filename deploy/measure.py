@@ -27,7 +27,8 @@ from .cost.traffic import TrafficCounter
 from .mapping.capacity import Chip, find_chip
 from .mapping.core_mapping import RULES, map_graph
 from .mapping.fit.verdict import fit
-from .run.forms import EncoderRunner, TwinRunner
+from .run.batches import at_once, batches
+from .run.forms import CompiledRunner, EncoderRunner, TwinRunner
 from .run.netx import check_layout
 from .run.record import Spikes
 from .run.stream import let_go
@@ -97,13 +98,44 @@ class Meter:
         }
 
 
-def measure(twin: TwinRunner, spikes: Spikes, profiles: Sequence[Profile], *, zeros: bool = False) -> Measured:
-    """spikes [T, N, *shape] of the twin's input, any number of samples. zeros: weights of zero count as synapses."""
-    meter, predictions = Meter(twin.graph, profiles, zeros=zeros), []
-    for record, activity in twin.batches(spikes):
+COMPILED_NEURON_STEPS = 2**32  # of all samples: above, compiling takes less time than it saves
+BYTES_OF_MEASURED = (
+    16  # that a neuron leaves behind in a step: a spike, a mark, and both again as float64 of a population
+)
+
+
+def measuring(twin: TwinRunner, samples: int) -> TwinRunner | CompiledRunner:
+    """What measures so many samples: the twin, or, where there is much to do, the same integers compiled."""
+    if samples * neuron_steps(twin.graph) <= COMPILED_NEURON_STEPS:
+        return twin
+    try:
+        return CompiledRunner(twin.graph)
+    except UnsupportedError:  # sums beyond 32 bits
+        return twin
+
+
+def neuron_steps(graph: SpikingGraph) -> int:
+    """Of one sample."""
+    return graph.time_steps * sum(map(neurons, graph.shapes().values()))
+
+
+def measure(
+    runner: TwinRunner | CompiledRunner,
+    encoder: EncoderRunner,
+    images: NDArray[np.float32],
+    profiles: Sequence[Profile],
+    tell: Tell = _silent,
+    *,
+    zeros: bool = False,
+) -> Measured:
+    """On any number of images. zeros: weights of zero count as synapses."""
+    meter, predictions = Meter(runner.graph, profiles, zeros=zeros), []
+    for some in batches(len(images), at_once(neuron_steps(runner.graph), BYTES_OF_MEASURED), tell):
+        record, activity = runner.run(encoder.batch(images[some]))
         assert record.readout_steps is not None  # a twin shows every step
         predictions.append(record.readout_steps.argmax(2))
         meter.add(activity)
+        del record, activity  # the next batch takes their place
     return Measured(
         predictions=np.concatenate(predictions, axis=1),
         counts=meter.counter.counts(),
@@ -146,10 +178,10 @@ def measure_run(run: Run, profiles: Sequence[Profile], tell: Tell = _silent, *, 
     network = load_network(run)
     graph = read_graph(folder / "network.net")
     dataset = load_dataset(network.config.dataset)
-    tell("reading the test split into spikes")
-    spikes = EncoderRunner(folder / "encoder.onnx")(dataset.test_images)
-    tell("measuring the twin on it, counting and mapping")
-    measured = measure(TwinRunner(folder / "twin.onnx", graph), spikes, profiles, zeros=zeros)
+    tell("measuring the twin on the test split, counting and mapping")
+    encoder, twin = EncoderRunner(folder / "encoder.onnx"), TwinRunner(folder / "twin.onnx", graph)
+    runner = measuring(twin, len(dataset.test_images))
+    measured = measure(runner, encoder, dataset.test_images, profiles, tell, zeros=zeros)
     return priced(measured, graph, profiles, network, dataset.test_labels, zeros=zeros)
 
 

@@ -1,5 +1,6 @@
 """The export targets: one table, target -> what writes its folder in the run."""
 
+import time
 from collections.abc import Callable
 from dataclasses import asdict
 from hashlib import sha256
@@ -14,6 +15,7 @@ from ..search.run_lock import claimed
 from ..search.runs import Run
 from ..search.space.network import SpikingNetwork, load_network
 from ..search.space.predict import predict
+from ..spent import spent
 from .graph import SpikingGraph, neurons
 from .netx.chain import chain_of
 from .netx.writer import check_netx, layer_indices, write_netx
@@ -38,12 +40,14 @@ def export(run: Run, target: str, tell: Tell) -> list[Path]:
     """
     if target not in (*TARGETS, "all"):
         raise InputError(f"Unknown target '{target}'; choose from {', '.join(TARGETS)}, all.")
+    start = time.monotonic()
     chosen = TARGETS if target == "all" else {target: TARGETS[target]}
     with claimed(run.path):
         network = load_network(run)
         for name, write in chosen.items():
             with replacing_folder(run.export_folder(name)) as folder:
                 write(run, network, folder, tell=lambda stage, name=name: tell(f"{name}: {stage}"))
+    tell(spent(start))
     return [run.export_folder(name) for name in chosen]
 
 

@@ -90,7 +90,7 @@ def step_times(
     )
 
 
-def _load(prices: Mapping[str, Price], counts: Mapping[str, NDArray[np.int64]], end: Bound) -> Seconds:
+def _load(prices: Mapping[str, Price], counts: Mapping[str, NDArray[np.int32]], end: Bound) -> Seconds:
     """[chip steps, cores] in seconds."""
     zero = np.zeros(next(iter(counts.values())).shape)
     return np.asarray(sum((price.at(end).seconds * counts[name] for name, price in prices.items()), zero), np.float64)
