@@ -18,6 +18,7 @@ from ..search.data.datasets import Images, load_dataset
 from ..search.runs import Run
 from ..search.space.cell import Stem
 from ..search.space.network import SpikingNetwork, load_network
+from .batches import at_once, batches
 from .cost.activity import ActivityRecorder
 from .cost.counts import Activity, Counter, Counts
 from .cost.energy_json import Mapped, energy_json
@@ -27,7 +28,7 @@ from .cost.traffic import TrafficCounter
 from .mapping.capacity import Chip, find_chip
 from .mapping.core_mapping import RULES, map_graph
 from .mapping.fit.verdict import fit
-from .run.forms import EncoderRunner, TwinRunner
+from .run.forms import CompiledRunner, EncoderRunner, TwinRunner
 from .run.netx import check_layout
 from .run.record import Spikes
 from .run.stream import let_go
@@ -37,6 +38,7 @@ CHUNK_BYTES = 2**28  # of one batch of a NetX file
 BYTES_PER_NEURON_STEP = 32  # a spike, a mark, and membranes while they are stacked
 
 Tell = Callable[[str], None]
+Enter = Callable[[Images], Spikes]  # images of a batch -> [T, N, *shape]
 
 
 def _silent(sentence: str) -> None:
@@ -97,13 +99,44 @@ class Meter:
         }
 
 
-def measure(twin: TwinRunner, spikes: Spikes, profiles: Sequence[Profile], *, zeros: bool = False) -> Measured:
-    """spikes [T, N, *shape] of the twin's input, any number of samples. zeros: weights of zero count as synapses."""
-    meter, predictions = Meter(twin.graph, profiles, zeros=zeros), []
-    for record, activity in twin.batches(spikes):
+COMPILED_NEURON_STEPS = 2**32  # of all samples: above, compiling takes less time than it saves
+BYTES_OF_MEASURED = (
+    16  # that a neuron leaves behind in a step: a spike, a mark, and both again as float64 of a population
+)
+
+
+def measuring(twin: TwinRunner, samples: int) -> TwinRunner | CompiledRunner:
+    """What measures so many samples: the twin, or, where there is much to do, the same integers compiled."""
+    if samples * neuron_steps(twin.graph) <= COMPILED_NEURON_STEPS:
+        return twin
+    try:
+        return CompiledRunner(twin.graph)
+    except UnsupportedError:  # sums beyond 32 bits
+        return twin
+
+
+def neuron_steps(graph: SpikingGraph) -> int:
+    """Of one sample."""
+    return graph.time_steps * sum(map(neurons, graph.shapes().values()))
+
+
+def measure(
+    runner: TwinRunner | CompiledRunner,
+    enter: Enter,
+    images: Images,
+    profiles: Sequence[Profile],
+    tell: Tell = _silent,
+    *,
+    zeros: bool = False,
+) -> Measured:
+    """On any number of images. zeros: weights of zero count as synapses."""
+    meter, predictions = Meter(runner.graph, profiles, zeros=zeros), []
+    for some in batches(len(images), at_once(neuron_steps(runner.graph), BYTES_OF_MEASURED), tell):
+        record, activity = runner.run(enter(images[some]))
         assert record.readout_steps is not None  # a twin shows every step
         predictions.append(record.readout_steps.argmax(2))
         meter.add(activity)
+        del record, activity  # the next batch takes their place
     return Measured(
         predictions=np.concatenate(predictions, axis=1),
         counts=meter.counter.counts(),
@@ -146,18 +179,17 @@ def measure_run(run: Run, profiles: Sequence[Profile], tell: Tell = _silent, *, 
     network = load_network(run)
     graph = read_graph(folder / "network.net")
     dataset = load_dataset(network.config.dataset, time_steps=network.config.time_steps)
-    tell("reading the test split into spikes")
-    spikes = entering(network, folder, dataset.test_images)
-    tell("measuring the twin on it, counting and mapping")
-    measured = measure(TwinRunner(folder / "twin.onnx", graph), spikes, profiles, zeros=zeros)
+    tell("measuring the twin on the test split, counting and mapping")
+    runner = measuring(TwinRunner(folder / "twin.onnx", graph), len(dataset.test_images))
+    measured = measure(runner, entering(network, folder), dataset.test_images, profiles, tell, zeros=zeros)
     return priced(measured, graph, profiles, network, dataset.test_labels, zeros=zeros)
 
 
-def entering(network: SpikingNetwork, folder: Path, images: Images) -> Spikes:
-    """Spikes [T, N, *shape] that the chip gets: of images what encoder.onnx makes of them, of events the events."""
+def entering(network: SpikingNetwork, folder: Path) -> Enter:
+    """Images of a batch -> the spikes that the chip gets: what encoder.onnx makes of them; of events the events."""
     if network.config.reads == "spikes":
-        return np.ascontiguousarray(images.swapaxes(0, 1), np.uint8)
-    return EncoderRunner(folder / "encoder.onnx")(images)
+        return lambda images: np.ascontiguousarray(images.swapaxes(0, 1), np.uint8)
+    return EncoderRunner(folder / "encoder.onnx").batch
 
 
 def count(graph: SpikingGraph, spikes: Spikes, *, zeros: bool = False) -> Counts:

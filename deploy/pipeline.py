@@ -10,7 +10,7 @@ accuracy  torch against (encoder.onnx and) twin.onnx on the whole test split: ho
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,24 +18,41 @@ import numpy as np
 
 from ..errors import InputError, UnsupportedError
 from ..export.netx.writer import read_graph
+from ..export.spent import spent
 from ..export.targets import TARGETS, traced
 from ..files import writable, write_json
 from ..search.data.datasets import Dataset, Images, load_dataset
 from ..search.run_lock import claimed
 from ..search.runs import Run
 from ..search.space.network import SpikingNetwork, load_network
+from .batches import at_once, batches
 from .cost.counts import Counts
 from .cost.prices import price_lists
 from .cost.profiles import Profile
-from .equivalence.verdict import Check, Nudges, compare_float, compare_integers, overall, total_spikes
-from .measure import entering, measure, priced
+from .equivalence.verdict import Check, Nudges, compare_float, compare_integers, joined, overall
+from .measure import entering, measure, measuring, neuron_steps, priced
 from .report.files import write_reports
-from .run.forms import EncoderRunner, GraphRunner, LavaRunner, NetxRunner, OnnxRunner, TwinRunner
-from .run.record import Record, Spikes
-from .run.torch_network import BATCH, TorchRunner
+from .run.forms import (
+    CompiledRunner,
+    EncoderRunner,
+    GraphRunner,
+    LavaRunner,
+    NetxRunner,
+    OnnxRunner,
+    TwinRunner,
+    lava_takes_longer,
+)
+from .run.record import Record, Spikes, some_of
+from .run.torch_network import TorchRunner
 from .settings import DeploySettings
 
 Tell = Callable[[str], None]
+_Form = Callable[[slice], Record]  # of some of the samples that integer forms are compared on
+
+# what a neuron leaves behind in a step, in bytes
+FLOAT_BYTES = 48  # a current, a membrane and a spike in torch, and in float64 of the graph
+INTEGER_BYTES = 128  # the same in 64 bits, of the definition and of each node of twin.onnx
+TORCH_BYTES = 16  # without membranes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,8 +72,11 @@ def deploy(run: Run, settings: DeploySettings, tell: Tell) -> Deployment:
     where real Lava is asked for and cannot be run or runs past its time limit. A failed check is no error: it is the
     verdict.
     """
+    start = time.monotonic()
     with claimed(run.path):
-        return _deploy(run, settings, tell)
+        found = _deploy(run, settings, tell)
+    tell(spent(start))
+    return found
 
 
 def _deploy(run: Run, settings: DeploySettings, tell: Tell) -> Deployment:
@@ -70,7 +90,8 @@ def _deploy(run: Run, settings: DeploySettings, tell: Tell) -> Deployment:
         writable(path)
     checks: list[Check] = []
     energy = activity = None
-    reference = _Reference(network, dataset.test_images[: settings.samples])
+    torch = TorchRunner(network)
+    reference = _Reference(torch, dataset.test_images[: settings.samples], tell)
     if "onnx" in found:
         tell("comparing model.onnx with torch")
         checks.append(_timed(lambda: _check_onnx(run, reference)))
@@ -93,11 +114,11 @@ def _deploy(run: Run, settings: DeploySettings, tell: Tell) -> Deployment:
 
 
 class _Reference:
-    """The torch network on a fixed set of images."""
+    """The torch network on a fixed set of images; `parts` is the same on as many at a time as fit into memory."""
 
-    def __init__(self, network: SpikingNetwork, images: Images) -> None:
-        self.images = images
-        self.run = TorchRunner(network)
+    def __init__(self, run: TorchRunner, images: Images, tell: Tell) -> None:
+        self.images, self.run, self.tell = images, run, tell
+        self.undisturbed: Record | None = None
 
     def spikes(self, name: str) -> Spikes:
         """[T, N, *shape] of the graph's input of that name: what its layer fires, or the events."""
@@ -105,12 +126,25 @@ class _Reference:
         return found[name] if name in found else np.ascontiguousarray(self.images.swapaxes(0, 1), np.uint8)
 
     def __call__(self, nudges: Nudges) -> Record:
-        return self.run(self.images, nudges)
+        if nudges:
+            return self.run(self.images, nudges)
+        self.undisturbed = self.undisturbed or self.run(self.images, {})
+        return self.undisturbed
+
+    def parts(self) -> "Iterator[_Reference]":
+        some = at_once(self.run.neuron_steps(self.images[:1]), FLOAT_BYTES, len(self.images))
+        if some == len(self.images):
+            yield self
+            return
+        for chosen in batches(len(self.images), some, self.tell):
+            yield _Reference(self.run, self.images[chosen], self.tell)
 
 
 def _check_onnx(run: Run, reference: _Reference) -> Check:
-    candidate = OnnxRunner(run.export_folder("onnx") / "model.onnx")(reference.images)
-    return compare_float("onnx", "torch", "model.onnx", reference, candidate)
+    model = OnnxRunner(run.export_folder("onnx") / "model.onnx")
+    return joined(
+        [compare_float("onnx", "torch", "model.onnx", part, model(part.images)) for part in reference.parts()]
+    )
 
 
 def _check_graph(network: SpikingNetwork, reference: _Reference) -> Check:
@@ -118,8 +152,13 @@ def _check_graph(network: SpikingNetwork, reference: _Reference) -> Check:
         graph = traced(network).graph
     except UnsupportedError as error:
         return _not_run("graph", "torch", "float SpikingGraph", str(error))
-    candidate = GraphRunner(graph)(reference.spikes(graph.inputs[0].name))
-    return compare_float("graph", "torch", "float SpikingGraph", reference, candidate)
+    runner, name = GraphRunner(graph), graph.inputs[0].name
+    return joined(
+        [
+            compare_float("graph", "torch", "float SpikingGraph", part, runner(part.spikes(name)))
+            for part in reference.parts()
+        ]
+    )
 
 
 def _deploy_loihi(
@@ -138,29 +177,60 @@ def _deploy_loihi(
 
     if network.config.reads == "images":
         tell("comparing encoder.onnx with torch")
-        encoder = EncoderRunner(folder / "encoder.onnx")
-        checks.append(_timed(lambda: _check_encoder(graph.inputs[0].name, encoder, reference)))
+        encoder, name = EncoderRunner(folder / "encoder.onnx"), graph.inputs[0].name
+        parts = reference.parts()
+        checks.append(_timed(lambda: joined([_check_encoder(name, encoder, part) for part in parts])))
+    reference.undisturbed = None  # nobody asks for it again
 
     tell("comparing twin.onnx with the definition of its arithmetic")
-    spikes = entering(network, folder, dataset.test_images)
-    few = spikes[:, : settings.lava_samples]
+    enter = entering(network, folder)
+    few = enter(dataset.test_images[: settings.lava_samples])
+    some = at_once(neuron_steps(graph), INTEGER_BYTES, few.shape[1])
+
+    def equal(name: str, ours: str, theirs: str, reference: _Form, candidate: _Form) -> Check:
+        chosen = batches(few.shape[1], some, tell)
+        return joined([compare_integers(name, ours, theirs, reference(c), candidate(c)) for c in chosen])
+
+    def by_twin(chosen: slice) -> Record:
+        return twin(few[:, chosen])
+
     definition = GraphRunner(graph)
-    checks.append(_timed(lambda: compare_integers("twin", "SpikingGraph", "twin.onnx", definition(few), twin(few))))
+    checks.append(_timed(lambda: equal("twin", "SpikingGraph", "twin.onnx", lambda c: definition(few[:, c]), by_twin)))
 
     tell("comparing network.net with twin.onnx")
-    netx = NetxRunner(folder / "network.net", graph)
-    checks.append(_timed(lambda: compare_integers("netx", "twin.onnx", "network.net", twin(few), netx(few))))
 
-    tell("measuring the twin on the test split, counting and mapping")
+    def whole(run: Callable[[Spikes], Record]) -> _Form:
+        record = run(few)  # of spikes alone, which fit into memory; to read the file again and again takes longer
+        return lambda chosen: some_of(record, chosen)
+
+    netx = NetxRunner(folder / "network.net", graph)
+    checks.append(_timed(lambda: equal("netx", "twin.onnx", "network.net", by_twin, whole(netx))))
+
     start = time.monotonic()
-    measured = measure(twin, spikes, profiles, zeros=settings.count_zero_weights)
-    accuracy = _check_accuracy(network, dataset, measured.predictions[-1], measured.counts, settings.accuracy_drop)
+    runner = measuring(twin, len(dataset.test_images))
+    if isinstance(runner, CompiledRunner):
+        compiled = runner
+        tell("comparing its compiled integers with twin.onnx")
+        name = "the same, compiled"
+        checks.append(
+            _timed(lambda: equal("compiled", "twin.onnx", name, by_twin, lambda c: compiled.run(few[:, c])[0]))
+        )
+        start = time.monotonic()
+    tell("measuring the twin on the test split, counting and mapping")
+    measured = measure(runner, enter, dataset.test_images, profiles, tell, zeros=settings.count_zero_weights)
+    tell("running torch on the test split")
+    candidate = "encoder.onnx + twin.onnx" if network.config.reads == "images" else "twin.onnx"
+    found = (measured.predictions[-1], measured.counts, settings.accuracy_drop, candidate)
+    accuracy = _check_accuracy(reference.run, dataset, *found, tell)
     accuracy = replace(accuracy, seconds=time.monotonic() - start)
 
-    if settings.lava:
+    too_long = lava_takes_longer(graph, few.shape[1], settings.lava_limit_s) if settings.lava else None
+    if too_long:
+        checks.append(_not_run("loihi", "twin.onnx", "Lava network.net", too_long))
+    elif settings.lava:
         tell("running network.net in Lava")
         lava = LavaRunner(folder / "network.net", graph, settings.lava_limit_s, tell)
-        checks.append(_timed(lambda: compare_integers("loihi", "twin.onnx", "Lava network.net", twin(few), lava(few))))
+        checks.append(_timed(lambda: equal("loihi", "twin.onnx", "Lava network.net", by_twin, whole(lava))))
     else:
         checks.append(_not_run("loihi", "twin.onnx", "Lava network.net", settings.without_lava))
     checks.append(accuracy)
@@ -185,25 +255,27 @@ def _check_encoder(name: str, encoder: EncoderRunner, reference: _Reference) -> 
 
 
 def _check_accuracy(
-    network: SpikingNetwork,
+    runner: TorchRunner,
     dataset: Dataset,
     predictions: np.ndarray[Any, np.dtype[np.int64]],
     counts: Counts,
     allowed: float,
+    candidate: str,
+    tell: Tell,
 ) -> Check:
     """Accuracy, agreement and spikes of both on the whole test split; passes unless the drop is larger than allowed."""
     labels, samples = dataset.test_labels, len(dataset.test_labels)
-    runner, right, reference_spikes = TorchRunner(network), [], 0
-    for start in range(0, samples, BATCH):
-        record = runner(dataset.test_images[start : start + BATCH])
-        right.append(record.predictions)
-        reference_spikes += total_spikes(record.spikes)
+    right, reference_spikes = [], 0
+    for some in batches(samples, at_once(runner.neuron_steps(dataset.test_images[:1]), TORCH_BYTES), tell):
+        answers, fired = runner.answers(dataset.test_images[some])
+        right.append(answers)
+        reference_spikes += fired
     expected = np.concatenate(right)
     accuracy, twin_accuracy = float((expected == labels).mean()), float((predictions == labels).mean())
     return Check(
         name="accuracy",
         reference="torch",
-        candidate="encoder.onnx + twin.onnx" if network.config.reads == "images" else "twin.onnx",
+        candidate=candidate,
         verdict="pass" if accuracy - twin_accuracy <= allowed else "fail",
         samples=samples,
         top1_agreement=float((expected == predictions).mean()),
@@ -211,7 +283,7 @@ def _check_accuracy(
         accuracy_candidate=twin_accuracy,
         allowed_accuracy_drop=allowed,
         spikes_per_inference_reference=reference_spikes / samples,
-        spikes_per_inference_candidate=sum(p.spikes for p in counts.populations if p.name in record.spikes) / samples,
+        spikes_per_inference_candidate=sum(p.spikes for p in counts.populations if p.name in runner.layers) / samples,
     )
 
 

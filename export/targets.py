@@ -1,5 +1,6 @@
 """The export targets: one table, target -> what writes its folder in the run."""
 
+import time
 from collections.abc import Callable
 from dataclasses import asdict
 from hashlib import sha256
@@ -22,6 +23,7 @@ from .onnx.window import write_encoder, write_model
 from .passes import lower
 from .passes.quantize import quantize
 from .passes.relays import levels
+from .spent import spent
 from .trace.walk import Traced, trace
 
 Tell = Callable[[str], None]  # progress, one sentence per stage
@@ -38,12 +40,14 @@ def export(run: Run, target: str, tell: Tell) -> list[Path]:
     """
     if target not in (*TARGETS, "all"):
         raise InputError(f"Unknown target '{target}'; choose from {', '.join(TARGETS)}, all.")
+    start = time.monotonic()
     chosen = TARGETS if target == "all" else {target: TARGETS[target]}
     with claimed(run.path):
         network = load_network(run)
         for name, write in chosen.items():
             with replacing_folder(run.export_folder(name)) as folder:
                 write(run, network, folder, tell=lambda stage, name=name: tell(f"{name}: {stage}"))
+    tell(spent(start))
     return [run.export_folder(name) for name in chosen]
 
 

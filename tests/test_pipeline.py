@@ -1,6 +1,7 @@
 """The whole road, small: search -> export -> deploy, and what a broken weight does to it; the demo takes digits."""
 
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from spikeport.deploy import batches, forms, measure
 from spikeport.deploy.cost.prices import price_lists
 from spikeport.deploy.cost.profiles import builtin_profiles, find_profile
 from spikeport.deploy.mapping.fit.source import read_source
@@ -108,6 +110,39 @@ def test_every_check_without_lava(run: Run, deployed: Deployment) -> None:
     for path, content in ((run.energy, found.energy), (run.activity, found.activity)):
         assert json.loads(path.read_text()) == content
     assert "not run" in run.report.read_text() and "not run" in run.report_md.read_text()
+
+
+def test_a_network_that_does_not_fit_into_memory_at_once(
+    deployed: Deployment, copy: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sample by sample and by the compiled integers: the same checks, energy and activity."""
+    monkeypatch.setattr(batches, "MEMORY", 1)
+    monkeypatch.setattr(measure, "COMPILED_NEURON_STEPS", 0)
+    said: list[str] = []
+    found = deploy(copy, DeploySettings(lava=False, samples=5, lava_samples=3), said.append)
+    assert found.energy == deployed.energy and found.activity == deployed.activity
+    checks = {check["name"]: check for check in found.equivalence["checks"]}
+    for name, samples in (("onnx", 5), ("graph", 5), ("encoder", 5), ("twin", 3), ("netx", 3), ("compiled", 3)):
+        assert (checks[name]["verdict"], checks[name]["samples"]) == ("pass", samples), checks[name]
+    before = next(check for check in deployed.equivalence["checks"] if check["name"] == "accuracy")
+    assert checks["accuracy"] | {"seconds": 0} == before | {"seconds": 0}
+    assert re.fullmatch(r"took 0:0\d:\d\d and at most \d+\.\d GiB of memory.*", said[-1])
+
+
+def test_a_weight_that_is_broken_shows_sample_by_sample(copy: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batches, "MEMORY", 1)
+    images = load_dataset(load_network(copy).config.dataset).test_images
+    _break_one_weight(copy, images)
+    found = deploy(copy, DeploySettings(lava=False, samples=2, lava_samples=32), silent)
+    netx = next(check for check in found.equivalence["checks"] if check["name"] == "netx")
+    assert netx["verdict"] == "fail" and netx["first_divergence"]["population"] == "readout"
+
+
+def test_lava_is_not_begun_where_it_could_not_end(copy: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forms, "LAVA_MULTIPLIES_PER_S", 1.0)
+    found = deploy(copy, DeploySettings(samples=2, lava_samples=2), silent)
+    lava = _loihi(found.equivalence)
+    assert lava["status"] == "not run" and "would take Lava about" in lava["reason"]
 
 
 def test_the_energy_of_a_run_is_what_its_deployment_found(run: Run, deployed: Deployment) -> None:

@@ -7,8 +7,8 @@ way, and then everything must be equal: the numbers of a check are those after t
 other differing spike is a fail, and so are logits apart by more than rounding. Integer forms have no ties.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -129,6 +129,33 @@ def compare_integers(
         top1_agreement=float((reference.predictions == candidate.predictions).mean()),
         first_divergence=first,
     )
+
+
+def joined(checks: Sequence[Check]) -> Check:
+    """One check of several on parts of the samples, one after the other. The first divergence is that of the first part
+    that has one."""
+    if len(checks) == 1:
+        return checks[0]
+    starts = np.cumsum([0, *(check.samples or 0 for check in checks)]).tolist()
+    samples = starts.pop()
+    gaps = [check.max_abs_logit_difference for check in checks]
+    moved = [_moved(check.first_divergence, start) for check, start in zip(checks, starts, strict=True)]
+    return replace(
+        checks[0],
+        verdict="pass" if all(check.verdict == "pass" for check in checks) else "fail",
+        samples=samples,
+        spikes_compared=sum(check.spikes_compared or 0 for check in checks),
+        spikes_differing=sum(check.spikes_differing or 0 for check in checks),
+        ties=[_moved(tie, start) for check, start in zip(checks, starts, strict=True) for tie in check.ties],
+        max_abs_logit_difference=None if None in gaps else max(gap for gap in gaps if gap is not None),
+        top1_agreement=sum((check.top1_agreement or 0.0) * (check.samples or 0) for check in checks) / samples,
+        first_divergence=next((found for found in moved if found), None),
+    )
+
+
+def _moved(place: dict[str, Any] | None, start: int) -> Any:
+    """A place in a part of the samples, among all of them."""
+    return place and place | {"sample": place["sample"] + start}
 
 
 def settle(reference: Reference, candidate: Record) -> tuple[Record, list[Difference]]:

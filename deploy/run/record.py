@@ -31,6 +31,17 @@ class Record:
         return np.asarray(self.readout.argmax(1), np.int64)
 
 
+def some_of(record: Record, samples: slice) -> Record:
+    """The record of some samples."""
+    steps = record.readout_steps
+    return Record(
+        spikes={name: spikes[:, samples] for name, spikes in record.spikes.items()},
+        readout=record.readout[samples],
+        margins={name: margins[:, samples] for name, margins in record.margins.items()},
+        readout_steps=None if steps is None else steps[:, samples],
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
     """One spike that is in one record and not in the other. neuron: its index in the population's shape."""

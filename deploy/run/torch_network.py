@@ -14,8 +14,6 @@ from ...export.onnx.window import with_spikes
 from ...export.trace.walk import leak, population_name, spiking_layers
 from .record import Record
 
-BATCH = 64  # images that are in memory at the same time, with every membrane
-
 Hook = Callable[[nn.Module, tuple[torch.Tensor, ...]], tuple[torch.Tensor, ...]]
 Nudges = Mapping[str, NDArray[np.float32]]  # population -> [T, N, *shape], added to its membrane as it charges
 
@@ -46,6 +44,20 @@ class TorchRunner:
         """[T, N, *shape] of the first spiking layer, which reads the image."""
         record = self(images)
         return np.asarray(record.spikes[self.names[0]])
+
+    def neuron_steps(self, images: NDArray[np.float32 | np.uint8]) -> int:
+        """Of all these images."""
+        return sum(spikes.size for spikes in self(images).spikes.values())
+
+    def answers(self, images: NDArray[np.float32 | np.uint8]) -> tuple[NDArray[np.int64], int]:
+        """(the class of each image, how often all neurons fired); no membrane is kept."""
+        functional.reset_net(self.module)
+        try:
+            with torch.no_grad():
+                logits, *fired = self.module(torch.from_numpy(images).float())
+        finally:
+            functional.reset_net(self.module)
+        return np.asarray(logits.numpy().argmax(1), np.int64), sum(int(torch.count_nonzero(each)) for each in fired)
 
     def __call__(self, images: NDArray[np.float32 | np.uint8], nudges: Nudges | None = None) -> Record:
         currents: dict[str, torch.Tensor] = {}

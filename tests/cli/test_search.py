@@ -71,7 +71,7 @@ def test_every_number_must_be_finite(
         (("--seed", 10**30), "`seed < 2 ** 63` must hold"),
         (("--channels", 10**30), "`channels < 2 ** 63` must hold"),
         (("--settings", "unknown.toml"), "Unknown setting 'chanels' in [network]; did you mean 'channels', 'cells' or"),
-        (("--settings", "table.toml"), "Unknown setting or table 'netwrok'; did you mean 'network', 'nesterov' or 'supernet'"),
+        (("--settings", "table.toml"), "Unknown setting or table 'netwrok'; did you mean 'network', 'nesterov' or"),
         (("--settings", "outside.toml"), "'lerning_rate'; did you mean 'learning_rate', 'train_learning_rate' or"),
         (("--settings", "outside.toml"), "'learning_rate' belongs to [supernet]"),
         (("--settings", "long.toml"), "'long.toml' must be TOML, but is not (Exceeds the limit"),

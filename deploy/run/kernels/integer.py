@@ -181,9 +181,18 @@ def _arrive(
 
 @njit(cache=True)
 def _membranes_narrow(
-    program: Program, population: Any, sums: Any, v: Any, bits: Any, first_row: int, last_row: int
+    program: Program,
+    population: Any,
+    sums: Any,
+    v: Any,
+    bits: Any,
+    noted: Any,
+    note: bool,
+    first_row: int,
+    last_row: int,
 ) -> int:
-    """One step of membranes that forget the current and whose arithmetic fits 32 bits. Counts the active neurons."""
+    """One step of membranes that forget the current and whose arithmetic fits 32 bits. Counts the active neurons, and
+    notes which they are."""
     node, bias, masks = program.nodes[population[NODE]], program.bias, program.masks
     at, words, bias_at, bias_step = node[AT], node[WORDS], population[BIAS_AT], population[BIAS_STEP]
     kept, shift, threshold = population[DECAY], population[SHIFT], population[THRESHOLD]
@@ -198,6 +207,8 @@ def _membranes_narrow(
                 fired |= (both & np.uint64(0xFFFF)) << np.uint64(o)
                 moved |= (both >> np.uint64(LANES)) << np.uint64(o)
             active += ones(moved)
+            if note:
+                noted[at + word] = moved
             bits[at + word] = fired & masks[at + word]
     return active
 
@@ -211,9 +222,18 @@ def _kept(state: int, numerator: int) -> int:
 
 @njit(cache=True)
 def _membranes(
-    program: Program, population: Any, sums: Any, u: Any, v: Any, bits: Any, first_row: int, last_row: int
+    program: Program,
+    population: Any,
+    sums: Any,
+    u: Any,
+    v: Any,
+    bits: Any,
+    noted: Any,
+    note: bool,
+    first_row: int,
+    last_row: int,
 ) -> int:
-    """One step of any membranes, in 64 bits. Counts the active neurons."""
+    """One step of any membranes, in 64 bits. Counts the active neurons, and notes which they are."""
     node, each, each_at = program.nodes[population[NODE]], program.each, population[EACH_AT]
     current_decay, threshold = population[CURRENT_DECAY], population[THRESHOLD]
     decay = population[DECAY] << (DECAY_SHIFT - population[SHIFT])
@@ -221,7 +241,7 @@ def _membranes(
     for row in range(first_row, last_row):
         for w in range(node[WORDS]):
             word = row * node[WORDS] + w
-            fired = np.uint64(0)
+            fired, moved = np.uint64(0), np.uint64(0)
             for i in range(WORD):
                 at = (node[AT] + word) * WORD + i
                 if each_at >= 0:
@@ -236,11 +256,15 @@ def _membranes(
                 bias = program.bias[population[BIAS_AT] + row * population[BIAS_STEP] + w * WORD + i]
                 y = _kept(np.int64(v[at]), decay) + x + bias
                 y = min(max(y, 1 - STATE_LIMIT), STATE_LIMIT - 1)
-                active += (x != 0) | (y != 0)
+                if (x != 0) | (y != 0):
+                    active += 1
+                    moved |= np.uint64(1) << np.uint64(i)
                 if y > threshold:
                     fired |= np.uint64(1) << np.uint64(i)
                     y = 0
                 v[at] = np.int32(y)
+            if note:
+                noted[node[AT] + word] = moved
             bits[node[AT] + word] = fired & program.masks[node[AT] + word]
     return active
 
@@ -260,7 +284,7 @@ def _population(
     begin, end = first_row * node[WORDS] * WORD, last_row * node[WORDS] * WORD
     offset = node[AT] * WORD
     earliest = max(0, span.history - span.first_step)
-    widest = 0
+    widest, note = 0, len(work.moved) > 0
     for n in range(len(program.nodes)):
         widest = max(widest, program.nodes[n, WORDS])
     found = np.empty((widest * WORD, 4), np.int32)
@@ -273,10 +297,11 @@ def _population(
                 for i in range(offset + begin, offset + end):
                     u[i] = 0
         _arrive(program, population, bits, t, earliest, sums, found, first_row, last_row)
+        noted = work.moved[sample, t - span.history] if note else bits[t]
         if population[NARROW]:
-            active = _membranes_narrow(program, population, sums, v, bits[t], first_row, last_row)
+            active = _membranes_narrow(program, population, sums, v, bits[t], noted, note, first_row, last_row)
         else:
-            active = _membranes(program, population, sums, u, v, bits[t], first_row, last_row)
+            active = _membranes(program, population, sums, u, v, bits[t], noted, note, first_row, last_row)
         work.active[sample, band, k] += active
         if population[READOUT]:
             for i in range(begin, end):

@@ -33,6 +33,7 @@ class KernelResult:
     active: Mapping[str, int]  # population -> neuron-steps with a current or a membrane before the reset that is not 0
     layout: Mapping[str, Node]
     bits: NDArray[np.uint64] | None  # [N, T, words]
+    moved: NDArray[np.uint64] | None = None  # likewise, of the neurons that were active
 
     @property
     def predictions(self) -> Integers:
@@ -44,6 +45,12 @@ class KernelResult:
         if self.bits is None:
             raise ValueError("spikes were not kept; run with keep=True")
         return np.ascontiguousarray(unpacked(self.bits, self.layout[name]))
+
+    def active_in(self, name: str) -> NDArray[np.bool_]:
+        """[T, N, *shape] of a population: current or membrane before the reset were not 0."""
+        if self.moved is None:
+            raise ValueError("active neurons were not kept; run with note=True")
+        return np.ascontiguousarray(unpacked(self.moved, self.layout[name])).view(np.bool_)
 
 
 def unpacked(bits: NDArray[np.uint64], node: Node) -> Spikes:
@@ -75,11 +82,18 @@ class KernelRunner:
         self.program = Compiler(graph, self.layout).program()
 
     def run(
-        self, spikes: Spikes | Mapping[str, Spikes], windows: int = 1, *, keep: bool = True, totals: bool = True
+        self,
+        spikes: Spikes | Mapping[str, Spikes],
+        windows: int = 1,
+        *,
+        keep: bool = True,
+        totals: bool = True,
+        note: bool = False,
     ) -> KernelResult:
         """Run spikes [windows * T, N, *shape], or one such array per input; `windows` as in `simulate`.
 
-        With `keep` every spike is kept, packed; with `totals` they are counted for each neuron.
+        With `keep` every spike is kept, packed, and with `note` which neurons were active; with `totals` spikes are
+        counted for each neuron.
         Raises InputError when an input is missing, has another shape or is not 0 or 1.
         """
         inputs = dict(spikes) if isinstance(spikes, Mapping) else {self.graph.inputs[0].name: spikes}
@@ -90,7 +104,12 @@ class KernelRunner:
         counted = np.zeros((words, WORD), np.int64)
         active = np.zeros(len(self.graph.populations), np.int64)
         kept = np.zeros((samples, self.history + steps, words), np.uint64) if keep else None
+        if note and not keep:
+            raise ValueError("active neurons are noted of a run that keeps its spikes")
+        moved = np.zeros((samples, steps, words), np.uint64) if note else None
         for some, times, work in self._chunks(samples, steps, kept):
+            if moved is not None:
+                work = work._replace(moved=moved[some])
             span = Span(times.start, self.graph.time_steps, self.history, times.stop - times.start < steps)
             self._pack({name: value[times, some] for name, value in inputs.items()}, work)
             self.compute(work, span)
@@ -109,6 +128,7 @@ class KernelRunner:
             active={p.name: int(a) for p, a in zip(self.graph.populations, active, strict=True)},
             layout=self.layout,
             bits=None if kept is None else kept[:, self.history :],
+            moved=moved,
         )
 
     @property
@@ -181,6 +201,7 @@ class KernelRunner:
             current=self._array("current", (slots, size if general else 0), np.dtype(np.int64)),
             membrane=self._array("membrane", (slots, size), np.dtype(np.int32)),
             active=np.zeros((samples, threads, len(self.graph.populations)), np.int64),
+            moved=np.zeros((0, 0, 0), np.uint64),
             readout=np.zeros((samples, steps - self.history, self.layout[self.graph.readout.name].size), np.int32),
         )
 

@@ -50,6 +50,7 @@ class Work(NamedTuple):
     current: NDArray[np.int64]  # [slots, neurons]
     membrane: NDArray[np.int32]  # [slots, neurons]
     active: Integers  # [N, bands, populations]
+    moved: NDArray[np.uint64]  # [N, steps, words]: which neurons were active; [0, 0, 0] where nobody asks
     readout: NDArray[np.int32]  # [N, steps, neurons of the readout]
 
 

@@ -20,11 +20,12 @@ from spikeport.deploy.equivalence.verdict import (
     Nudges,
     compare_float,
     compare_integers,
+    joined,
     overall,
     settle,
     total_spikes,
 )
-from spikeport.deploy.run.record import Record
+from spikeport.deploy.run.record import Record, some_of
 
 T, N, C = 4, 3, 3
 Floats = NDArray[np.float32]
@@ -341,3 +342,28 @@ def test_overall(rows: list[dict[str, Any]], verdict: str) -> None:
 
 def test_total_spikes() -> None:
     assert total_spikes({"a": np.ones((2, 3), np.uint8), "b": np.array([300])}) == 306
+
+
+def test_parts_of_the_samples_are_joined() -> None:
+    """A tie in sample 1 and a difference in sample 2, compared sample by sample: the same as all at once."""
+    reference, candidate = nearly(0, 1, 2, 1e-6)
+    other = candidate()
+    spikes = other.spikes["b"].copy()
+    spikes[3, 2, 0] ^= 1
+    changed = replace(other, spikes={**other.spikes, "b": spikes})
+    whole = compare_float("graph", "torch", "graph", reference, changed)
+    parts = []
+    for sample in range(N):
+        one = slice(sample, sample + 1)
+
+        def run(nudges: Nudges, one: slice = one) -> Record:
+            wide = {name: np.zeros((T, N, C), np.float32) for name in nudges}
+            for name, nudge in nudges.items():
+                wide[name][:, one] = nudge
+            return some_of(reference(wide), one)
+
+        parts.append(compare_float("graph", "torch", "graph", run, some_of(changed, one)))
+    found = joined(parts)
+    assert found == whole
+    assert len(found.ties) == 1 and found.ties[0]["sample"] == 1 and found.spikes_differing == 1
+    assert found.first_divergence is not None and found.first_divergence["sample"] == 2

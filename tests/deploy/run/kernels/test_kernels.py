@@ -220,6 +220,19 @@ def test_active_updates_are_currents_or_membranes_that_are_not_zero() -> None:
     assert result.totals["a"].tolist() == [0, 0, 0]
 
 
+@pytest.mark.parametrize("current_decay", [0, 3000])
+@pytest.mark.parametrize("chunk_bytes", [3000, 2**20])
+def test_which_neurons_were_active_is_what_the_simulation_says(current_decay: int, chunk_bytes: int) -> None:
+    graph = branching(4, decay=2048, current_decay=current_decay)
+    spikes = spikes_of(graph, 0.1, samples=6)
+    trace = simulate(graph, {"input": spikes})
+    result = KernelRunner(graph, chunk_bytes).run(spikes, note=True)
+    for name, active in trace.active.items():
+        assert (result.active_in(name) == active).all(), name
+    with pytest.raises(ValueError, match="note=True"):
+        KernelRunner(graph).run(spikes).active_in("a")
+
+
 def test_totals_are_what_the_simulation_counts() -> None:
     graph = branching(4, decay=2048)
     spikes = spikes_of(graph, 0.4, samples=6)
