@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from spikeport.deploy import batches, forms, measure
+from spikeport.deploy import batches, measure
 from spikeport.deploy.cost.prices import price_lists
 from spikeport.deploy.cost.profiles import builtin_profiles, find_profile
 from spikeport.deploy.mapping.fit.source import read_source
 from spikeport.deploy.measure import measure_netx, measure_run
 from spikeport.deploy.pipeline import Deployment, deploy
 from spikeport.deploy.report.files import compare_runs
+from spikeport.deploy.run import forms
 from spikeport.deploy.run.forms import EncoderRunner
 from spikeport.deploy.run.netx import run_netx
 from spikeport.deploy.settings import DeploySettings, PriceSettings
