@@ -19,6 +19,8 @@ from spikeport.search.supernet.kernel_space import KernelSupernet
 from spikeport.search.training.loop import cross_entropy_of
 from spikeport.search.training.passes import Passes
 
+pytestmark = pytest.mark.slow
+
 CONFIG = NetworkConfig(channels=3, cells=3, time_steps=2, classes=4, input_shape=(3, 8, 8))
 CLOSE = 1e-4  # relative distance of gradients after three cells, in float32
 
