@@ -24,6 +24,7 @@ from spikeport.search.pipeline import run_search
 from spikeport.search.runs import Run, read_metrics
 from spikeport.search.settings.run import SearchSettings, changed, choose
 from spikeport.search.space.network import load_network
+from spikeport.tests.broken_onnx import break_weight
 
 pytestmark = pytest.mark.training
 
@@ -153,17 +154,9 @@ def test_a_broken_weight_is_seen(run: Run, tmp_path: Path) -> None:
 
 
 def test_a_weight_broken_in_the_stem_of_model_onnx_is_seen(run: Run, tmp_path: Path) -> None:
-    import onnx
-    from onnx import numpy_helper
 
     copy = Run(Path(shutil.copytree(run.path, tmp_path / "copy")))
-    path = copy.export_folder("onnx") / "model.onnx"
-    model = onnx.load(str(path))
-    weight = next(w for w in model.graph.initializer if w.name.endswith("stem.conv.weight"))
-    array = numpy_helper.to_array(weight).copy()
-    array[0, 0] += 0.5
-    weight.CopyFrom(numpy_helper.from_array(array, weight.name))
-    onnx.save(model, str(path))
+    break_weight(copy.export_folder("onnx") / "model.onnx", "stem.conv.weight")
     found = deploy(copy, DeploySettings(lava=False, samples=16, lava_samples=4), silent)
     check = next(check for check in found.equivalence["checks"] if check["name"] == "onnx")
     assert found.equivalence["verdict"] == check["verdict"] == "fail"

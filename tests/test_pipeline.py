@@ -35,6 +35,7 @@ from spikeport.search.space.layout import default_layers
 from spikeport.search.space.network import load_network
 from spikeport.search.supernet.macro import MacroSupernet
 from spikeport.search.supernet.trellis import WIDTHS, place
+from spikeport.tests.broken_onnx import break_weight
 
 pytestmark = pytest.mark.training
 
@@ -204,16 +205,7 @@ def test_runs_side_by_side(run: Run, deployed: Deployment, copy: Run, tmp_path: 
 
 
 def test_a_weight_broken_in_model_onnx_fails(copy: Run) -> None:
-    import onnx
-    from onnx import numpy_helper
-
-    path = copy.export_folder("onnx") / "model.onnx"
-    model = onnx.load(str(path))
-    weight = next(w for w in model.graph.initializer if w.name.endswith("stem.conv.weight"))
-    array = numpy_helper.to_array(weight).copy()
-    array[0, 0] += 0.5
-    weight.CopyFrom(numpy_helper.from_array(array, weight.name))
-    onnx.save(model, str(path))
+    break_weight(copy.export_folder("onnx") / "model.onnx", "stem.conv.weight")
     found = deploy(copy, DeploySettings(lava=False), silent)
     check = next(check for check in found.equivalence["checks"] if check["name"] == "onnx")
     assert found.equivalence["verdict"] == check["verdict"] == "fail"

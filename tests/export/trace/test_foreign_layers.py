@@ -105,12 +105,19 @@ def test_every_spike_is_that_of_torch(name: str, recorded: Any, same_spikes: Any
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_changed_weight_is_seen(name: str, recorded: Any) -> None:
+    """In front of the neurons, and behind them."""
     network = ready(name)
     record = recorded(network, IMAGES)
-    traced = trace(network, IMAGES[:1], T)
+    inputs = {"stem_lif": record.spikes["stem_lif"]}
+    first = next((m for m in network.middle.modules() if isinstance(m, nn.Conv2d | nn.Linear)), None)
+    if first is not None:
+        before = first.weight.detach().clone()
+        with torch.no_grad():
+            first.weight[0].neg_()  # of one channel
+        broken = simulate(trace(network, IMAGES[:1], T).graph, inputs)
+        assert not np.array_equal(broken.spikes["lif"], record.spikes["lif"])
+        first.weight = nn.Parameter(before)
     with torch.no_grad():
         network.last[0].weight[0] += 0.5
-    changed = simulate(trace(network, IMAGES[:1], T).graph, {"stem_lif": record.spikes["stem_lif"]}).readout[-1]
-    assert not np.allclose(
-        changed, simulate(traced.graph, {"stem_lif": record.spikes["stem_lif"]}).readout[-1], atol=1e-5
-    )
+    changed = simulate(trace(network, IMAGES[:1], T).graph, inputs).readout[-1]
+    assert not np.allclose(changed, record.logits, atol=1e-5)

@@ -69,6 +69,19 @@ def test_weights_and_alphas_learn_from_their_own_half(
     assert seen == {"weights": set(weight_half.tolist()), "alphas": set(alpha_half.tolist())}
 
 
+def test_a_search_may_have_batches_of_its_own_size(
+    blobs: Dataset, tiny: SearchSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: set[int] = set()
+
+    def spy(network: Any, optimizer: Any, batch: Any, **arguments: Any) -> None:
+        sizes.add(len(batch[0]))
+
+    monkeypatch.setattr(darts, "alpha_step", spy)
+    search(blobs, changed(tiny, search_batch_size=5), tmp_path / "c.safetensors")
+    assert max(sizes) == 5 < tiny.training.batch_size
+
+
 @pytest.mark.parametrize("form", SUPERNETS)
 def test_same_seed_same_genotype(form: SupernetForm, blobs: Dataset, tiny: SearchSettings, tmp_path: Path) -> None:
     def found(name: str) -> tuple[str, list[Row]]:
