@@ -139,6 +139,8 @@ def joined(checks: Sequence[Check]) -> Check:
     starts = np.cumsum([0, *(check.samples or 0 for check in checks)]).tolist()
     samples = starts.pop()
     gaps = [check.max_abs_logit_difference for check in checks]
+    shares = [check.top1_agreement for check in checks]
+    agreeing = [share * (check.samples or 0) for share, check in zip(shares, checks, strict=True) if share is not None]
     moved = [_moved(check.first_divergence, start) for check, start in zip(checks, starts, strict=True)]
     return replace(
         checks[0],
@@ -148,7 +150,7 @@ def joined(checks: Sequence[Check]) -> Check:
         spikes_differing=sum(check.spikes_differing or 0 for check in checks),
         ties=[_moved(tie, start) for check, start in zip(checks, starts, strict=True) for tie in check.ties],
         max_abs_logit_difference=None if None in gaps else max(gap for gap in gaps if gap is not None),
-        top1_agreement=sum((check.top1_agreement or 0.0) * (check.samples or 0) for check in checks) / samples,
+        top1_agreement=None if None in shares else sum(agreeing) / samples,
         first_divergence=next((found for found in moved if found), None),
     )
 

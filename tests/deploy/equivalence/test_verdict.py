@@ -367,3 +367,6 @@ def test_parts_of_the_samples_are_joined() -> None:
     assert found == whole
     assert len(found.ties) == 1 and found.ties[0]["sample"] == 1 and found.spikes_differing == 1
     assert found.first_divergence is not None and found.first_divergence["sample"] == 2
+    # an encoder has no answer that could agree
+    silent = [replace(part, top1_agreement=None, max_abs_logit_difference=None) for part in parts]
+    assert joined(silent) == replace(whole, top1_agreement=None, max_abs_logit_difference=None)
