@@ -12,6 +12,7 @@ accuracy  torch against (encoder.onnx and) twin.onnx on the whole test split: ho
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,7 @@ from .cost.counts import Counts
 from .cost.prices import price_lists
 from .cost.profiles import Profile
 from .equivalence.verdict import Check, Nudges, compare_float, compare_integers, joined, overall
-from .measure import entering, measure, measuring, neuron_steps, priced
+from .measure import COMPILED_NEURON_STEPS, entering, measure, measuring, neuron_steps, priced
 from .report.files import write_reports
 from .run.forms import (
     CompiledRunner,
@@ -266,8 +267,11 @@ def _check_accuracy(
     """Accuracy, agreement and spikes of both on the whole test split; passes unless the drop is larger than allowed."""
     labels, samples = dataset.test_labels, len(dataset.test_labels)
     right, reference_spikes = [], 0
-    for some in batches(samples, at_once(runner.neuron_steps(dataset.test_images[:1]), TORCH_BYTES), tell):
-        answers, fired = runner.answers(dataset.test_images[some])
+    images, each = dataset.test_images, runner.neuron_steps(dataset.test_images[:1])
+    many = at_once(each, TORCH_BYTES)
+    run = runner.all_answers if samples * each > COMPILED_NEURON_STEPS else partial(map, runner.answers)
+    found = run(images[start : start + many] for start in range(0, samples, many))
+    for _, (answers, fired) in zip(batches(samples, many, tell), found, strict=True):
         right.append(answers)
         reference_spikes += fired
     expected = np.concatenate(right)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from spikeport.deploy import batches, measure
+from spikeport.deploy import batches, measure, pipeline
 from spikeport.deploy.cost.prices import price_lists
 from spikeport.deploy.cost.profiles import builtin_profiles, find_profile
 from spikeport.deploy.mapping.fit.source import read_source
@@ -120,6 +120,7 @@ def test_a_network_that_does_not_fit_into_memory_at_once(
     """Sample by sample and by the compiled integers: the same checks, energy and activity."""
     monkeypatch.setattr(batches, "MEMORY", 1)
     monkeypatch.setattr(measure, "COMPILED_NEURON_STEPS", 0)
+    monkeypatch.setattr(pipeline, "COMPILED_NEURON_STEPS", 0)
     said: list[str] = []
     found = deploy(copy, DeploySettings(lava=False, samples=5, lava_samples=3), said.append)
     assert found.energy == deployed.energy and found.activity == deployed.activity

@@ -178,7 +178,7 @@ def _untimed(counts: Counts, one: _Estimate) -> list[str]:
         return []
     return [
         f"The time of the samples after the first {traffic.timed} of {counts.samples}: the loads of "
-        f"{traffic.mapping.cores} cores in every step of all of them would not fit into memory"
+        f"{traffic.mapping.cores} cores in every step of all of them take too much memory and time"
     ]
 
 

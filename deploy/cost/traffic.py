@@ -7,9 +7,9 @@ A spike sends one message to each core that holds a target of its neuron, the ne
 synapses it has there. A spike from the host is delivered by messages like any other; its way to the first tile is
 unknown and counts no hops.
 
-Messages and hops are counted of all samples. The load of every core in every step is kept of the first ones only where
-all do not fit `LOADS_BYTES`: of 10,000 samples on 20,000 cores it would be 16 GB. What goes out of a neuron is a sparse
-matrix, neurons x cores.
+Messages and hops are counted of all samples. The load of every core in every step is counted of the first ones only
+where all would pass `LOADS_BYTES` or `LOADS_SUMS`: of 10,000 samples on 20,000 cores they would be 16 GB and hours.
+What goes out of a neuron is a sparse matrix, neurons x cores.
 
 Samples stream back to back, one after the other without end. A population on level l runs step t of a sample in the
 chip's step t + l, so a chip step holds different samples on different levels. A message loads its receiver in the chip
@@ -37,6 +37,7 @@ SENT = ("neuron_updates", "active_updates", "idle_updates", "spikes", "messages"
 RECEIVED = ("messages", "synaptic_operations", *(f"synaptic_operations_{kind}" for kind in KINDS))
 MOVED = ("messages", "hops_x", "hops_y")
 LOADS_BYTES = 2**29  # of the loads of all cores in all steps
+LOADS_SUMS = 2**36  # numbers that are added up for them: some minutes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +102,13 @@ class TrafficCounter:
     """Counts what a graph, mapped to cores, moves; batch by batch, as `Counter` does."""
 
     def __init__(
-        self, graph: SpikingGraph, mapping: CoreMapping, *, zeros: bool = False, loads_bytes: int = LOADS_BYTES
+        self,
+        graph: SpikingGraph,
+        mapping: CoreMapping,
+        *,
+        zeros: bool = False,
+        loads_bytes: int = LOADS_BYTES,
+        loads_sums: int = LOADS_SUMS,
     ) -> None:
         self.graph, self.mapping = graph, mapping
         self.shapes = graph.shapes()
@@ -116,7 +123,9 @@ class TrafficCounter:
         self.of_population = {name: dict.fromkeys(MOVED, 0) for name in self.shapes}
         self.batches: list[_Batch] = []
         a_sample = graph.time_steps * self.cores * np.dtype(np.int32).itemsize * (len(SENT) + len(RECEIVED))
-        self.untimed = max(1, loads_bytes // a_sample)  # samples whose loads are still to be kept
+        matrices = (matrix for fans in self.fans.values() for matrix in (fans.reached, *fans.of_kind.values()))
+        sums = graph.time_steps * max(1, sum(matrix.nnz for matrix in matrices))  # of a sample
+        self.untimed = max(1, min(loads_bytes // a_sample, loads_sums // sums))  # samples whose loads are to be counted
         self.timed = 0
 
     def add(self, activity: Mapping[str, Activity]) -> None:

@@ -1,6 +1,12 @@
 """The trained torch network as the reference: images -> Record, with every membrane and, if asked, forced ties."""
 
-from collections.abc import Callable, Mapping
+import copy
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -44,6 +50,26 @@ class TorchRunner:
         """[T, N, *shape] of the first spiking layer, which reads the image."""
         record = self(images)
         return np.asarray(record.spikes[self.names[0]])
+
+    def all_answers(self, images: Iterable[NDArray[np.float32 | np.uint8]]) -> Iterator[tuple[NDArray[np.int64], int]]:
+        """`answers` of each batch, as many side by side as torch has threads, each in one: where other work keeps a
+        core busy, threads that wait for each other at every operation take ten times as long."""
+        waiting, here = SimpleQueue[TorchRunner](), threading.local()
+        many = torch.get_num_threads()
+        for _ in range(many):
+            waiting.put(copy.deepcopy(self))
+
+        def begin() -> None:
+            torch.set_num_threads(1)  # of this thread
+            here.runner = waiting.get()
+
+        with ThreadPoolExecutor(many, initializer=begin) as threads:
+            left = iter(images)
+            begun = deque(threads.submit(lambda some: here.runner.answers(some), i) for i in islice(left, 2 * many))
+            while begun:
+                yield begun.popleft().result()
+                begun.extend(threads.submit(lambda some: here.runner.answers(some), i) for i in islice(left, 1))
+        torch.set_num_threads(many)
 
     def neuron_steps(self, images: NDArray[np.float32 | np.uint8]) -> int:
         """Of all these images."""

@@ -295,8 +295,9 @@ def test_loads_that_take_too_much_memory_are_kept_of_the_first_samples_only() ->
     spikes, active = bits([[1, 1], [0, 0], [1, 0]]), bits([[1, 1], [0, 0], [1, 1]]) > 0
     ends = bits([[1], [0], [1]]) > 0
 
-    def counted(batches: list[list[int]], loads_bytes: int) -> Traffic:
-        counter = TrafficCounter(case.graph, case.traffic.mapping, loads_bytes=loads_bytes)
+    def counted(batches: list[list[int]], loads_bytes: int = 2**20, loads_sums: int = 2**20) -> Traffic:
+        limits = {"loads_bytes": loads_bytes, "loads_sums": loads_sums}
+        counter = TrafficCounter(case.graph, case.traffic.mapping, **limits)
         for sample in batches:
             fired = spikes[:, sample]
             did = {"image": Activity(spikes=fired), "a": Activity(spikes=fired, active=active[:, sample])}
@@ -305,7 +306,8 @@ def test_loads_that_take_too_much_memory_are_kept_of_the_first_samples_only() ->
 
     a_sample = next(iter(case.traffic.sent.values())).shape[1] * 4 * (len(SENT) + len(RECEIVED))
     few = counted([[0], [1, 2]], 2 * a_sample)
-    two = counted([[0, 1]], 2**20)
+    two = counted([[0, 1]])
+    assert counted([[0], [1], [2]], loads_sums=0).timed == 1 and counted([[0], [1], [2]]).timed == 3
     assert (few.timed, two.timed, case.traffic.timed) == (2, 2, 3)
     assert all((few.sent[name] == two.sent[name]).all() for name in SENT)
     assert all((few.received[name] == two.received[name]).all() for name in RECEIVED)
