@@ -35,7 +35,7 @@ FLOORS = (
     ("export.simulate", "export.taps"),
     ("export.trace",),
     ("export.passes",),
-    ("export.netx",),
+    ("export.netx", "export.nir"),
     ("export.onnx",),
     ("export.targets",),
     ("deploy.settings", "deploy.sourced_numbers", "deploy.synapses", "deploy.batches"),
