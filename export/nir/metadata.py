@@ -1,11 +1,13 @@
 """What `write_nir` notes beside the nodes, so that reading back gives the same graph: checked, never believed.
 
 node/metadata: spikeport (its version), format, time_steps, dt, arithmetic, fires (">=") and graph, a JSON text of the
-populations in their order: name, node, role, reset, decays and, where no layer carries it, bias. Nodes hold the time
-constant dt / (1 - decay), of which rounding does not always give the decay back; the note does, where it agrees.
+populations in their order (name, node, role, reset, decays and, where no layer carries it, bias) and of the ends of the
+projections in theirs. Nodes hold the time constant dt / (1 - decay), of which rounding does not always give the decay
+back; the note does, where it agrees.
 """
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
@@ -14,7 +16,7 @@ import numpy as np
 
 from ... import __version__
 from ...errors import InputError
-from ..graph import Array, Population, Role, SpikingGraph
+from ..graph import Array, Population, Projection, Role, SpikingGraph
 from .file import Stored
 
 Fires = Literal[">", ">="]
@@ -44,6 +46,7 @@ class Metadata:
     dt: float | None = None
     fires: Fires | None = None
     populations: tuple[Noted, ...] = ()
+    joins: tuple[tuple[str, str], ...] = ()  # (source, target) of the projections
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # input -> shape
 
 
@@ -62,6 +65,7 @@ def noted(graph: SpikingGraph, dt: float, nodes: Mapping[str, str], own_bias: fr
         for p in graph.populations
     ]
     inputs = [{"name": node.name, "shape": node.shape} for node in graph.inputs]
+    joins = [(p.source, p.target) for p in graph.projections]
     return {
         "spikeport": __version__,
         "format": FORMAT,
@@ -69,7 +73,7 @@ def noted(graph: SpikingGraph, dt: float, nodes: Mapping[str, str], own_bias: fr
         "dt": dt,
         "arithmetic": graph.arithmetic,
         "fires": ">=",
-        "graph": json.dumps({"inputs": inputs, "populations": populations}),
+        "graph": json.dumps({"inputs": inputs, "populations": populations, "projections": joins}),
     }
 
 
@@ -89,6 +93,7 @@ def read_metadata(stored: Mapping[str, Stored]) -> Metadata:
             dt=_positive(float(np.asarray(stored["dt"]).item())),
             fires=fires,  # type: ignore[arg-type]
             populations=tuple(_noted(each) for each in told["populations"]),
+            joins=tuple((_word(source), _word(target)) for source, target in told["projections"]),
             shapes={_word(each["name"]): tuple(_whole(n) for n in each["shape"]) for each in told["inputs"]},
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -111,15 +116,17 @@ def as_noted(graph: SpikingGraph, known: Metadata) -> SpikingGraph:
     if {node.name: node.shape for node in graph.inputs} != known.shapes:
         raise _edited(graph.inputs[0].name, "another name or shape", "otherwise")
     ordered = {node.name: node for node in graph.inputs}
-    projections = [
-        replace(p, source=names.get(p.source, p.source), target=names.get(p.target, p.target))
-        for p in graph.projections
-    ]
+    left: dict[tuple[str, str], list[Projection]] = {}
+    for p in graph.projections:
+        ends = (names.get(p.source, p.source), names.get(p.target, p.target))
+        left.setdefault(ends, []).append(replace(p, source=ends[0], target=ends[1]))
+    if {ends: len(some) for ends, some in left.items()} != dict(Counter(known.joins)):
+        raise _edited(graph.readout.name, "other layers before it", "otherwise")
     return replace(
         graph,
         inputs=tuple(ordered[name] for name in known.shapes),
         populations=tuple(replace(found[note.node], name=note.name) for note in known.populations),
-        projections=tuple(projections),
+        projections=tuple(left[ends].pop(0) for ends in known.joins),
     )
 
 

@@ -5,7 +5,7 @@
     d = 1                  IF, r = 1 / dt                                     no leak
     d = 0, or with a       CubaLIF, tau_mem = dt / (1 - d), r = tau_mem / dt, d and c; tau = dt forgets all
     current decay c        tau_syn = dt / (1 - c), w_in = tau_syn / dt
-    readout, d = 1         none: the last layers lead to the Output           a sum over time
+    readout, d = 1         none: the last layer leads to the Output           a sum over time
     readout, d < 1         LI or CubaLI                                       its membrane after the last step
 
 Or, and and relay populations forget everything in each step (d = 0). An LIF with tau = dt does that too, but
@@ -14,6 +14,9 @@ SpikingJelly 2.0 reads none (nir_exchange/from_nir.py, `map_lif`: tau / dt must 
 A projection is a node of its own, `SOURCE_to_TARGET`: Conv2d, or Linear, or Affine where it carries the target's bias,
 behind a Flatten where the source is an image; a delay is a Delay before it, one for each number of steps. What goes
 into the synaptic filter would be filtered, so a population with a current decay has its bias as v_leak.
+
+nirtorch 2.6, which most frameworks read by, adds up what enters any node but an Output (nir_interpreter.py): where
+several layers lead to a sum over time, they lead through a Linear of ones on its diagonal.
 
 NIR's neurons fire on v > threshold, a graph's on v >= threshold. Thresholds are written as they are, as SpikingJelly,
 which has >= too, does; the metadata say so. A reader that fires on > differs where a membrane is its threshold exactly.
@@ -99,13 +102,21 @@ class _Writer:
         for population in graph.populations:
             if not _is_sum(population):
                 self.nodes[population.name] = self._neurons(population)
-        output = self._free("output", names)
+        output = last = self._free("output", names)
+        if _is_sum(graph.readout) and len(graph.incoming(graph.readout.name)) > 1:
+            last = graph.readout.name
+            self.nodes[last] = _matrix(np.eye(graph.readout.shape[0]), None)
+            if len(graph.readout.shape) != 1:
+                raise UnsupportedError(
+                    f"Population '{last}' adds up several projections in the shape of an image, for which NIR has no "
+                    "node; flatten it."
+                )
         carries = self._bias_carriers()
-        ends = {p.name: output if _is_sum(p) else p.name for p in graph.populations}
+        ends = {p.name: last if _is_sum(p) else p.name for p in graph.populations}
         for number, projection in enumerate(graph.projections):
             bias = carries.get(number)
             self._join(projection, ends[projection.target], bias)
-        if not _is_sum(graph.readout):
+        if graph.readout.name in self.nodes:
             self.edges.append((graph.readout.name, output))
         self.nodes[output] = {"type": "Output", "shape": _sizes(graph.readout.shape)}
         carried = {graph.projections[number].target for number in carries}
@@ -114,8 +125,12 @@ class _Writer:
             "type": "NIRGraph",
             "nodes": self.nodes,
             "edges": self.edges,
-            "metadata": noted(graph, self.dt, ends, own),
+            "metadata": noted(graph, self.dt, ends | {graph.readout.name: self._read_as(output)}, own),
         }
+
+    def _read_as(self, output: str) -> str:
+        """The node that the reader makes the readout of."""
+        return output if _is_sum(self.graph.readout) else self.graph.readout.name
 
     # -- populations
 
