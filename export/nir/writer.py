@@ -18,6 +18,10 @@ into the synaptic filter would be filtered, so a population with a current decay
 nirtorch 2.6, which most frameworks read by, adds up what enters any node but an Output (nir_interpreter.py): where
 several layers lead to a sum over time, they lead through a Linear of ones on its diagonal.
 
+Convolutions in groups are written in one, zero between the groups: nir 1.0.8 takes those in groups to read fewer
+channels than they do (nir/ir/conv.py), and SpikingJelly reads none. nir also takes every kernel for square, so a file
+with another kernel must be read by `nir.read(path, type_check=False)`.
+
 NIR's neurons fire on v > threshold, a graph's on v >= threshold. Thresholds are written as they are, as SpikingJelly,
 which has >= too, does; the metadata say so. A reader that fires on > differs where a membrane is its threshold exactly.
 """
@@ -33,6 +37,7 @@ from numpy.typing import NDArray
 from ...errors import InputError, UnsupportedError
 from ...files import replacing
 from ..graph import Array, Conv, Population, Projection, Shape, SpikingGraph, check
+from ..taps import ungrouped
 from .metadata import noted
 
 DT = 1e-4  # seconds; what SpikingJelly 2.0 and snnTorch 1.0.0 take for a step where nobody says otherwise
@@ -121,16 +126,13 @@ class _Writer:
         self.nodes[output] = {"type": "Output", "shape": _sizes(graph.readout.shape)}
         carried = {graph.projections[number].target for number in carries}
         own = frozenset(p.name for p in graph.populations if p.name not in carried and p.bias.any())
+        read_as = {graph.readout.name: output if _is_sum(graph.readout) else graph.readout.name}
         return {
             "type": "NIRGraph",
             "nodes": self.nodes,
             "edges": self.edges,
-            "metadata": noted(graph, self.dt, ends | {graph.readout.name: self._read_as(output)}, own),
+            "metadata": noted(graph, self.dt, ends | read_as, own, output),
         }
-
-    def _read_as(self, output: str) -> str:
-        """The node that the reader makes the readout of."""
-        return output if _is_sum(self.graph.readout) else self.graph.readout.name
 
     # -- populations
 
@@ -210,9 +212,9 @@ class _Writer:
             values: Values = {
                 "type": "Conv2d",
                 "input_shape": np.array([rows, columns], np.int64),
-                "weight": kernel.weight,
+                "weight": ungrouped(kernel).weight,
                 "bias": zeros if bias is None else bias,
-                "groups": np.int64(kernel.groups),
+                "groups": np.int64(1),
             }
             values |= {key: np.array(getattr(kernel, key), np.int64) for key in ("stride", "padding", "dilation")}
             self._chain(source, [(name, values)], end)

@@ -165,7 +165,7 @@ def gates() -> SpikingGraph:
         ("input", "a", Conv(weight=weight(2, 1, 3, 3), padding=(1, 1))),
         ("input", "b", Conv(weight=weight(2, 1, 3, 3), padding=(2, 2), dilation=(2, 2))),
         ("a", "b", Conv(weight=weight(2, 2, 1, 1))),
-        ("b", "or", Conv(weight=np.ones((2, 2, 2, 2)), stride=(2, 2))),
+        ("b", "or", Conv(weight=np.ones((2, 1, 2, 2)), stride=(2, 2), groups=2)),
         ("a", "and", Conv(weight=np.eye(2)[:, :, None, None])),
         ("b", "and", Conv(weight=np.eye(2)[:, :, None, None])),
         ("or", "relay", Conv(weight=np.eye(2)[:, :, None, None] * ones[0])),
