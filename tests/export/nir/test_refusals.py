@@ -184,9 +184,15 @@ INVALID = [
         r"Node 'n0' \(Conv2d\) declares an input \[5, 5\], but what enters it is \[2, 4, 4\]",
     ),
     (image(conv(groups=2)), r"has a weight \[2, 2, 3, 3\] and 2 groups, but reads 2 channels"),
-    (image(conv(stride=0, input_shape=None)), r"Node 'n0' \(Conv2d\) must have 2 numbers >= 1 as `stride`, but has \[0, 0\]"),
+    (
+        image(conv(stride=0, input_shape=None)),
+        r"Node 'n0' \(Conv2d\) must have 2 numbers >= 1 as `stride`, but has \[0, 0\]",
+    ),
     (image(conv(stride=(1, 1, 1), input_shape=None)), r"must have 2 numbers >= 1 as `stride`, but has \[1, 1, 1\]"),
-    (image(conv(stride=np.array([0.5, 1]), input_shape=None)), r"must have a few whole numbers as `stride`, but has \[0.5, 1.0\]"),
+    (
+        image(conv(stride=np.array([0.5, 1]), input_shape=None)),
+        r"must have a few whole numbers as `stride`, but has \[0.5, 1.0\]",
+    ),
     (image(conv(dilation=4)), r"gives shape \[2, -4, -4\] of \[2, 4, 4\]; its kernel is larger than the image"),
     (image(pool(9)), r"Node 'n0' \(AvgPool2d\) has a window \[9, 9\], larger than the image \[2, 4, 4\]"),
     (flat(pool(2)), r"Node 'n0' \(AvgPool2d\) reads \[C, H, W\], but what enters it has shape \[3\]"),
