@@ -16,6 +16,7 @@ HEAVY = {
 # Of the package, what a command may need before it has anything to do.
 LIGHT = {
     *("cli", "console", "errors", "files", "options", "path_kind", "setting"),
+    *("export", "export.settings"),
     *("deploy", "deploy.mapping", "deploy.mapping.capacity", "deploy.settings", "deploy.sourced_numbers"),
     *(
         "search",
@@ -58,7 +59,7 @@ def started(folder: Path, *words: str) -> tuple[int, set[str], str]:
         (("--version",), 0, "spikeport, version"),
         (("search", "--help"), 0, "--search-epochs"),
         (("search", "--help-all"), 0, "--zero-one-weight"),
-        (("export", "--help"), 0, "onnx, loihi or all"),
+        (("export", "--help"), 0, "onnx, loihi, nir or all"),
         (("deploy", "--help"), 0, "--lava-samples"),
         (("fit", "--help"), 0, "truenorth"),
         (("serch",), 2, "No such command"),
@@ -72,7 +73,7 @@ def started(folder: Path, *words: str) -> tuple[int, set[str], str]:
         (("search", "--settings", "nowhere.toml"), 1, "There is no 'nowhere.toml'"),
         (("search", "--genotype", "nowhere.json"), 1, "There is no 'nowhere.json'"),
         (("search", "--resume", "--out", "nowhere"), 1, "There is no run folder 'nowhere'"),
-        (("export", "--target", "akida"), 1, "Unknown target 'akida'; choose from onnx, loihi, all"),
+        (("export", "--target", "akida"), 1, "Unknown target 'akida'; choose from onnx, loihi, nir, all"),
         (("export", "nowhere"), 1, "There is no run folder 'nowhere'"),
         (("deploy", "--run", "nowhere"), 1, "There is no run folder 'nowhere'"),
         (("deploy", "a", "--run", "b"), 2, "named twice"),
