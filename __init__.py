@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from .deploy.report.plain import figures, report
     from .deploy.run.any_form import encode, run
     from .errors import InputError, SpikeportError, ToolError, UnsupportedError
+    from .export.importing import import_network
     from .export.netx.reader import read_netx
     from .export.netx.writer import read_graph, write_netx
     from .export.onnx.twin import write_twin
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from .search.data.datasets import load_dataset
     from .search.pipeline import find_cell, run_search, train
     from .search.runs import open_run
+    from .search.settings.imported import ImportSettings
     from .search.settings.run import SearchSettings, changed, choose
     from .search.space.example import example_network
     from .search.space.genotype import random_genotype
@@ -64,6 +66,8 @@ _PLACES = {
     "open_run": "search.runs",
     "load_network": "search.space.network",
     "example_network": "search.space.example",
+    "ImportSettings": "search.settings.imported",
+    "import_network": "export.importing",
     "trace": "export.trace.walk",
     "register": "export.trace.registry",
     "lower": "export.passes",

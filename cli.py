@@ -1,4 +1,4 @@
-"""The command line: search, export, deploy, demo, and tools for files: inspect, run, energy, fit, report, doctor.
+"""The command line: search, import, export, deploy, demo; for files inspect, run, energy, fit, report; doctor.
 
 Results go to stdout, progress to stderr. Exit codes: 0 done; 1 a known error, told in one line with the next step;
 2 wrong usage; 3 everything ran and the verdict is fail, or a target was missed.
@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from spikeport import __version__
+from spikeport.commands.importing import import_command
 from spikeport.console import Console
 from spikeport.deploy.mapping.capacity import chip_names, find_chip
 from spikeport.deploy.settings import DeploySettings, PlannedNetwork, PriceSettings
@@ -51,6 +52,7 @@ def cli() -> None:
     \b
     spikeport demo                     the whole road on scikit-learn's digits
     spikeport search --dataset digits  find a cell, train the network built from it
+    spikeport import my.module:build   a SpikingJelly network of your own instead
     spikeport export --target loihi    the newest run as NetX for Intel Loihi
     spikeport deploy                   prove it, count it, price it, report it
     spikeport inspect network.net      what is in a NetX file, and what does not fit the chip
@@ -119,6 +121,9 @@ def search_command(
     missed = above_targets(run, settings)
     console.result(console.searched(run, missed))
     _end(failed=bool(missed))
+
+
+cli.add_command(import_command)
 
 
 @cli.command("export")

@@ -43,7 +43,7 @@ KINDS: Mapping[Kind, tuple[str, str]] = {
     "safetensors": ("a file of weights (safetensors)", "name its run: `spikeport export {run}`"),
     "array": ("an array (.npy)", "`spikeport run NETWORK.net --input {path}` reads it"),
     "arrays": ("a file of several arrays (.npz)", "`spikeport search --dataset npz:{path},TEST.npz` reads images"),
-    "checkpoint": ("a PyTorch checkpoint", "no command unpickles; name a run: `spikeport export RUN`"),
+    "checkpoint": ("a PyTorch checkpoint", "`spikeport import MODULE:BUILDER --weights {path}` reads its weights"),
     "archive": ("an archive", "unpack it and name a file in it"),
     "pickle": ("a pickle, which may run any code", "no command opens it; save arrays with numpy.save"),
     "image": ("an image", "save its pixels with numpy.save, or with numpy.savez for --dataset npz:"),
@@ -86,6 +86,9 @@ SETTINGS = Wanted(words="a settings file (TOML)", kinds=frozenset({"settings", "
 CHIP = Wanted(words="the limits of a chip (TOML)", kinds=frozenset({"chip", "toml", "text"}))
 PRICES = Wanted(words="a price list (TOML)", kinds=frozenset({"prices", "toml", "text"}))
 NETWORK = Wanted(words="a run folder, a NetX file or a genotype", kinds=frozenset({"run", "netx", "genotype", "json"}))
+WEIGHTS = Wanted(
+    words="weights (safetensors or a checkpoint)", kinds=frozenset({"safetensors", "checkpoint", "pickle"})
+)
 PRICED = Wanted(words="a run folder or a NetX file", kinds=frozenset({"run", "netx"}))
 
 
@@ -239,6 +242,7 @@ OF_JSON: tuple[tuple[set[str], Kind], ...] = (
     ({"command", "settings"}, "manifest"),
     ({"populations", "places"}, "manifest"),
     ({"genotype", "network"}, "config"),
+    ({"imported"}, "config"),
 )
 
 OF_TOML: tuple[tuple[set[str], Kind], ...] = (

@@ -38,6 +38,7 @@ FLOORS = (
     ("export.netx",),
     ("export.onnx",),
     ("export.targets",),
+    ("export.importing",),
     ("deploy.settings", "deploy.sourced_numbers", "deploy.synapses", "deploy.batches"),
     ("deploy.mapping",),
     ("deploy.cost",),
@@ -49,12 +50,13 @@ FLOORS = (
     ("demo",),
     ("console",),
     ("options",),
+    ("commands",),
     ("cli",),
 )
 # Export and deploy know networks, not searches: of search they see these alone.
 SEEN = (
     *("search.space", "search.data", "search.run_lock", "search.runs", "search.settings"),
-    "search.random_streams",
+    *("search.random_streams", "search.tensors"),
 )
 TRACE_SEES_NOTHING_OF = ("search",)  # what a module is to the trace it says itself
 

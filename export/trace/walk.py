@@ -97,8 +97,9 @@ def spiking_layers(module: fx.GraphModule) -> dict[str, fx.Node]:
 
 
 def population_name(path: str) -> str:
-    """A population is named by the module path of its neurons, without the attribute `lif` itself."""
-    return path.removesuffix(".lif")
+    """A population is named by the module path of its neurons, without the attribute `lif` itself; of a network that
+    was imported by the path inside it."""
+    return path.removesuffix(".lif").removeprefix("imported.")
 
 
 class _Tracer(fx.Tracer):
