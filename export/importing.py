@@ -116,6 +116,8 @@ def _data(config: ImportedConfig, folder: str) -> Dataset:
             f"'{dataset.name}' holds inputs of shape {list(dataset.input_shape)}, but --example says "
             f"{list(config.input_shape)}."
         )
+    if dataset.normalisation is not None and config.mean:
+        raise InputError(f"Images of '{dataset.name}' come normalised; leave --mean and --std out.")
     if dataset.classes > config.classes:
         raise InputError(
             f"'{dataset.name}' has {dataset.classes} classes, but the network tells {config.classes} apart; name the "
