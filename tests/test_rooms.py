@@ -32,7 +32,7 @@ FLOORS = (
     ("search.strategies",),
     ("search.pipeline",),
     ("export.graph", "export.spent"),
-    ("export.simulate", "export.taps"),
+    ("export.simulate", "export.taps", "export.parts"),
     ("export.trace",),
     ("export.passes",),
     ("export.netx",),
