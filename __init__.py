@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from .export.importing import import_network
     from .export.netx.reader import read_netx
     from .export.netx.writer import read_graph, write_netx
+    from .export.nir.reader import read_nir
+    from .export.nir.writer import write_nir
     from .export.onnx.twin import write_twin
     from .export.onnx.window import write_encoder, write_model
     from .export.passes import lower
@@ -75,6 +77,8 @@ _PLACES = {
     "write_netx": "export.netx.writer",
     "read_graph": "export.netx.writer",
     "read_netx": "export.netx.reader",
+    "write_nir": "export.nir.writer",
+    "read_nir": "export.nir.reader",
     "write_model": "export.onnx.window",
     "write_encoder": "export.onnx.window",
     "write_twin": "export.onnx.twin",

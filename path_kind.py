@@ -77,6 +77,7 @@ class Wanted:
 
 RUN = Wanted(words="a run folder", kinds=frozenset({"run"}))
 NETX = Wanted(words="a NetX file (HDF5)", kinds=frozenset({"netx"}), of_a_run="export/loihi/network.net")
+NIR = Wanted(words="a NIR file (HDF5)", kinds=frozenset({"netx"}), of_a_run="export/nir/network.nir")
 ARRAY = Wanted(words="an array that numpy.save wrote", kinds=frozenset({"array"}))
 ARRAYS = Wanted(words="an .npz file of `images` and `labels`", kinds=frozenset({"arrays", "archive"}))
 GENOTYPE = Wanted(

@@ -35,7 +35,7 @@ FLOORS = (
     ("export.simulate", "export.taps", "export.parts"),
     ("export.trace",),
     ("export.passes",),
-    ("export.netx",),
+    ("export.netx", "export.nir"),
     ("export.onnx",),
     ("export.targets",),
     ("export.importing",),
