@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from .deploy.report.plain import figures, report
     from .deploy.run.any_form import encode, run
     from .errors import InputError, SpikeportError, ToolError, UnsupportedError
+    from .export.convert import convert
     from .export.importing import import_network
     from .export.netx.reader import read_netx
     from .export.netx.writer import read_graph, write_netx
@@ -82,6 +83,7 @@ _PLACES = {
     "write_model": "export.onnx.window",
     "write_encoder": "export.onnx.window",
     "write_twin": "export.onnx.twin",
+    "convert": "export.convert",
     "encode": "deploy.run.any_form",
     "run": "deploy.run.any_form",
     "compare": "deploy.equivalence.verdict",

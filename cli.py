@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from spikeport import __version__
+from spikeport.commands.converting import convert_command
 from spikeport.commands.importing import import_command
 from spikeport.console import Console
 from spikeport.deploy.mapping.capacity import chip_names, find_chip
@@ -57,6 +58,7 @@ def cli() -> None:
     spikeport deploy                   prove it, count it, price it, report it
     spikeport inspect network.net      what is in a NetX file, and what does not fit the chip
     spikeport run network.net          run a NetX file without Lava, bit for bit
+    spikeport convert in.nir out.net   from one format to another: NetX, NIR, ONNX
     spikeport energy network.net       what a NetX file costs on its spikes
     spikeport fit genotype.json        how many cores a network takes, before any training
     spikeport report runs/a runs/b     runs side by side: accuracy, energy, latency, cores
@@ -124,6 +126,7 @@ def search_command(
 
 
 cli.add_command(import_command)
+cli.add_command(convert_command)
 
 
 @cli.command("export")

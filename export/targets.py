@@ -73,7 +73,7 @@ def _loihi(run: Run, network: RunNetwork, folder: Path, tell: Tell) -> None:
     tell("tracing the network")
     found = traced(network)
     tell("finding the largest logit on the train split")
-    peak = _peak(network)
+    peak = readout_peak(network)
     tell("choosing levels and relays, quantizing")
     graph = quantize(lower(found.graph), peak)
     chain = chain_of(graph)
@@ -114,7 +114,7 @@ def _populations(graph: SpikingGraph) -> dict[str, object]:
     }
 
 
-def _peak(network: RunNetwork) -> float:
+def readout_peak(network: RunNetwork) -> float:
     """The largest |logit| over the first images of the train split."""
     dataset = load_dataset(network.config.dataset, time_steps=network.config.time_steps)
     return float(predict(network, dataset.train_images[:CALIBRATION_IMAGES]).abs().max())

@@ -38,7 +38,7 @@ FLOORS = (
     ("export.netx", "export.nir"),
     ("export.onnx",),
     ("export.targets",),
-    ("export.importing",),
+    ("export.importing", "export.convert"),
     ("deploy.settings", "deploy.sourced_numbers", "deploy.synapses", "deploy.batches"),
     ("deploy.mapping",),
     ("deploy.cost",),

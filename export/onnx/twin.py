@@ -1,7 +1,7 @@
 """The quantized graph as ONNX, integer for integer what Lava computes: the fast Loihi run.
 
 Input  <input>             uint8 [T, N, C, H, W], 0 or 1
-Output readout             int64 [N, classes]: the readout's membrane after the last step
+Output <last population>   int64 [N, classes]: its membrane after the last step, of the readout the answer
        spikes/<population> int64 [N]: spikes per sample;   active/<population> int64 [N]: neuron-steps in which the
                            current or the membrane before the threshold was not zero
 Inside <population>/spikes float [T, N, *shape], <population>/v_before int64 (membrane before the reset),
@@ -83,9 +83,11 @@ def with_spikes(model: onnx.ModelProto, graph: SpikingGraph) -> onnx.ModelProto:
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     for population in graph.populations:
-        inside = {"is_active": TensorProto.BOOL, "membrane": TensorProto.INT64}
+        inside = {"is_active": TensorProto.BOOL}
+        if population is graph.readout:
+            inside |= {"membrane": TensorProto.INT64}
         if population.role != "readout":
-            inside = {"is_active": TensorProto.BOOL, "spikes": TensorProto.FLOAT, "v_before": TensorProto.INT64}
+            inside |= {"spikes": TensorProto.FLOAT, "v_before": TensorProto.INT64}
         for word, kind in inside.items():
             shape: list[str | int | None] = [graph.time_steps, "N", *population.shape]
             copy.graph.output.append(helper.make_tensor_value_info(f"{population.name}/{word}", kind, shape))
@@ -187,9 +189,10 @@ class Builder:
         active = self._node("Or", is_active, f"{p.name}/is_active")
         counted = self._node("Cast", [active], f"{p.name}/active_int", to=TensorProto.INT64)
         self._node("ReduceSum", [counted, axes], f"active/{p.name}", keepdims=0)
-        if p.role == "readout":
+        if p is self.graph.readout:
             self._node("Concat", after, f"{p.name}/membrane", axis=0)
             self._node("Squeeze", [after[-1], self._constant("first_axis", np.array([0], np.int64))], p.name)
+        if p.role == "readout":
             return
         spikes = self._node("Concat", fired, f"{p.name}/fires", axis=0)
         self._node("Cast", [spikes], f"{p.name}/spikes", to=TensorProto.FLOAT)

@@ -15,7 +15,18 @@ HEAVY = {
 }
 # Of the package, what a command may need before it has anything to do.
 LIGHT = {
-    *("cli", "commands", "commands.importing", "console", "errors", "files", "options", "path_kind", "setting"),
+    *(
+        "cli",
+        "commands",
+        "commands.importing",
+        "commands.converting",
+        "console",
+        "errors",
+        "files",
+        "options",
+        "path_kind",
+        "setting",
+    ),
     *("deploy", "deploy.mapping", "deploy.mapping.capacity", "deploy.settings", "deploy.sourced_numbers"),
     *(
         "search",

@@ -33,7 +33,9 @@ def test_lif_of_the_equation() -> None:
 
 def test_a_reset_to_another_voltage_moves_the_origin() -> None:
     """v_reset = v_leak = -1, threshold 0: from -1 the weight 1.25 goes to 0.25, spikes, and is at -1 again."""
-    network = read(chain(nir.Linear(np.array([[1.25]])), lif(1, v_leak=-1.0, v_reset=-1.0, v_threshold=0.0), shape=(1,)))
+    network = read(
+        chain(nir.Linear(np.array([[1.25]])), lif(1, v_leak=-1.0, v_reset=-1.0, v_threshold=0.0), shape=(1,))
+    )
     trace = run(network.graph, 1, 0, 1, 1)
     assert membranes(trace, "n1") == [1.25, 0, 1.25, 1.25]  # counted from -1
     assert fired(trace, "n1") == [1, 0, 1, 1]
@@ -116,7 +118,11 @@ def test_a_linear_end_is_summed_or_averaged_over_time() -> None:
 
 def test_affine_scale_and_linear_fold() -> None:
     """2 * (3 x + 1), then [1, -1]: weights 6 and -6, biases 2 and -2."""
-    nodes = (nir.Affine(np.array([[3.0]]), np.array([1.0])), nir.Scale(np.array([2.0])), nir.Linear(np.array([[1.0], [-1]])))
+    nodes = (
+        nir.Affine(np.array([[3.0]]), np.array([1.0])),
+        nir.Scale(np.array([2.0])),
+        nir.Linear(np.array([[1.0], [-1]])),
+    )
     graph = read(chain(*nodes, lif(2), shape=(1,))).graph
     assert graph.projections[0].kernel.weight.tolist() == [[6], [-6]]
     assert graph.populations[0].bias.tolist() == [2, -2]
@@ -170,7 +176,11 @@ def test_a_delay_in_front_of_a_layer_is_one_of_its_synapses() -> None:
 
 
 def test_a_delay_behind_a_layer_is_one_of_its_rows() -> None:
-    nodes = (nir.Linear(np.array([[1.0, 10.0], [2.0, 20.0]])), nir.Delay(np.array([DT, 0.0])), nir.I(np.full(2, 1 / DT)))
+    nodes = (
+        nir.Linear(np.array([[1.0, 10.0], [2.0, 20.0]])),
+        nir.Delay(np.array([DT, 0.0])),
+        nir.I(np.full(2, 1 / DT)),
+    )
     graph = read(chain(*nodes, shape=(2,))).graph
     (projection,) = graph.projections
     assert projection.kernel.weight.tolist() == [[1, 10], [2, 20]]
@@ -180,7 +190,12 @@ def test_a_delay_behind_a_layer_is_one_of_its_rows() -> None:
 
 def test_delays_add_up_and_those_of_an_image_become_matrices() -> None:
     kernel = nir.Conv2d((1, 2), np.ones((1, 1, 1, 1)), 1, 0, 1, 1, np.zeros(1))
-    nodes = (nir.Delay(np.full((1, 1, 2), DT)), nir.Delay(np.array([[[DT, 0]]])), kernel, lif((1, 1, 2), v_threshold=0.5))
+    nodes = (
+        nir.Delay(np.full((1, 1, 2), DT)),
+        nir.Delay(np.array([[[DT, 0]]])),
+        kernel,
+        lif((1, 1, 2), v_threshold=0.5),
+    )
     graph = read(chain(*nodes, shape=(1, 1, 2))).graph
     assert isinstance(graph.projections[0].kernel, Dense)
     assert fired(run(graph, [1, 1], [0, 0], [0, 0], [0, 0]), "n3") == [[0, 0], [0, 1], [1, 0], [0, 0]]
