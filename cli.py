@@ -16,6 +16,7 @@ import click
 from spikeport import __version__
 from spikeport.commands.converting import convert_command
 from spikeport.commands.importing import import_command
+from spikeport.commands.targets import targets_command
 from spikeport.console import Console
 from spikeport.deploy.mapping.capacity import chip_names, find_chip
 from spikeport.deploy.settings import DeploySettings, PlannedNetwork, PriceSettings
@@ -59,6 +60,7 @@ def cli() -> None:
     spikeport inspect network.net      what is in a NetX file, and what does not fit the chip
     spikeport run network.net          run a NetX file without Lava, bit for bit
     spikeport convert in.nir out.net   from one format to another: NetX, NIR, ONNX
+    spikeport targets                  which layer goes to which target, and why not
     spikeport energy network.net       what a NetX file costs on its spikes
     spikeport fit genotype.json        how many cores a network takes, before any training
     spikeport report runs/a runs/b     runs side by side: accuracy, energy, latency, cores
@@ -127,6 +129,7 @@ def search_command(
 
 cli.add_command(import_command)
 cli.add_command(convert_command)
+cli.add_command(targets_command)
 
 
 @cli.command("export")

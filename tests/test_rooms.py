@@ -45,7 +45,7 @@ FLOORS = (
     ("deploy.run",),
     ("deploy.equivalence",),
     ("deploy.report",),
-    ("deploy.measure", "deploy.netx_table", "deploy.doctor"),
+    ("deploy.measure", "deploy.netx_table", "deploy.doctor", "deploy.capabilities"),
     ("deploy.pipeline",),
     ("demo",),
     ("console",),
