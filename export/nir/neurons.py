@@ -68,7 +68,9 @@ def parameter_shape(node: Node) -> Shape:
     large = [shape for shape in shapes if int(np.prod(shape)) > 1] or [max(shapes, key=len)]
     for shape in large:
         if shape != large[0]:
-            raise InputError(f"{node.where} must have parameters of one shape, but has {large[0]} and {shape}.")
+            raise InputError(
+                f"{node.where} must have parameters of one shape, but has {list(large[0])} and {list(shape)}."
+            )
     return large[0]
 
 

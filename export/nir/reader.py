@@ -86,7 +86,7 @@ def read_nir(
         notes = [f"edge {a} -> {b} stands twice and counts once" for a, b in network.repeated]
         if dt != known.dt:
             known = replace(known, populations=())
-        network, last = ending_in(network, output)
+        network, last = ending_in(network, output or known.output)
         order = order_of(network, NEURONS)
         signals = Signals(
             order=order, clock=Clock(dt), delays=Delays(clock=Clock(dt)), input_shape=input_shape, last=last
