@@ -205,7 +205,7 @@ def along_channels(x: Expression, constant: torch.Tensor, steps: int) -> Array:
         if size != 1 and (any(f.axis != "C" for f in axis) or size != prod(f.size for f in axis)):
             raise UnsupportedError(
                 f"a constant of shape {list(constant.shape)} differs from place to place, as position embeddings do, "
-                "but a layer of a chip has one bias for each channel; use a convolution for positions, or export to onnx"
+                "but a layer of a chip has one bias per channel; use a convolution for positions, or export to onnx"
             )
     flat = np.broadcast_to(told, [prod(f.size for f in axis if f.axis == "C") for axis in layout])
     values[views.counted_channels(layout)] = flat.ravel()

@@ -273,18 +273,22 @@ def _spread(term: Term, before: Shape, size: tuple[int, ...]) -> Kernel:
     return kernel
 
 
+def constant_along(kernel: Conv, axis: int, source: int) -> bool:
+    """Whether a kernel has one output row (axis 0) or column (axis 1), for which all of the source's weigh the same."""
+    size, weight = kernel.weight.shape[2 + axis], np.moveaxis(kernel.weight, 2 + axis, 0)
+    whole = size == source and kernel.padding[axis] == 0 and (kernel.dilation[axis] == 1 or source == 1)
+    return whole and bool((weight == weight[:1]).all())
+
+
 def spread_axis(kernel: Conv, axis: int, source: int, size: int) -> Conv:
     """A kernel with one output row (axis 0) or column (axis 1) -> one with `size`, all of which are the same."""
-    weight = np.moveaxis(kernel.weight, 2 + axis, 0)
-    first = weight[:1]
-    whole = len(weight) == source and kernel.padding[axis] == 0 and (kernel.dilation[axis] == 1 or source == 1)
-    if not whole or not (weight == first).all():
+    if not constant_along(kernel, axis, source):
         raise UnsupportedError(
             "what is repeated over the map must be a spike, or a sum in which all its rows and columns weigh the same; "
             "put a spiking layer before it"
         )
     # row y of the output reads rows y - (size - 1) ... y + source - 1, which are all rows there are, whatever y is
-    weight = np.moveaxis(np.repeat(first, source + size - 1, axis=0), 0, 2 + axis)
+    weight = np.repeat(kernel.weight.take([0], 2 + axis), source + size - 1, axis=2 + axis)
     padding, stride = kernel.padding, kernel.stride
     if axis == 0:
         return replace(kernel, weight=weight, padding=(size - 1, padding[1]), stride=(1, stride[1]))
