@@ -81,8 +81,8 @@ def _average_pool(x: Expression, module: Any) -> Expression:
     size, padding = pair(module.kernel_size), pair(module.padding)
     if not module.count_include_pad and padding != (0, 0):
         raise UnsupportedError("average pool must count its padding, count_include_pad=True")
-    if module.ceil_mode or module.divisor_override:
-        raise UnsupportedError("average pool with ceil_mode or divisor_override has no rule")
+    if module.divisor_override or (module.ceil_mode and _cut(x.shape[1:], size, pair(module.stride), padding)):
+        raise UnsupportedError("average pool with divisor_override, or ceil_mode where windows are cut, has no rule")
     return linear.convolved(x, _mean_window(x.shape[0], size, pair(module.stride), padding))
 
 
@@ -102,6 +102,11 @@ def _adaptive_average(x: Expression, module: Any) -> Expression:
         )
     window = (have[0] // rows, have[1] // columns)
     return linear.convolved(x, _mean_window(x.shape[0], window, window, (0, 0)))
+
+
+def _cut(shape: tuple[int, ...], size: tuple[int, int], stride: tuple[int, int], padding: tuple[int, int]) -> bool:
+    """Whether the last window reaches beyond the map, where ceil_mode makes a difference."""
+    return any((n + 2 * p - k) % s for n, k, s, p in zip(shape, size, stride, padding, strict=True))
 
 
 def _mean_window(channels: int, size: tuple[int, int], stride: tuple[int, int], padding: tuple[int, int]) -> Conv:

@@ -22,6 +22,7 @@ from .arrange import arranged, bound
 from .following import Following
 from .layout import canonical
 from .linear import Expression
+from .products import PRODUCTS
 from .registry import rule_of
 from .rules import FUNCTIONS, pair
 from .shapes import Real, asks_shape, known, note_shapes, shape_asked, turns
@@ -241,8 +242,13 @@ class _Walk:
 
     def _max_pool(self, node: fx.Node, module: Any, x: Expression) -> Expression:
         """The maximum of 0/1 is OR: a population that fires as soon as one of its inputs does."""
-        if not x.binary:
-            raise UnsupportedError("max-pool is exact on spikes only; put it directly behind a spiking layer")
+        unit = linear.unit_of(x)
+        if unit is None:
+            raise UnsupportedError(
+                "max-pool is exact on spikes only; put it directly behind a spiking layer, or use an average pool"
+            )
+        if not x.binary:  # the larger of 0 and u
+            return linear.scaled(self._max_pool(node, module, linear.spikes_in(x)), unit)
         size, stride, padding = pair(module.kernel_size), pair(module.stride), pair(module.padding)
         if pair(module.dilation) != (1, 1) or module.ceil_mode:
             raise UnsupportedError("max-pool with dilation or ceil_mode has no rule; use neither")
@@ -262,6 +268,9 @@ class _Walk:
 
         Of a product each may be 1 - s, a spike that is missing.
         """
+        one, other = linear.unit_of(a), linear.unit_of(b)
+        if node.target in PRODUCTS and one and other and not (a.binary and b.binary):
+            return linear.scaled(self._gate(node, role, linear.spikes_in(a), linear.spikes_in(b)), one * other)
         allowed = [value.binary or (role == "and" and value.complement) for value in (a, b)]
         if not all(allowed) or a.shape != b.shape:
             raise UnsupportedError(
