@@ -101,10 +101,20 @@ def rules() -> str:
     return "\n".join(f"- {', '.join(dict.fromkeys(names))}" for names in lines.values())
 
 
+def targets() -> str:
+    """What every target makes of every layer, tried now: seconds."""
+    from spikeport.deploy.capabilities.table import capabilities
+
+    rows = capabilities()
+    names = list(rows[0].cells)
+    lines = [(escaped(row.layer), *(row.cells[name].fate for name in names), escaped(row.words)) for row in rows]
+    return table(("layer", *names, "what becomes of it"), lines)
+
+
 def rooms() -> str:
     """Every package, what it is for, and its files."""
     rows = []
-    for stage in ("reading", *STAGES):
+    for stage in ("reading", *STAGES, "commands"):
         for file in sorted((ROOT / stage).rglob("__init__.py")):
             folder = file.parent
             doc = (ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or "").split("\n\n")[0]
@@ -181,4 +191,5 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "rooms": rooms,
     "rules": rules,
     "settings": settings,
+    "targets": targets,
 }

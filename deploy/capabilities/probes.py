@@ -16,6 +16,7 @@ from ...search.space.attention import ECA
 TIME_STEPS = 3
 CHANNELS, SIZE = 4, 8
 IMAGES = 4
+GAIN = 4.0  # of weights, so that spikes flow
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,7 @@ def prepared(build: Callable[[], nn.Module]) -> tuple[nn.Module, Tensor]:
         functional.set_step_mode(network, "m")
         for module in network.modules():
             if isinstance(module, nn.Conv2d | nn.Linear | nn.Conv1d):
-                nn.init.normal_(module.weight, std=2.0 / module.weight[0].numel() ** 0.5)
+                nn.init.normal_(module.weight, std=GAIN / module.weight[0].numel() ** 0.5)
         images = torch.rand(IMAGES, 1, SIZE, SIZE)
         with torch.no_grad():
             network.train()(images)
