@@ -55,6 +55,7 @@ def cli() -> None:
     spikeport deploy                   prove it, count it, price it, report it
     spikeport inspect network.net      what is in a NetX file, and what does not fit the chip
     spikeport run network.net          run a NetX file without Lava, bit for bit
+    spikeport compare A B --input X    two forms of one network: where they differ, and why
     spikeport energy network.net       what a NetX file costs on its spikes
     spikeport fit genotype.json        how many cores a network takes, before any training
     spikeport report runs/a runs/b     runs side by side: accuracy, energy, latency, cores
@@ -224,6 +225,30 @@ def run_command(console: Console, file: Path, given: Path, out: Path | None, **o
     for sentence in found.cautions:
         console.caution(sentence)
     console.result(console.ran(file, found, out))
+
+
+@cli.command("compare")
+@click.argument("reference", type=click.Path(path_type=Path))
+@click.argument("candidate", type=click.Path(path_type=Path))
+@click.option("--input", "given", type=click.Path(path_type=Path), required=True, help="Spikes or images, `.npy`.")
+@click.option("--time-steps", type=int, help="Steps for which a NetX file with input neurons shows an image.")
+@common_options
+def compare_command(console: Console, reference: Path, candidate: Path, given: Path, **options: Any) -> None:
+    """Say where two forms of one network differ, and which one rule, switched, explains every difference.
+
+    \b
+    spikeport compare runs/mine runs/mine/export/onnx/model.onnx --input images.npy       [S, C, H, W] or [S, N]
+    spikeport compare network.net chip.npz --input spikes.npy       0 or 1, [S, T, C, H, W] or [S, T, N]
+
+    A form is a run folder, a .net, an .onnx or an .npz of recorded spikes. Exit code 3: they differ by more than ties.
+    """
+    expected(given, ARRAY, "compare --input")
+    from spikeport.deploy.diagnosis.diagnose import diagnose_files
+    from spikeport.reading.arrays import read_array
+
+    found = diagnose_files(reference, candidate, read_array(given), **options)
+    console.result(console.diagnosed(found))
+    _end(failed=found.verdict == "different")
 
 
 @cli.command("energy")

@@ -21,6 +21,7 @@ from .search.runs import Run, read_metrics
 from .search.training.progress import ProgressEvent
 
 if TYPE_CHECKING:  # what a command shows it has imported itself; help and errors shall not wait for it
+    from .deploy.diagnosis.diagnosis import Diagnosis
     from .deploy.doctor import Finding
     from .deploy.mapping.fit.source import FitSource
     from .deploy.mapping.fit.verdict import Fit
@@ -208,6 +209,14 @@ class Console:
             table.add_row(run.name, run.verdict.word, *(n or "-" for n in numbers), _count(run.cores), best or "-")
         lacks = [f"{run.name} lacks {'; '.join(run.lacks)}" for run in found.runs if run.lacks]
         return asdict(found) | {"files": files}, [table, *lacks, *(f"comparison: {file}" for file in files)]
+
+    def diagnosed(self, found: "Diagnosis") -> tuple[Mapping[str, Any], Iterable[Table | str]]:
+        from .deploy.diagnosis.words import COLUMNS, headline, rows, sentences
+
+        table = _table(headline(found), *COLUMNS)
+        for row in rows(found):
+            table.add_row(*row)
+        return found.to_dict(), [table, *sentences(found)]
 
     def inspected(self, found: "Inspection") -> tuple[Mapping[str, Any], Iterable[Table | str]]:
         headers = ("layer", "type", "shape", "neurons", "synapses", "weights", "bits", "threshold", "forgets")

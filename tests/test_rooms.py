@@ -43,6 +43,7 @@ FLOORS = (
     ("deploy.cost",),
     ("deploy.run",),
     ("deploy.equivalence",),
+    ("deploy.diagnosis",),
     ("deploy.report",),
     ("deploy.measure", "deploy.netx_table", "deploy.doctor"),
     ("deploy.pipeline",),

@@ -1,0 +1,331 @@
+"""Two forms of one network on one input: what differs, where first, and which one rule explains it."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from ...errors import InputError, UnsupportedError
+from ...export.graph import SpikingGraph
+from ..equivalence.verdict import compare_float
+from ..run.record import Difference, Record
+from .diagnosis import Cause, Compared, Diagnosis, Margins, Tried, Unexplained, Verdict
+from .examination import Examination, answers_near
+from .forms import Form, Recorded, form_of, is_recorded, records
+from .hypotheses import RULES, Hypothesis, hypotheses
+from .matching import Matched, match
+from .narrowing import unexplained
+from .rules import Meaning
+from .torch_form import Reads
+
+MANY_TIES = 3  # that meet the threshold exactly and all fall to one side: a rule; fewer may be rounding
+
+
+def diagnose(
+    reference: nn.Module | SpikingGraph | Record | Path | str,
+    candidate: nn.Module | SpikingGraph | Record | Path | str,
+    values: NDArray[np.generic],
+    *,
+    reads: Reads = "images",
+    time_steps: int | None = None,
+    unrounded: SpikingGraph | None = None,
+) -> Diagnosis:
+    """Why do two forms of one network differ? Each known rule is switched in the reference, one at a time.
+
+    reference, candidate: a torch network in eval mode, a graph, a run folder, a NetX file, model.onnx, twin.onnx, an
+    `.npz` of recorded spikes, or a `Record` of any other framework. values: images float [N, C, H, W], or spikes
+    [T, N, *shape]. reads: what a torch network reads, where it is not images; its values are given as spikes
+    [T, N, *shape] all the same. time_steps: for which a NetX file with input neurons shows an image. unrounded: the lowered
+    float graph that a quantized reference came from, to round its weights otherwise; of a run's files it is found.
+
+    A cause is named only if the reference, with that one rule switched, computes every spike of the candidate from the
+    spikes that the candidate's own populations sent; in floats but for ties. Raises InputError where the two cannot be
+    compared.
+
+    >>> network, images = spikeport.example_network()
+    >>> graph, spikes = spikeport.trace(network, images[:1], 4).graph, spikeport.encode(network, images)
+    >>> from dataclasses import replace
+    >>> hidden, readout = graph.populations
+    >>> other = replace(graph, populations=(replace(hidden, reset="subtract"), readout))
+    >>> [cause.name for cause in spikeport.diagnose(graph, other, spikes).causes]
+    ['resets by subtraction of the threshold']
+    """
+    by_layers = is_recorded(reference) or is_recorded(candidate)
+    a, b = (
+        form_of(given, word, reads=reads, time_steps=time_steps, by_layers=by_layers)
+        for given, word in ((reference, "reference"), (candidate, "candidate"))
+    )
+    turned = a.meaning is None and b.meaning is not None
+    if turned:  # the rules are switched in the one that says its rules
+        a, b = b, a
+    if unrounded is not None:
+        a = replace(a, unrounded=lambda: unrounded)
+    found = records(a, b, np.asarray(values))
+    matched = match(found.reference, found.candidate)
+    notes = list(matched.notes)
+    if turned:
+        notes.append(f"{b.name} does not say how it computes; so {a.name} is the reference in its place")
+    return _Diagnosing(a, b, found, matched, notes).diagnosis()
+
+
+def diagnose_files(
+    reference: Path, candidate: Path, values: NDArray[np.generic], time_steps: int | None = None
+) -> Diagnosis:
+    """`diagnose` on files' values, which have the samples first: images [S, C, H, W] or [S, N], or spikes [S, T, ...].
+
+    Raises InputError where spikes have other steps than are asked for.
+    """
+    if values.ndim % 2 == 0:
+        return diagnose(reference, candidate, values, time_steps=time_steps)
+    if time_steps not in (None, values.shape[1]):
+        raise InputError(f"The spikes have {values.shape[1]} time steps, but {time_steps} are asked for.")
+    return diagnose(reference, candidate, np.swapaxes(values, 0, 1))
+
+
+class _Diagnosing:
+    def __init__(self, reference: Form, candidate: Form, found: Recorded, matched: Matched, notes: list[str]) -> None:
+        self.sides, self.notes, self.found = (reference, candidate), notes, found
+        self.reference, self.candidate, self.names = found.reference, matched.candidate, matched.names
+        self.tried: list[Tried] = []
+
+    def diagnosis(self) -> Diagnosis:
+        rows = [self._compared(name) for name in self.names]
+        unequal = any(row.differing for row in rows) or not answers_near(self.reference, self.candidate)
+        exam = self._examination() if unequal else None
+        if exam is not None:
+            rows = self._with_own(rows, exam)
+        causes = self._causes(exam) if unequal else []
+        left = self._left(exam, causes) if exam is not None else ()
+        faults = exam is None or any(own.count for own in exam.base.values())
+        verdict: Verdict = "equal" if not unequal else "different" if faults or causes else "equal but for ties"
+        tried = sorted(self.tried, key=lambda one: one.differing)
+        names = [row.name for row in rows]
+        firsts = [row.first for row in rows if row.first is not None]
+        return Diagnosis(
+            reference=self.sides[0].name,
+            candidate=self.sides[1].name,
+            verdict=verdict,
+            populations=tuple(rows),
+            first=min(firsts, key=lambda d: names.index(d.population)) if firsts else None,
+            causes=tuple(causes),
+            unexplained=left,
+            tried=tuple(tried),
+            margins=None if exam is None else _margins(exam),
+            notes=tuple(self.notes),
+        )
+
+    def _compared(self, name: str) -> Compared:
+        ours, theirs = self.reference.spikes[name], self.candidate.spikes[name]
+        unequal = ours != theirs
+        first = None
+        if unequal.any():
+            step, sample, *neuron = (int(i) for i in np.argwhere(unequal)[0])
+            margins = self.reference.margins.get(name)
+            margin = None if margins is None else float(margins[(step, sample, *neuron)])
+            first = Difference(population=name, sample=sample, step=step, neuron=tuple(neuron), margin=margin)
+        return Compared(
+            name=name, spikes=int(ours.sum()), compared=ours.size, differing=int(unequal.sum()), first=first
+        )
+
+    def _examination(self) -> Examination | None:
+        """None where the reference does not say how it computes, which is noted."""
+        form = self.sides[0]
+        if form.meaning is None:
+            self.notes.append(
+                "neither side says how it computes, so no cause can be looked for; give a graph or a file"
+            )
+            return None
+        try:
+            meaning = form.meaning(self.found.values)
+        except UnsupportedError as error:
+            self.notes.append(f"the reference has no graph ({error}), so only its batch norms and input were looked at")
+            return None
+        recorded = dict(self.candidate.spikes)
+        for node in meaning.graph.inputs:
+            if node.name in recorded:
+                continue
+            entry = self.reference.spikes.get(node.name, self.found.spikes)
+            if entry is None:
+                raise InputError(f"Nobody recorded the spikes of the input '{node.name}'; give spikes, not images.")
+            recorded[node.name] = entry
+        known = {node.name for node in meaning.graph.inputs} | {p.name for p in meaning.populations}
+        given = {name: spikes for name, spikes in recorded.items() if name in known}
+        return Examination(meaning, self.candidate, self.names, given)
+
+    def _with_own(self, rows: list[Compared], exam: Examination) -> list[Compared]:
+        """The rows with what differs by itself, and one more for the answers."""
+        found = []
+        for row in rows:
+            own = exam.base.get(row.name)
+            if own is None:
+                found.append(row)
+                continue
+            first = row.first
+            if first is not None and first.margin is None:
+                first = replace(first, margin=float(own.margins[(first.step, first.sample, *first.neuron)]))
+            found.append(replace(row, own=int(own.wrong.sum()), ties=int(own.ties.sum()), first=first))
+        if exam.readout in exam.spiking:
+            return found
+        if (self.candidate.readout.dtype.kind in "iu") != (exam.meaning.graph.arithmetic == "loihi"):
+            self.notes.append("answers were not compared: one form has them in integers, the other in floats")
+            return found
+        answers = exam.base[exam.readout].answers
+        equal = answers_near(self.reference, self.candidate)
+        size = self.candidate.readout.size
+        steps = self.candidate.readout_steps
+        compared = size if steps is None else steps.size
+        differing = 0 if equal else max(1, answers)
+        return [*found, Compared(name=exam.readout, spikes=None, compared=compared, differing=differing, own=answers)]
+
+    def _causes(self, exam: Examination | None) -> list[Cause]:
+        found = [*self._of_torch(), *self._of_records()]
+        if exam is None:
+            return found
+        faulty = tuple(name for name, own in exam.base.items() if own.count)
+        ties = _tie_rule(exam)
+        if not faulty:
+            return [*found, *ties]
+        everywhere: list[Cause] = []
+        somewhere: list[Cause] = []
+        parts: list[Cause] = []
+        for one in self._hypotheses(exam):
+            changed = one.change(exam.meaning)
+            if changed is None:
+                continue
+            counts = {name: self._count(exam, changed, name) for name in faulty}
+            self.tried.append(Tried(rule=one.rule, name=one.name, differing=sum(counts.values())))
+            explained = tuple(name for name in faulty if counts[name] == 0)
+            if explained == faulty:
+                rest = [n for n in exam.names if n not in faulty and (one.answers or n != exam.readout)]
+                holds = not any(self._count(exam, changed, name) for name in rest)
+                (everywhere if holds else somewhere).append(_cause(one, explained, everywhere=holds))
+            elif explained:
+                parts.append(_cause(one, explained, everywhere=False))
+        whole = everywhere or somewhere
+        return [*found, *whole] if found or whole else [*parts, *ties]
+
+    def _hypotheses(self, exam: Examination) -> Iterator[Hypothesis]:
+        graph = exam.meaning.graph
+        spikes = exam.replay.recorded[graph.inputs[0].name]
+        return hypotheses(graph, spikes, self.sides[0].unrounded())
+
+    def _count(self, exam: Examination, changed: Meaning, name: str) -> int:
+        if not exam.touched(changed, name):
+            return exam.base[name].count
+        if name not in {p.name for p in changed.populations}:
+            return exam.base[name].count
+        return exam.own(changed, name).count
+
+    def _of_torch(self) -> Iterator[Cause]:
+        """What only torch networks can have wrong: batch norms that learn still, and images of another range."""
+        reference, candidate = (form.torch for form in self.sides)
+        values = self.found.values
+        runs = []
+        if reference is not None:
+            for word, run in reference.of_other_images(values):
+                runs.append(("input scale", f"gets {word} the image", run, self.candidate))
+            if reference.norms:
+                name = "has batch norms in training mode"
+                other = () if reference.training else reference.norms
+                runs.append(("batch norm", name, reference.runner(values, other), self.candidate))
+        if candidate is not None and candidate.training and reference is None:
+            ours = candidate.runner(values, ())({})
+            runs.append(("batch norm", "has batch norms in training mode", lambda nudges: self.reference, ours))
+        for rule, name, run, record in runs:
+            try:
+                check = compare_float(name, "reference", "candidate", run, _only(record, run({}).spikes))
+            except InputError:
+                continue  # it has other populations
+            self.tried.append(Tried(rule=rule, name=name, differing=check.spikes_differing or 0))
+            if check.verdict == "pass":
+                teaches = (
+                    "each batch is normed by its own mean and deviation" if rule == "batch norm" else "pixels 0..1"
+                )
+                yield Cause(
+                    rule=rule,
+                    name=name,
+                    teaches=teaches,
+                    shows=RULES[rule].shows,
+                    mend=RULES[rule].mend,
+                    populations=tuple(n for n in self.names if self._compared(n).differing),
+                    everywhere=True,
+                )
+
+    def _of_records(self) -> Iterator[Cause]:
+        """The same spikes, written down a step later or earlier."""
+        names = [n for n in self.names if (self.reference.spikes[n] != self.candidate.spikes[n]).any()]
+        if not names or not answers_near(self.reference, self.candidate):
+            return
+        for word, ours, theirs in (("late", slice(0, -1), slice(1, None)), ("early", slice(1, None), slice(0, -1))):
+            pairs = [(self.reference.spikes[n][ours], self.candidate.spikes[n][theirs]) for n in names]
+            differing = sum(int((a != b).sum()) for a, b in pairs)
+            name = f"is recorded one step {word}"
+            self.tried.append(Tried(rule="delay or phase", name=name, differing=differing))
+            if differing == 0 and all(len(a) for a, _ in pairs):
+                yield Cause(
+                    rule="delay or phase",
+                    name=name,
+                    teaches="it computes the same, but a spike is written down with another step",
+                    shows=RULES["delay or phase"].shows,
+                    mend=RULES["delay or phase"].mend,
+                    populations=tuple(names),
+                    everywhere=len(names) == len(self.names),
+                )
+
+    def _left(self, exam: Examination, causes: list[Cause]) -> tuple[Unexplained, ...]:
+        explained = {name for cause in causes for name in cause.populations}
+        faulty = [name for name, own in exam.base.items() if own.count and name not in explained]
+        whole = any(cause.rule == "batch norm" or cause.everywhere for cause in causes)
+        return () if whole else tuple(unexplained(exam, name) for name in faulty)
+
+
+def _only(record: Record, spikes: object) -> Record:
+    """The populations of a record that another one has."""
+    names = list(spikes)  # type: ignore[call-overload]
+    return replace(record, spikes={name: record.spikes[name] for name in names if name in record.spikes})
+
+
+def _cause(one: Hypothesis, populations: tuple[str, ...], *, everywhere: bool) -> Cause:
+    rule = RULES[one.rule]
+    return Cause(
+        rule=one.rule,
+        name=one.name,
+        teaches=one.teaches,
+        shows=rule.shows,
+        mend=rule.mend,
+        populations=populations,
+        everywhere=everywhere,
+    )
+
+
+def _tie_rule(exam: Examination) -> list[Cause]:
+    """Floats: membranes that meet the threshold exactly, and all of them without a spike."""
+    met = {name: (own.margins == 0) for name, own in exam.base.items() if exam.in_floats(exam.meaning, name)}
+    missed = {name: met[name] & exam.base[name].ties for name in met}
+    total, without = (sum(int(mask.sum()) for mask in masks.values()) for masks in (met, missed))
+    if without < MANY_TIES or total != without:
+        return []
+    strict = Hypothesis(
+        rule="tie rule",
+        name="fires on v > threshold only",
+        teaches=f"all {without} membranes that meet the threshold exactly have no spike, so that it is no rounding",
+        change=lambda meaning: None,
+    )
+    return [_cause(strict, tuple(name for name in missed if missed[name].any()), everywhere=True)]
+
+
+def _margins(exam: Examination) -> Margins | None:
+    found = [np.abs(own.margins[own.wrong | own.ties]) for own in exam.base.values()]
+    values = np.concatenate([np.asarray(v, np.float64).ravel() for v in found]) if found else np.zeros(0)
+    if not values.size:
+        return None
+    return Margins(
+        spikes=values.size,
+        zero=int((values == 0).sum()),
+        smallest=float(values.min()),
+        median=float(np.median(values)),
+        largest=float(values.max()),
+    )
