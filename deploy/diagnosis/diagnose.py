@@ -10,8 +10,8 @@ from torch import nn
 
 from ...errors import InputError, UnsupportedError
 from ...export.graph import SpikingGraph
-from ..equivalence.verdict import compare_float
 from ..run.record import Difference, Record
+from . import whole
 from .diagnosis import Cause, Compared, Diagnosis, Margins, Tried, Unexplained, Verdict
 from .examination import Examination, answers_near
 from .forms import Form, Recorded, form_of, is_recorded, records
@@ -38,8 +38,9 @@ def diagnose(
     reference, candidate: a torch network in eval mode, a graph, a run folder, a NetX file, model.onnx, twin.onnx, an
     `.npz` of recorded spikes, or a `Record` of any other framework. values: images float [N, C, H, W], or spikes
     [T, N, *shape]. reads: what a torch network reads, where it is not images; its values are given as spikes
-    [T, N, *shape] all the same. time_steps: for which a NetX file with input neurons shows an image. unrounded: the lowered
-    float graph that a quantized reference came from, to round its weights otherwise; of a run's files it is found.
+    [T, N, *shape] all the same. time_steps: for which a NetX file with input neurons shows an image. unrounded: the
+    lowered float graph that a quantized reference came from, to round its weights otherwise; of a run's files it is
+    found.
 
     A cause is named only if the reference, with that one rule switched, computes every spike of the candidate from the
     spikes that the candidate's own populations sent; in floats but for ties. Raises InputError where the two cannot be
@@ -63,7 +64,7 @@ def diagnose(
         a, b = b, a
     if unrounded is not None:
         a = replace(a, unrounded=lambda: unrounded)
-    found = records(a, b, np.asarray(values))
+    found = records(a, b, np.array(values))
     matched = match(found.reference, found.candidate)
     notes = list(matched.notes)
     if turned:
@@ -139,7 +140,7 @@ class _Diagnosing:
             )
             return None
         try:
-            meaning = form.meaning(self.found.values)
+            meaning = form.meaning(self.found.values[0])
         except UnsupportedError as error:
             self.notes.append(f"the reference has no graph ({error}), so only its batch norms and input were looked at")
             return None
@@ -169,8 +170,7 @@ class _Diagnosing:
             found.append(replace(row, own=int(own.wrong.sum()), ties=int(own.ties.sum()), first=first))
         if exam.readout in exam.spiking:
             return found
-        if (self.candidate.readout.dtype.kind in "iu") != (exam.meaning.graph.arithmetic == "loihi"):
-            self.notes.append("answers were not compared: one form has them in integers, the other in floats")
+        if not self._answers_compared(exam):
             return found
         answers = exam.base[exam.readout].answers
         equal = answers_near(self.reference, self.candidate)
@@ -180,8 +180,19 @@ class _Diagnosing:
         differing = 0 if equal else max(1, answers)
         return [*found, Compared(name=exam.readout, spikes=None, compared=compared, differing=differing, own=answers)]
 
+    def _answers_compared(self, exam: Examination) -> bool:
+        """Noted where they are not."""
+        if not self.candidate.readout.size:
+            self.notes.append("answers were not compared: the candidate has none")
+            return False
+        integer = self.candidate.readout.dtype.kind in "iu"
+        if integer == (exam.meaning.graph.arithmetic == "loihi"):
+            return True
+        self.notes.append("answers were not compared: one form has them in integers, the other in floats")
+        return False
+
     def _causes(self, exam: Examination | None) -> list[Cause]:
-        found = [*self._of_torch(), *self._of_records()]
+        found = [*self._of_whole()]
         if exam is None:
             return found
         faulty = tuple(name for name, own in exam.base.items() if own.count)
@@ -204,8 +215,8 @@ class _Diagnosing:
                 (everywhere if holds else somewhere).append(_cause(one, explained, everywhere=holds))
             elif explained:
                 parts.append(_cause(one, explained, everywhere=False))
-        whole = everywhere or somewhere
-        return [*found, *whole] if found or whole else [*parts, *ties]
+        complete = [*found, *(everywhere or somewhere)]
+        return complete or [*parts, *ties]
 
     def _hypotheses(self, exam: Examination) -> Iterator[Hypothesis]:
         graph = exam.meaning.graph
@@ -219,73 +230,18 @@ class _Diagnosing:
             return exam.base[name].count
         return exam.own(changed, name).count
 
-    def _of_torch(self) -> Iterator[Cause]:
-        """What only torch networks can have wrong: batch norms that learn still, and images of another range."""
-        reference, candidate = (form.torch for form in self.sides)
-        values = self.found.values
-        runs = []
-        if reference is not None:
-            for word, run in reference.of_other_images(values):
-                runs.append(("input scale", f"gets {word} the image", run, self.candidate))
-            if reference.norms:
-                name = "has batch norms in training mode"
-                other = () if reference.training else reference.norms
-                runs.append(("batch norm", name, reference.runner(values, other), self.candidate))
-        if candidate is not None and candidate.training and reference is None:
-            ours = candidate.runner(values, ())({})
-            runs.append(("batch norm", "has batch norms in training mode", lambda nudges: self.reference, ours))
-        for rule, name, run, record in runs:
-            try:
-                check = compare_float(name, "reference", "candidate", run, _only(record, run({}).spikes))
-            except InputError:
-                continue  # it has other populations
-            self.tried.append(Tried(rule=rule, name=name, differing=check.spikes_differing or 0))
-            if check.verdict == "pass":
-                teaches = (
-                    "each batch is normed by its own mean and deviation" if rule == "batch norm" else "pixels 0..1"
-                )
-                yield Cause(
-                    rule=rule,
-                    name=name,
-                    teaches=teaches,
-                    shows=RULES[rule].shows,
-                    mend=RULES[rule].mend,
-                    populations=tuple(n for n in self.names if self._compared(n).differing),
-                    everywhere=True,
-                )
-
-    def _of_records(self) -> Iterator[Cause]:
-        """The same spikes, written down a step later or earlier."""
-        names = [n for n in self.names if (self.reference.spikes[n] != self.candidate.spikes[n]).any()]
-        if not names or not answers_near(self.reference, self.candidate):
-            return
-        for word, ours, theirs in (("late", slice(0, -1), slice(1, None)), ("early", slice(1, None), slice(0, -1))):
-            pairs = [(self.reference.spikes[n][ours], self.candidate.spikes[n][theirs]) for n in names]
-            differing = sum(int((a != b).sum()) for a, b in pairs)
-            name = f"is recorded one step {word}"
-            self.tried.append(Tried(rule="delay or phase", name=name, differing=differing))
-            if differing == 0 and all(len(a) for a, _ in pairs):
-                yield Cause(
-                    rule="delay or phase",
-                    name=name,
-                    teaches="it computes the same, but a spike is written down with another step",
-                    shows=RULES["delay or phase"].shows,
-                    mend=RULES["delay or phase"].mend,
-                    populations=tuple(names),
-                    everywhere=len(names) == len(self.names),
-                )
+    def _of_whole(self) -> Iterator[Cause]:
+        pair = whole.Compared(reference=self.reference, candidate=self.candidate, names=self.names)
+        for tried, cause in (*whole.of_torch(self.sides, self.found, pair), *whole.of_records(pair)):
+            self.tried.append(tried)
+            if cause is not None:
+                yield cause
 
     def _left(self, exam: Examination, causes: list[Cause]) -> tuple[Unexplained, ...]:
         explained = {name for cause in causes for name in cause.populations}
         faulty = [name for name, own in exam.base.items() if own.count and name not in explained]
-        whole = any(cause.rule == "batch norm" or cause.everywhere for cause in causes)
-        return () if whole else tuple(unexplained(exam, name) for name in faulty)
-
-
-def _only(record: Record, spikes: object) -> Record:
-    """The populations of a record that another one has."""
-    names = list(spikes)  # type: ignore[call-overload]
-    return replace(record, spikes={name: record.spikes[name] for name in names if name in record.spikes})
+        complete = any(cause.everywhere for cause in causes)
+        return () if complete else tuple(unexplained(exam, name) for name in faulty)
 
 
 def _cause(one: Hypothesis, populations: tuple[str, ...], *, everywhere: bool) -> Cause:

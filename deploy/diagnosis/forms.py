@@ -175,11 +175,11 @@ Kind = Literal["images", "spikes"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recorded:
-    """Both records, and what was given to each: images, or spikes [T, N, *shape]."""
+    """Both records, and what was given to each side: images, or spikes [T, N, *shape]."""
 
     reference: Record
     candidate: Record
-    values: Values  # of the reference
+    values: tuple[Values, Values]
     spikes: Spikes | None  # that entered the graph, where they are known
 
 
@@ -208,7 +208,7 @@ def records(reference: Form, candidate: Form, values: Values) -> Recorded:
     return Recorded(
         reference=found[0],
         candidate=found[1],
-        values=values if reads[0] or entry is None else entry,
+        values=(values if reads[0] or entry is None else entry, values if reads[1] or entry is None else entry),
         spikes=entry,
     )
 
@@ -219,7 +219,7 @@ def _on_spikes(reference: Form, candidate: Form, spikes: Spikes) -> Recorded:
         if form.record is None and form.on_spikes is None:
             raise InputError(f"{form.name} reads images, but the input has shape {list(spikes.shape)}, as spikes have.")
         found.append(form.record or form.on_spikes(spikes))  # type: ignore[misc]
-    return Recorded(reference=found[0], candidate=found[1], values=spikes, spikes=spikes)
+    return Recorded(reference=found[0], candidate=found[1], values=(spikes, spikes), spikes=spikes)
 
 
 def _spikes(values: Values) -> Spikes:

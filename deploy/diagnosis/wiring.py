@@ -54,7 +54,7 @@ def columns_read(axes: Axes) -> Change:
 
 
 def _read(weight: Array, shape: Shape, axes: Axes) -> Array:
-    """The weight [O, C * H * W] that does to spikes in C-order what `weight` does to those with their axes in `axes`."""
+    """The weight [O, C * H * W] that does to spikes in C-order what `weight` does to those with axes in `axes`."""
     back = np.argsort(axes)
     turned = weight.reshape(-1, *(shape[axis] for axis in axes)).transpose(0, *(1 + axis for axis in back))
     return turned.reshape(weight.shape)
