@@ -1,6 +1,6 @@
 """Two forms of one network on one input: what differs, where first, and which one rule explains it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from ...export.graph import SpikingGraph
 from ..run.record import Difference, Record
 from . import whole
 from .diagnosis import Cause, Compared, Diagnosis, Margins, Tried, Unexplained, Verdict
-from .examination import Examination, answers_near
+from .examination import Examination, Own, answers, answers_near, same
 from .forms import Form, Recorded, form_of, is_recorded, records
 from .hypotheses import RULES, Hypothesis, hypotheses
 from .matching import Matched, match
@@ -21,6 +21,8 @@ from .narrowing import unexplained
 from .rules import Meaning
 from .torch_form import Reads
 
+ANSWERS = "answers"
+STRICT = "fires on v > threshold only"
 MANY_TIES = 3  # that meet the threshold exactly and all fall to one side: a rule; fewer may be rounding
 
 
@@ -98,9 +100,10 @@ class _Diagnosing:
         exam = self._examination() if unequal else None
         if exam is not None:
             rows = self._with_own(rows, exam)
+        rows += self._answers(exam)
         causes = self._causes(exam) if unequal else []
         left = self._left(exam, causes) if exam is not None else ()
-        faults = exam is None or any(own.count for own in exam.base.values())
+        faults = exam is None or any(own.count for own in exam.base.values()) or (not causes and self._strays(exam))
         verdict: Verdict = "equal" if not unequal else "different" if faults or causes else "equal but for ties"
         tried = sorted(self.tried, key=lambda one: one.differing)
         names = [row.name for row in rows]
@@ -140,7 +143,8 @@ class _Diagnosing:
             )
             return None
         try:
-            meaning = form.meaning(self.found.values[0])
+            given = self.found.values[0] if form.torch or self.found.spikes is None else self.found.spikes
+            meaning = form.meaning(given)
         except UnsupportedError as error:
             self.notes.append(f"the reference has no graph ({error}), so only its batch norms and input were looked at")
             return None
@@ -153,11 +157,22 @@ class _Diagnosing:
                 raise InputError(f"Nobody recorded the spikes of the input '{node.name}'; give spikes, not images.")
             recorded[node.name] = entry
         known = {node.name for node in meaning.graph.inputs} | {p.name for p in meaning.populations}
-        given = {name: spikes for name, spikes in recorded.items() if name in known}
-        return Examination(meaning, self.candidate, self.names, given)
+        heard = {name: spikes for name, spikes in recorded.items() if name in known}
+        return Examination(meaning, self.candidate, self.names, heard)
+
+    def _strays(self, exam: Examination) -> bool:
+        """Whether the reference itself does not do what it says, by more than ties. That is noted."""
+        recorded = {**exam.replay.recorded, **{name: self.reference.spikes[name] for name in exam.spiking}}
+        itself = Examination(exam.meaning, self.reference, exam.spiking, recorded)
+        count = sum(own.count for own in itself.base.values())
+        if count:
+            self.notes.append(
+                f"the reference is not what its own graph says, in {count:,} spikes or answers: trust neither"
+            )
+        return count > 0
 
     def _with_own(self, rows: list[Compared], exam: Examination) -> list[Compared]:
-        """The rows with what differs by itself, and one more for the answers."""
+        """The rows with what differs by itself."""
         found = []
         for row in rows:
             own = exam.base.get(row.name)
@@ -168,28 +183,16 @@ class _Diagnosing:
             if first is not None and first.margin is None:
                 first = replace(first, margin=float(own.margins[(first.step, first.sample, *first.neuron)]))
             found.append(replace(row, own=int(own.wrong.sum()), ties=int(own.ties.sum()), first=first))
-        if exam.readout in exam.spiking:
-            return found
-        if not self._answers_compared(exam):
-            return found
-        answers = exam.base[exam.readout].answers
-        equal = answers_near(self.reference, self.candidate)
-        size = self.candidate.readout.size
-        steps = self.candidate.readout_steps
-        compared = size if steps is None else steps.size
-        differing = 0 if equal else max(1, answers)
-        return [*found, Compared(name=exam.readout, spikes=None, compared=compared, differing=differing, own=answers)]
+        return found
 
-    def _answers_compared(self, exam: Examination) -> bool:
-        """Noted where they are not."""
-        if not self.candidate.readout.size:
-            self.notes.append("answers were not compared: the candidate has none")
-            return False
-        integer = self.candidate.readout.dtype.kind in "iu"
-        if integer == (exam.meaning.graph.arithmetic == "loihi"):
-            return True
-        self.notes.append("answers were not compared: one form has them in integers, the other in floats")
-        return False
+    def _answers(self, exam: Examination | None) -> list[Compared]:
+        """One row more, of the answers; noted where they cannot be compared."""
+        found = answers(self.reference, self.candidate)
+        if isinstance(found, str):
+            self.notes.append(f"answers were not compared: {found}")
+            return []
+        own = None if exam is None else exam.base[exam.readout].answers
+        return [Compared(name=ANSWERS, spikes=None, compared=found[1], differing=found[0], own=own)]
 
     def _causes(self, exam: Examination | None) -> list[Cause]:
         found = [*self._of_whole()]
@@ -202,6 +205,7 @@ class _Diagnosing:
         everywhere: list[Cause] = []
         somewhere: list[Cause] = []
         parts: list[Cause] = []
+        known: list[tuple[Meaning, tuple[str, ...]]] = []  # that explain some populations alone
         for one in self._hypotheses(exam):
             changed = one.change(exam.meaning)
             if changed is None:
@@ -209,12 +213,16 @@ class _Diagnosing:
             counts = {name: self._count(exam, changed, name) for name in faulty}
             self.tried.append(Tried(rule=one.rule, name=one.name, differing=sum(counts.values())))
             explained = tuple(name for name in faulty if counts[name] == 0)
-            if explained == faulty:
-                rest = [n for n in exam.names if n not in faulty and (one.answers or n != exam.readout)]
-                holds = not any(self._count(exam, changed, name) for name in rest)
-                (everywhere if holds else somewhere).append(_cause(one, explained, everywhere=holds))
-            elif explained:
-                parts.append(_cause(one, explained, everywhere=False))
+            if not explained:
+                continue
+            rest = [n for n in exam.names if n not in faulty and (one.answers or n != exam.readout)]
+            holds = explained == faulty and not any(self._count(exam, changed, name) for name in rest)
+            if not holds:
+                if any(names == explained and same(before, changed, names) for before, names in known):
+                    continue  # the same by another name
+                known.append((changed, explained))
+            cause = replace(_cause(one, explained, everywhere=holds), also=_also(exam, changed, explained))
+            (everywhere if holds else somewhere if explained == faulty else parts).append(cause)
         complete = [*found, *(everywhere or somewhere)]
         return complete or [*parts, *ties]
 
@@ -257,20 +265,38 @@ def _cause(one: Hypothesis, populations: tuple[str, ...], *, everywhere: bool) -
     )
 
 
+def _ties(exam: Examination, meaning: Meaning, owns: Mapping[str, Own]) -> tuple[int, tuple[str, ...]]:
+    """Floats: how many membranes meet the threshold exactly, in populations where not one of them has a spike.
+
+    0 where they are too few, or where others of the population have one: then it is rounding.
+    """
+    met = {name: own.margins == 0 for name, own in owns.items() if exam.in_floats(meaning, name)}
+    strict = tuple(name for name, mask in met.items() if mask.any() and not (mask & ~owns[name].ties).any())
+    number = sum(int(met[name].sum()) for name in strict)
+    return (number, strict) if number >= MANY_TIES else (0, ())
+
+
+def _also(exam: Examination, changed: Meaning, names: tuple[str, ...]) -> str | None:
+    """The tie rule, where it is seen once another rule is switched."""
+    there = {p.name for p in changed.populations}
+    number, _ = _ties(exam, changed, {name: exam.own(changed, name) for name in names if name in there})
+    return f"{STRICT}: none of {number} membranes that meet the threshold exactly has a spike" if number else None
+
+
 def _tie_rule(exam: Examination) -> list[Cause]:
-    """Floats: membranes that meet the threshold exactly, and all of them without a spike."""
-    met = {name: (own.margins == 0) for name, own in exam.base.items() if exam.in_floats(exam.meaning, name)}
-    missed = {name: met[name] & exam.base[name].ties for name in met}
-    total, without = (sum(int(mask.sum()) for mask in masks.values()) for masks in (met, missed))
-    if without < MANY_TIES or total != without:
+    """The rule by which ties are decided, where nothing else differs."""
+    number, names = _ties(exam, exam.meaning, exam.base)
+    if not number:
         return []
     strict = Hypothesis(
         rule="tie rule",
-        name="fires on v > threshold only",
-        teaches=f"all {without} membranes that meet the threshold exactly have no spike, so that it is no rounding",
+        name=STRICT,
+        teaches=f"all {number} membranes that meet the threshold exactly have no spike, so it is no rounding",
         change=lambda meaning: None,
     )
-    return [_cause(strict, tuple(name for name in missed if missed[name].any()), everywhere=True)]
+    others = [n for n, own in exam.base.items() if n not in names and exam.in_floats(exam.meaning, n)]
+    everywhere = not any((exam.base[name].margins == 0).any() for name in others)
+    return [_cause(strict, names, everywhere=everywhere)]
 
 
 def _margins(exam: Examination) -> Margins | None:

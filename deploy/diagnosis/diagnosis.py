@@ -10,9 +10,12 @@ Verdict = Literal["equal", "equal but for ties", "different"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compared:
-    """One population. spikes: of the reference. differing: spikes, of all neurons, steps and samples (compared); of a
-    readout, answers. own: those that differ although the population got the spikes that the other one got; None where
-    the reference does not say how it computes. ties: those of them within rounding of the threshold."""
+    """One population, or the answers of the readout. spikes: of the reference. differing, of as many compared: spikes
+    of all neurons, steps and samples; numbers, of answers.
+
+    own: those that differ although the population got the spikes that the other one got; None where the reference does
+    not say how it computes. ties: how many more differ within rounding of the threshold.
+    """
 
     name: str
     spikes: int | None
@@ -27,7 +30,8 @@ class Compared:
 class Cause:
     """One change with which the reference computes what the candidate did, exactly.
 
-    populations: whose difference it explains. everywhere: it holds in every population, not in these alone.
+    populations: whose difference it explains. everywhere: it holds in every population, not in these alone. also: what
+    is seen beside it.
     """
 
     rule: str
@@ -37,12 +41,13 @@ class Cause:
     mend: str
     populations: tuple[str, ...]
     everywhere: bool
+    also: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tried:
-    """A change that was tried: how many spikes differ with it, of those of the populations that differ by themselves,
-    or None where it was compared as a whole."""
+    """A change that was tried: how many spikes and answers still differ with it, in the populations that differ by
+    themselves; of a whole run, in all."""
 
     rule: str
     name: str

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ...export.graph import REGISTERS, Projection
 from ...export.simulate import Spikes
 from ..equivalence.verdict import LOGITS, TIE
 from ..run.record import Record
@@ -94,12 +95,48 @@ def near(ours: NDArray[np.generic], theirs: NDArray[np.generic]) -> Mask:
 
 def answers_near(reference: Record, candidate: Record) -> bool:
     """Whether two forms answer alike, as far as both say it in one unit."""
+    found = answers(reference, candidate)
+    return isinstance(found, str) or not found[0]
+
+
+def answers(reference: Record, candidate: Record) -> tuple[int, int] | str:
+    """(how many answers differ, of how many): membranes after each step, where both are integers and have them. In
+    words why there is nothing to compare."""
     a, b = reference.readout, candidate.readout
+    if not b.size or not a.size:
+        return f"the {'reference' if b.size else 'candidate'} has none"
+    if a.size != b.size:
+        return f"their shapes are {list(a.shape)} and {list(b.shape)}"
     kinds = {values.dtype.kind in "iu" for values in (a, b)}
-    if len(kinds) == 2 or a.size != b.size or not a.size:
-        return True
-    if kinds == {True}:
-        if reference.readout_steps is not None and candidate.readout_steps is not None:
-            a, b = reference.readout_steps, candidate.readout_steps
-        return np.array_equal(a.ravel(), b.ravel())
-    return bool(near(a.reshape(b.shape), b).all())
+    if len(kinds) == 2:
+        return "one form has them in integers, the other in floats"
+    if kinds == {False}:
+        return int((~near(a.reshape(b.shape), b)).sum()), b.size
+    if reference.readout_steps is not None and candidate.readout_steps is not None:
+        a, b = reference.readout_steps, candidate.readout_steps
+    return int((a.ravel() != b.ravel()).sum()), b.size
+
+
+def same(ours: Meaning, theirs: Meaning, names: tuple[str, ...]) -> bool:
+    """Whether two changes come to the same in some populations."""
+    if ours.graph.arithmetic != theirs.graph.arithmetic:
+        return False
+    return all(_alike(ours, theirs, name) for name in names)
+
+
+def _alike(ours: Meaning, theirs: Meaning, name: str) -> bool:
+    if ours.rules[name] != theirs.rules[name] or not np.array_equal(
+        ours.currents.get(name, 0.0), theirs.currents.get(name, 0.0)
+    ):
+        return False
+    a, b = ours.population(name), theirs.population(name)
+    pairs = list(zip(ours.graph.incoming(name), theirs.graph.incoming(name), strict=True))
+    return (
+        all(np.array_equal(getattr(a, word), getattr(b, word)) for word in (*REGISTERS, "bias"))
+        and all(np.array_equal(p.kernel.weight, q.kernel.weight) for p, q in pairs)
+        and all(_lags(p) == _lags(q) for p, q in pairs)
+    )
+
+
+def _lags(projection: Projection) -> bytes:
+    return b"" if projection.delay is None else projection.delay.tobytes()

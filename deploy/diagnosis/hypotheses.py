@@ -198,6 +198,8 @@ def _of_time() -> Iterator[Hypothesis]:
     yield Hypothesis(
         rule="delay or phase", name="gets every spike one step later", teaches=why, change=rule_of_neurons(late=1)
     )
+    name = "gets every spike one step later, its readout too"
+    yield Hypothesis(rule="delay or phase", name=name, teaches=why, change=rule(late=1))
     why = "delays count from 0 in one tool and from 1 in the other"
     for word, change in (
         ("has delays of one step less", of_delays(lambda d: np.maximum(d - 1, 0))),

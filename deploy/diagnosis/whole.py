@@ -53,7 +53,7 @@ def of_torch(sides: tuple[Form, Form], found: Recorded, records: Compared) -> It
         ours, entry = records.reference, next(iter(right.spikes.values()))
         if sides[0].on_spikes is not None and candidate.reads == "images":
             ours = sides[0].on_spikes(entry)  # the encoder has batch norms, too
-        as_ought = replace(records, candidate=replace(right, spikes=records.candidate.spikes | right.spikes))
+        as_ought = replace(records, candidate=replace(right, spikes={**records.candidate.spikes, **right.spikes}))
         name = "has batch norms in training mode"
         yield _tried("batch norm", name, TRAINING, lambda nudges: ours, as_ought, records.unequal)
 

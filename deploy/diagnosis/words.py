@@ -64,6 +64,8 @@ def _place(first: Difference) -> str:
 def _cause(cause: Cause) -> Iterator[str]:
     where = "" if cause.everywhere else f" in {', '.join(cause.populations)} alone"
     yield f"cause ({cause.rule}): the candidate {cause.name}{where}"
+    if cause.also:
+        yield f"  and it {cause.also}"
     yield f"  where from: {cause.teaches}"
     yield f"  what to do: {cause.mend}"
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -14,6 +15,9 @@ from torch import nn
 
 from spikeport.deploy.diagnosis.diagnose import diagnose, diagnose_files
 from spikeport.deploy.diagnosis.diagnosis import Diagnosis
+from spikeport.deploy.diagnosis.hypotheses import hypotheses
+from spikeport.deploy.diagnosis.replay import Replay
+from spikeport.deploy.diagnosis.rules import meaning_of
 from spikeport.deploy.run.any_form import encode, run
 from spikeport.deploy.run.netx import run_netx, write_run
 from spikeport.deploy.run.record import Record
@@ -55,7 +59,7 @@ def lif(**changed: Any) -> nn.Module:
 
 def network(weights: nn.Module | None = None, **neurons: Any) -> nn.Module:
     made = Network(**neurons).train()
-    for name, module in made.named_modules():
+    for module in made.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.uniform_(module.weight, 0.6, 1.4)
             nn.init.uniform_(module.bias, -0.2, 0.6)
@@ -199,7 +203,7 @@ def test_a_matrix_whose_columns_were_permuted(chip: SpikingGraph, spikes: np.nda
     twin = write_twin(tmp_path / "twin.onnx", channels_last, {})
     found = diagnose(chip, twin, spikes)
     assert [(c.rule, c.name) for c in found.causes] == [("axis order", "has matrices whose columns count H, W, C")]
-    assert [row.name for row in found.populations if row.differing] == ["readout"]
+    assert [row.name for row in found.populations if row.differing] == ["answers"]
 
 
 def test_weights_rounded_otherwise(graph: SpikingGraph, chip: SpikingGraph, spikes: np.ndarray) -> None:
@@ -219,6 +223,7 @@ def test_weights_rounded_otherwise(graph: SpikingGraph, chip: SpikingGraph, spik
 
 def test_a_float_network_and_its_integers(sound: nn.Module, chip: SpikingGraph) -> None:
     found = diagnose(sound, chip, images(8))
+    assert [row.name for row in found.populations] == ["first", "second"]
     assert names(found) == ["computes in the chip's integers"]
     assert any("answers were not compared" in note for note in found.notes)
 
@@ -296,6 +301,40 @@ def test_recorded_layers_of_a_netx_file(chip: SpikingGraph, spikes: np.ndarray, 
         assert (found.verdict, names(found)) == (verdict, causes)
 
 
+def test_a_netx_file_with_input_neurons(tmp_path: Path) -> None:
+    """Of images, as lava-dl's own files read them, and of a record whose neurons reset otherwise."""
+    neurons = {"type": b"CUBA", "iDecay": 4096, "vDecay": 1024, "vThMant": 10}
+    layers = [
+        {"type": b"input", "shape": [1, 2, 3], "neuron": neurons, "weight": 8, "bias": 2},
+        {"type": b"flatten"},
+        {"type": b"dense", "shape": [4], "weight": 2 * np.arange(-8, 16).reshape(4, 6), "neuron": neurons},
+        {"type": b"dense", "shape": [3], "weight": 4 * np.arange(-4, 8).reshape(3, 4), "neuron": neurons},
+    ]
+    path = tmp_path / "theirs.net"
+    with h5py.File(path, "w") as file:
+        for i, told in enumerate(layers):
+            for name, value in told.items():
+                if isinstance(value, dict):
+                    for word, number in value.items():
+                        file[f"layer/{i}/{name}/{word}"] = number
+                else:
+                    file[f"layer/{i}/{name}"] = value
+    pictures = np.random.default_rng(2).random((5, 1, 2, 3), np.float32)
+    right = run_netx(path, pictures, time_steps=7)
+    write_run(tmp_path / "right.npz", right)
+    assert diagnose_files(path, tmp_path / "right.npz", pictures, 7).verdict == "equal"
+    graph = replace(right.network.graph, time_steps=7)
+    entry = np.swapaxes(right.spikes[0], 0, 1)
+    other = Replay({graph.inputs[0].name: entry}, meaning_of(graph))
+    meaning = next(h.change(meaning_of(graph)) for h in hypotheses(graph, entry) if h.name == "does not reset")
+    wrong = {f"spikes_{p.name[5:]}": other.population(meaning, p.name).spikes for p in graph.populations}
+    assert all(0 < fired.mean() < 1 for fired in wrong.values())
+    moved = {name: np.swapaxes(fired, 0, 1) for name, fired in wrong.items()}
+    np.savez(tmp_path / "wrong.npz", spikes_0=right.spikes[0], **moved)
+    found = diagnose_files(path, tmp_path / "wrong.npz", pictures, 7)
+    assert names(found) == ["does not reset"]
+
+
 def test_populations_of_other_names_are_matched_by_order(graph: SpikingGraph, spikes: np.ndarray) -> None:
     right = simulate(graph, {graph.inputs[0].name: spikes})
     names_of = dict(zip(right.spikes, ("lif1", "lif2"), strict=True))
@@ -357,7 +396,7 @@ def test_what_cannot_be_compared(graph: SpikingGraph, spikes: np.ndarray, wrong:
 def test_inputs_that_nobody_reads(graph: SpikingGraph, sound: nn.Module, spikes: np.ndarray, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="neither side reads images; give spikes"):
         diagnose(graph, graph, images(2))
-    with pytest.raises(InputError, match="reads images, but the input has shape .* as spikes have"):
+    with pytest.raises(InputError, match=r"reads images, but the input has shape .* as spikes have"):
         diagnose(sound, graph, spikes)
     with pytest.raises(InputError, match="must be 0 or 1"):
         diagnose(graph, graph, 2.0 * spikes)
@@ -367,7 +406,7 @@ def test_inputs_that_nobody_reads(graph: SpikingGraph, sound: nn.Module, spikes:
     with pytest.raises(InputError, match="Nothing is known of the ending of"):
         diagnose(tmp_path / "network.nir", graph, spikes)
     np.savez(tmp_path / "odd.npz", first=2 * np.ones((2, 3, 4)))
-    with pytest.raises(InputError, match="must hold spikes, 0 or 1, .* `first` is not"):
+    with pytest.raises(InputError, match=r"must hold spikes, 0 or 1, .* `first` is not"):
         diagnose(graph, tmp_path / "odd.npz", spikes)
     with pytest.raises(InputError, match="The spikes have 6 time steps, but 9 are asked for"):
         diagnose_files(tmp_path, tmp_path, np.swapaxes(spikes, 0, 1), 9)

@@ -111,6 +111,24 @@ def test_the_tie_rule(arithmetic: str) -> None:
     assert found.margins is not None and found.margins.zero == found.margins.spikes  # every one meets it exactly
 
 
+def test_two_rules_of_one_framework() -> None:
+    """snnTorch resets late and fires on > threshold: in floats the ties are told beside the reset."""
+    net = small("float", ties=True)
+    spikes = spikes_for(net)
+    found = diagnose(net.graph(), run(net, spikes, "subtract late", "tie"), spikes)
+    (cause,) = found.causes
+    assert cause.name == "resets by subtraction one step late"
+    assert cause.also is not None and cause.also.startswith("fires on v > threshold only")
+
+
+@pytest.mark.parametrize("only", ["a", "b"])
+def test_the_tie_rule_of_one_population(only: str) -> None:
+    net = small("float", ties=True)
+    spikes = spikes_for(net)
+    found = diagnose(net.graph(), run(net, spikes, "tie", only=only), spikes)
+    assert [(c.rule, c.populations, c.everywhere) for c in found.causes] == [("tie rule", (only,), False)]
+
+
 @pytest.mark.parametrize("ties", [False, True])
 @pytest.mark.parametrize("arithmetic", ARITHMETICS)
 def test_no_fault_no_difference(arithmetic: str, ties: bool) -> None:
