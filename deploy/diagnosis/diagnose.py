@@ -14,9 +14,8 @@ from ..run.record import Difference, Record
 from . import whole
 from .diagnosis import Cause, Compared, Diagnosis, Margins, Tried, Unexplained, Verdict
 from .examination import Examination, Own, answers, answers_near, same
-from .forms import Form, Recorded, form_of, is_recorded, records
+from .forms import Form, Matched, Recorded, form_of, is_recorded, match, records
 from .hypotheses import RULES, Hypothesis, hypotheses
-from .matching import Matched, match
 from .narrowing import unexplained
 from .rules import Meaning
 from .torch_form import Reads
@@ -68,7 +67,7 @@ def diagnose(
         a = replace(a, unrounded=lambda: unrounded)
     found = records(a, b, np.array(values))
     matched = match(found.reference, found.candidate)
-    notes = list(matched.notes)
+    notes = [matched.by_order] if matched.by_order else []
     if turned:
         notes.append(f"{b.name} does not say how it computes; so {a.name} is the reference in its place")
     return _Diagnosing(a, b, found, matched, notes).diagnosis()
@@ -92,6 +91,7 @@ class _Diagnosing:
     def __init__(self, reference: Form, candidate: Form, found: Recorded, matched: Matched, notes: list[str]) -> None:
         self.sides, self.notes, self.found = (reference, candidate), notes, found
         self.reference, self.candidate, self.names = found.reference, matched.candidate, matched.names
+        self.matched = matched
         self.tried: list[Tried] = []
 
     def diagnosis(self) -> Diagnosis:
@@ -100,6 +100,7 @@ class _Diagnosing:
         exam = self._examination() if unequal else None
         if exam is not None:
             rows = self._with_own(rows, exam)
+        self._note_alone(exam)
         rows += self._answers(exam)
         causes = self._causes(exam) if unequal else []
         left = self._left(exam, causes) if exam is not None else ()
@@ -158,12 +159,20 @@ class _Diagnosing:
             recorded[node.name] = entry
         known = {node.name for node in meaning.graph.inputs} | {p.name for p in meaning.populations}
         heard = {name: spikes for name, spikes in recorded.items() if name in known}
-        return Examination(meaning, self.candidate, self.names, heard)
+        more = [p for p in meaning.populations if p.name in heard and p.name not in self.names]
+        fitting = {
+            p.name for p in more if heard[p.name].shape[2:] == p.shape
+        }  # as a trace's pools, which torch has not
+        names = tuple(p.name for p in meaning.populations if p.name in (*self.names, *fitting))
+        return Examination(meaning, self.candidate, names, heard)
 
     def _strays(self, exam: Examination) -> bool:
         """Whether the reference itself does not do what it says, by more than ties. That is noted."""
-        recorded = {**exam.replay.recorded, **{name: self.reference.spikes[name] for name in exam.spiking}}
-        itself = Examination(exam.meaning, self.reference, exam.spiking, recorded)
+        inputs = {node.name for node in exam.meaning.graph.inputs}
+        heard = {name: spikes for name, spikes in exam.replay.recorded.items() if name in inputs}
+        heard |= {name: self.reference.spikes[name] for name in self.names if name in exam.replay.recorded}
+        names = tuple(name for name in exam.spiking if name in heard)
+        itself = Examination(exam.meaning, self.reference, names, heard)
         count = sum(own.count for own in itself.base.values())
         if count:
             self.notes.append(
@@ -183,7 +192,17 @@ class _Diagnosing:
             if first is not None and first.margin is None:
                 first = replace(first, margin=float(own.margins[(first.step, first.sample, *first.neuron)]))
             found.append(replace(row, own=int(own.wrong.sum()), ties=int(own.ties.sum()), first=first))
-        return found
+        found += [_of_the_candidate_alone(name, exam.base[name]) for name in exam.spiking if name not in self.names]
+        order = {name: i for i, name in enumerate(exam.spiking)}
+        return sorted(found, key=lambda row: order.get(row.name, -1))  # inputs first
+
+    def _note_alone(self, exam: Examination | None) -> None:
+        """Populations that only one side has; those that the reference's graph has, too, are compared with it."""
+        known = () if exam is None else exam.spiking
+        theirs = [name for name in self.matched.theirs if name not in known]
+        for whose, names in (("reference", self.matched.ours), ("candidate", theirs)):
+            if names:
+                self.notes.append(f"not compared, only the {whose} has them: {', '.join(names)}")
 
     def _answers(self, exam: Examination | None) -> list[Compared]:
         """One row more, of the answers; noted where they cannot be compared."""
@@ -250,6 +269,25 @@ class _Diagnosing:
         faulty = [name for name, own in exam.base.items() if own.count and name not in explained]
         complete = any(cause.everywhere for cause in causes)
         return () if complete else tuple(unexplained(exam, name) for name in faulty)
+
+
+def _of_the_candidate_alone(name: str, own: Own) -> Compared:
+    """A population that the reference's record lacks, against what its graph says of it."""
+    unequal = own.wrong | own.ties
+    first = None
+    if unequal.any():
+        step, sample, *neuron = (int(i) for i in np.argwhere(unequal)[0])
+        margin = float(own.margins[(step, sample, *neuron)])
+        first = Difference(population=name, sample=sample, step=step, neuron=tuple(neuron), margin=margin)
+    return Compared(
+        name=name,
+        spikes=None,
+        compared=unequal.size,
+        differing=int(unequal.sum()),
+        own=int(own.wrong.sum()),
+        ties=int(own.ties.sum()),
+        first=first,
+    )
 
 
 def _cause(one: Hypothesis, populations: tuple[str, ...], *, everywhere: bool) -> Cause:

@@ -1,7 +1,8 @@
-"""What can be compared: a torch network, a graph, a run folder, a file, or spikes that something else recorded."""
+"""What can be compared: a torch network, a graph, a run folder, a file, or spikes that something else recorded; and
+which population of one is which of the other."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from ...errors import InputError, UnsupportedError
-from ...export.graph import SpikingGraph
+from ...export.graph import SpikingGraph, neurons
 from ...export.netx.file import read_layers
 from ...export.netx.reader import read_netx
 from ...export.netx.writer import read_graph
@@ -226,3 +227,63 @@ def _spikes(values: Values) -> Spikes:
     if not np.isin(values, (0, 1)).all():
         raise InputError("Spikes [T, N, *shape] must be 0 or 1; images have an even number of axes, as [N, C, H, W].")
     return np.asarray(values, np.uint8)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Matched:
+    """candidate: its record in the reference's names and shapes. names: of the reference, compared, in its order.
+
+    by_order: in words, whom the order matched. ours, theirs: the reference's and the candidate's that nobody matches.
+    """
+
+    candidate: Record
+    names: tuple[str, ...]
+    by_order: str | None
+    ours: tuple[str, ...]
+    theirs: tuple[str, ...]
+
+
+def match(reference: Record, candidate: Record) -> Matched:
+    """Which population is which: by name, else by order where numbers and shapes agree.
+
+    Raises InputError where nothing can be compared: no name in both and other shapes, or other steps or samples.
+    """
+    pairs = {name: name for name in reference.spikes if name in candidate.spikes}
+    order = tuple(reference.spikes)
+    ours = [name for name in reference.spikes if name not in pairs]
+    theirs = [name for name in candidate.spikes if name not in pairs]
+    by_order = None
+    sizes = [[_size(record.spikes[n]) for n in names] for record, names in ((reference, ours), (candidate, theirs))]
+    if ours and sizes[0] == sizes[1]:
+        pairs |= dict(zip(ours, theirs, strict=True))
+        told = ", ".join(f"'{b}' is '{a}'" for a, b in zip(ours, theirs, strict=True))
+        by_order = f"populations without a name in both are matched by order: {told}"
+        ours = theirs = []
+    if not pairs:
+        raise InputError(
+            f"No population can be compared: the reference has {', '.join(reference.spikes)}, the candidate "
+            f"{', '.join(candidate.spikes)}, and their numbers or shapes differ; name them alike."
+        )
+    common = tuple(name for name in order if name in pairs)
+    spikes = {name: _as(name, candidate.spikes[pairs[name]], reference.spikes[name]) for name in common}
+    extra = {name: value for name, value in candidate.spikes.items() if name not in pairs.values()}
+    return Matched(
+        candidate=replace(candidate, spikes=spikes | {n: v for n, v in extra.items() if n not in spikes}),
+        names=common,
+        by_order=by_order,
+        ours=tuple(ours),
+        theirs=tuple(theirs),
+    )
+
+
+def _size(spikes: Spikes) -> tuple[int, ...]:
+    return (*spikes.shape[:2], neurons(spikes.shape[2:]))
+
+
+def _as(name: str, candidate: Spikes, reference: Spikes) -> Spikes:
+    if _size(candidate) != _size(reference):
+        raise InputError(
+            f"Population '{name}': the reference has spikes [T, N, ...] {list(reference.shape)}, the candidate "
+            f"{list(candidate.shape)}; record both on the same input, all steps and samples."
+        )
+    return np.ascontiguousarray(candidate.reshape(reference.shape))
