@@ -248,7 +248,7 @@ class _Diagnosing:
     def _hypotheses(self, exam: Examination) -> Iterator[Hypothesis]:
         graph = exam.meaning.graph
         spikes = exam.replay.recorded[graph.inputs[0].name]
-        return hypotheses(graph, spikes, self.sides[0].unrounded())
+        return hypotheses(spikes, self.sides[0].unrounded())
 
     def _count(self, exam: Examination, changed: Meaning, name: str) -> int:
         if not exam.touched(changed, name):

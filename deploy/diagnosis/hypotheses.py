@@ -101,7 +101,7 @@ RULES: dict[str, Rule] = {
 }
 
 
-def hypotheses(graph: SpikingGraph, spikes: Spikes, unrounded: SpikingGraph | None = None) -> Iterator[Hypothesis]:
+def hypotheses(spikes: Spikes, unrounded: SpikingGraph | None = None) -> Iterator[Hypothesis]:
     """All that a graph's meaning can be changed in. spikes: of its input. unrounded: the float graph it came from."""
     yield from _of_neurons()
     yield from _of_numbers(spikes, unrounded)
@@ -118,8 +118,12 @@ def _of_neurons() -> Iterator[Hypothesis]:
         "resets to zero": ("zero", False, "SpikingJelly's v_reset=0.0, and Lava's"),
         "resets by subtraction of the threshold": ("subtract", False, "SpikingJelly's v_reset=None, a soft reset"),
         "does not reset": ("none", False, "a readout's neuron that was taken for one that spikes"),
-        "resets to zero one step late": ("zero", True, 'snnTorch\'s reset_mechanism="zero": the step after is lost'),
-        "resets by subtraction one step late": ("subtract", True, "snnTorch's default, after the leak of the step"),
+        "resets to zero one step late": ("zero", True, "the step after a spike is lost, with all that arrives in it"),
+        "resets by subtraction one step late": (
+            "subtract",
+            True,
+            "snnTorch's default, after the leak of the next step",
+        ),
     }
     for word, (reset, late, where) in resets.items():
         change = rule_of_neurons(reset=reset, reset_late=late)

@@ -178,7 +178,7 @@ def _held(exam: Examination, suspect: Suspect, population: Population) -> Iterat
     for number in numbers:
         changed = _with(exam.meaning, population, suspect, float(number))
         if exam.own(changed, population.name).count == 0:
-            yield suspect
+            yield replace(suspect, low=float(np.floor(low)), high=float(np.ceil(high))) if integer else suspect
             return
 
 

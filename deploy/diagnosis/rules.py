@@ -24,10 +24,10 @@ Limit = Literal["saturate", "wrap", "none"]
 class Rules:
     """How a population computes, beside its numbers.
 
-    strictly: spikes need v > threshold, not >=. reset_late: a spike resets at the step after it, as in snnTorch.
-    bias_once: the bias comes in the first step of a sample only. late: steps that every arriving spike is older.
-    streamed: the state of one sample goes on into the next. axes: the order in which the axes (channel, row, column) of
-    what arrives are read. read_early: the answer is the membrane before the last step.
+    strictly: spikes need v > threshold, not >=. reset_late: a spike resets at the step after it, after the leak, as
+    snnTorch subtracts. bias_once: the bias comes in the first step of a sample only. late: steps that every arriving
+    spike is older. streamed: the state of one sample goes on into the next. axes: the order in which the axes (channel,
+    row, column) of what arrives are read. read_early: the answer is the membrane before the last step.
     """
 
     strictly: bool

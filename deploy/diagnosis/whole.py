@@ -15,6 +15,11 @@ from .examination import answers_near
 from .forms import Form, Recorded
 from .hypotheses import RULES
 
+WHOLE = {  # rule -> what the candidate does; beside the table of `hypotheses.py`
+    "input scale": ("gets twice, half of, 255 or 1/255 times the image",),
+    "batch norm": ("has batch norms in training mode",),
+    "delay or phase": ("is recorded one step late, or early",),
+}
 TRAINING = "each batch is normed by its own mean and deviation: network.eval() was not called"
 RANGE = "pixels of 0..255 in the place of 0..1, or a normalisation that is missing"
 SHIFTED = "it computes the same, but a spike is written down with another step"

@@ -1,6 +1,7 @@
 """`spikeport compare`: two forms of one network, from files; what is printed, what --json holds, the exit code."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -70,6 +71,22 @@ def test_what_another_tool_recorded(
     write_run(folder / "chip.npz", run_netx(Path("flipped.net"), np.load("spikes.npy")))  # as `spikeport run --out`
     assert invoke(monkeypatch, "compare", "network.net", "chip.npz", "--input", "spikes.npy") == 3
     assert "flips kernels, rows and columns" in capsys.readouterr().out
+
+
+def test_the_example_of_the_docs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "120")
+    page = (Path(spikeport.__file__).parent / "docs" / "deploy.md").read_text("utf-8")
+    blocks = re.findall(r"^```\w*\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    (recipe,) = (block for block in blocks if "theirs.net" in block and "import numpy" in block)
+    (shown,) = (block for block in blocks if block.startswith("$ spikeport compare"))
+    exec(recipe, {})
+    command, printed = shown.split("\n", 1)
+    assert invoke(monkeypatch, *command.removeprefix("$ spikeport ").split()) == 3
+    said = capsys.readouterr().out
+    assert [line.rstrip() for line in said.splitlines()] == printed.splitlines()
 
 
 @pytest.mark.parametrize(

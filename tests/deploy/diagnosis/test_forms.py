@@ -129,7 +129,7 @@ def test_a_netx_file_with_input_neurons(tmp_path: Path) -> None:
     graph = replace(right.network.graph, time_steps=7)
     entry = np.swapaxes(right.spikes[0], 0, 1)
     other = Replay({graph.inputs[0].name: entry}, meaning_of(graph))
-    meaning = next(h.change(meaning_of(graph)) for h in hypotheses(graph, entry) if h.name == "does not reset")
+    meaning = next(h.change(meaning_of(graph)) for h in hypotheses(entry) if h.name == "does not reset")
     wrong = {f"spikes_{p.name[5:]}": other.population(meaning, p.name).spikes for p in graph.populations}
     assert all(0 < fired.mean() < 1 for fired in wrong.values())
     moved = {name: np.swapaxes(fired, 0, 1) for name, fired in wrong.items()}
