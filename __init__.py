@@ -27,6 +27,7 @@ if "OMP_WAIT_POLICY" not in os.environ:
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 if TYPE_CHECKING:
+    from .deploy.diagnosis.diagnose import diagnose
     from .deploy.equivalence.verdict import compare
     from .deploy.mapping.capacity import find_chip
     from .deploy.mapping.core_mapping import map_graph
@@ -87,6 +88,7 @@ _PLACES = {
     "encode": "deploy.run.any_form",
     "run": "deploy.run.any_form",
     "compare": "deploy.equivalence.verdict",
+    "diagnose": "deploy.diagnosis.diagnose",
     "count": "deploy.measure",
     "activity": "deploy.measure",
     "find_chip": "deploy.mapping.capacity",

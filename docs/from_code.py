@@ -111,6 +111,21 @@ def targets() -> str:
     return table(("layer", *names, "what becomes of it"), lines)
 
 
+def causes() -> str:
+    """Every cause that `spikeport compare` knows: its rule, what one form then does, how to tell it, what to do."""
+    import numpy as np
+
+    from spikeport.deploy.diagnosis.hypotheses import RULES, hypotheses
+    from spikeport.deploy.diagnosis.whole import WHOLE
+
+    known = [*hypotheses(np.zeros((1, 1, 1), np.uint8))]
+    rows = []
+    for rule, told in RULES.items():
+        names = dict.fromkeys([*(one.name for one in known if one.rule == rule), *WHOLE.get(rule, ())])
+        rows.append((rule, escaped("; ".join(names)), escaped(told.shows), escaped(told.mend)))
+    return table(("rule", "the candidate ...", "what shows it", "what to do"), rows)
+
+
 def rooms() -> str:
     """Every package, what it is for, and its files."""
     rows = []
@@ -185,6 +200,7 @@ def _as_rst_text(paragraph: str) -> str:
 
 
 PARTS: Mapping[str, Callable[[], str]] = {
+    "causes": causes,
     "commands": commands,
     **{f"modules_{stage}": partial(modules, stage) for stage in STAGES},
     "public_names": public_names,

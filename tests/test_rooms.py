@@ -44,6 +44,7 @@ FLOORS = (
     ("deploy.cost",),
     ("deploy.run",),
     ("deploy.equivalence",),
+    ("deploy.diagnosis",),
     ("deploy.report",),
     ("deploy.measure", "deploy.netx_table", "deploy.doctor", "deploy.capabilities"),
     ("deploy.pipeline",),

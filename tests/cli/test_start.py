@@ -18,8 +18,7 @@ LIGHT = {
     *(
         "cli",
         "commands",
-        "commands.importing",
-        "commands.converting",
+        *(f"commands.{name}" for name in ("comparing", "converting", "importing", "targets")),
         "console",
         "errors",
         "files",
