@@ -27,6 +27,7 @@ if "OMP_WAIT_POLICY" not in os.environ:
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 if TYPE_CHECKING:
+    from .deploy.diagnosis.diagnose import diagnose
     from .deploy.equivalence.verdict import compare
     from .deploy.mapping.capacity import find_chip
     from .deploy.mapping.core_mapping import map_graph
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from .deploy.report.plain import figures, report
     from .deploy.run.any_form import encode, run
     from .errors import InputError, SpikeportError, ToolError, UnsupportedError
+    from .export.convert import convert
+    from .export.importing import import_network
     from .export.netx.reader import read_netx
     from .export.netx.writer import read_graph, write_netx
     from .export.nir.reader import read_nir
@@ -48,6 +51,7 @@ if TYPE_CHECKING:
     from .search.data.datasets import load_dataset
     from .search.pipeline import find_cell, run_search, train
     from .search.runs import open_run
+    from .search.settings.imported import ImportSettings
     from .search.settings.run import SearchSettings, changed, choose
     from .search.space.example import example_network
     from .search.space.genotype import random_genotype
@@ -66,6 +70,8 @@ _PLACES = {
     "open_run": "search.runs",
     "load_network": "search.space.network",
     "example_network": "search.space.example",
+    "ImportSettings": "search.settings.imported",
+    "import_network": "export.importing",
     "trace": "export.trace.walk",
     "register": "export.trace.registry",
     "lower": "export.passes",
@@ -78,9 +84,11 @@ _PLACES = {
     "write_model": "export.onnx.window",
     "write_encoder": "export.onnx.window",
     "write_twin": "export.onnx.twin",
+    "convert": "export.convert",
     "encode": "deploy.run.any_form",
     "run": "deploy.run.any_form",
     "compare": "deploy.equivalence.verdict",
+    "diagnose": "deploy.diagnosis.diagnose",
     "count": "deploy.measure",
     "activity": "deploy.measure",
     "find_chip": "deploy.mapping.capacity",
