@@ -36,8 +36,12 @@ if TYPE_CHECKING:
     from .deploy.report.plain import figures, report
     from .deploy.run.any_form import encode, run
     from .errors import InputError, SpikeportError, ToolError, UnsupportedError
+    from .export.convert import convert
+    from .export.importing import import_network
     from .export.netx.reader import read_netx
     from .export.netx.writer import read_graph, write_netx
+    from .export.nir.reader import read_nir
+    from .export.nir.writer import write_nir
     from .export.onnx.twin import write_twin
     from .export.onnx.window import write_encoder, write_model
     from .export.passes import lower
@@ -47,6 +51,7 @@ if TYPE_CHECKING:
     from .search.data.datasets import load_dataset
     from .search.pipeline import find_cell, run_search, train
     from .search.runs import open_run
+    from .search.settings.imported import ImportSettings
     from .search.settings.run import SearchSettings, changed, choose
     from .search.space.example import example_network
     from .search.space.genotype import random_genotype
@@ -65,6 +70,8 @@ _PLACES = {
     "open_run": "search.runs",
     "load_network": "search.space.network",
     "example_network": "search.space.example",
+    "ImportSettings": "search.settings.imported",
+    "import_network": "export.importing",
     "trace": "export.trace.walk",
     "register": "export.trace.registry",
     "lower": "export.passes",
@@ -72,9 +79,12 @@ _PLACES = {
     "write_netx": "export.netx.writer",
     "read_graph": "export.netx.writer",
     "read_netx": "export.netx.reader",
+    "write_nir": "export.nir.writer",
+    "read_nir": "export.nir.reader",
     "write_model": "export.onnx.window",
     "write_encoder": "export.onnx.window",
     "write_twin": "export.onnx.twin",
+    "convert": "export.convert",
     "encode": "deploy.run.any_form",
     "run": "deploy.run.any_form",
     "compare": "deploy.equivalence.verdict",

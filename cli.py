@@ -1,4 +1,4 @@
-"""The command line: search, export, deploy, demo, and tools for files: inspect, run, energy, fit, report, doctor.
+"""The command line: search, import, export, deploy, demo; for files inspect, run, energy, fit, report; doctor.
 
 Results go to stdout, progress to stderr. Exit codes: 0 done; 1 a known error, told in one line with the next step;
 2 wrong usage; 3 everything ran and the verdict is fail, or a target was missed.
@@ -14,6 +14,10 @@ from typing import Any
 import click
 
 from spikeport import __version__
+from spikeport.commands.comparing import compare_command
+from spikeport.commands.converting import convert_command
+from spikeport.commands.importing import import_command
+from spikeport.commands.targets import targets_command
 from spikeport.console import Console
 from spikeport.deploy.mapping.capacity import chip_names, find_chip
 from spikeport.deploy.settings import DeploySettings, PlannedNetwork, PriceSettings
@@ -23,6 +27,7 @@ from spikeport.options import (
     GroupedCommand,
     claim,
     common_options,
+    end,
     help_all_option,
     one_of,
     run_options,
@@ -38,8 +43,6 @@ from spikeport.search.settings.network import ATTENTION_FOR
 from spikeport.search.settings.run import READERS, STRATEGIES, TABLES, SearchSettings
 from spikeport.setting import chosen, settings_of
 
-FAILED = 3
-
 layers_option = click.option("--layers", type=int, help="Read the first so many layers only.")
 
 
@@ -51,10 +54,13 @@ def cli() -> None:
     \b
     spikeport demo                     the whole road on scikit-learn's digits
     spikeport search --dataset digits  find a cell, train the network built from it
+    spikeport import my.module:build   a SpikingJelly network of your own instead
     spikeport export --target loihi    the newest run as NetX for Intel Loihi
     spikeport deploy                   prove it, count it, price it, report it
     spikeport inspect network.net      what is in a NetX file, and what does not fit the chip
     spikeport run network.net          run a NetX file without Lava, bit for bit
+    spikeport convert in.nir out.net   from one format to another: NetX, NIR, ONNX
+    spikeport targets                  which layer goes to which target, and why not
     spikeport compare A B --input X    two forms of one network: where they differ, and why
     spikeport energy network.net       what a NetX file costs on its spikes
     spikeport fit genotype.json        how many cores a network takes, before any training
@@ -119,7 +125,13 @@ def search_command(
         raise SpikeportError(f"Stopped; {step if began else 'nothing had begun yet'}.") from None
     missed = above_targets(run, settings)
     console.result(console.searched(run, missed))
-    _end(failed=bool(missed))
+    end(failed=bool(missed))
+
+
+cli.add_command(import_command)
+cli.add_command(convert_command)
+cli.add_command(compare_command)
+cli.add_command(targets_command)
 
 
 @cli.command("export")
@@ -156,7 +168,7 @@ def deploy_command(console: Console, path: Path | None, no_lava: bool, **given: 
 
     found = deploy(run, settings, console.tell)
     console.result(console.deployed(found))
-    _end(failed=found.equivalence["verdict"] == "fail")
+    end(failed=found.equivalence["verdict"] == "fail")
 
 
 @cli.command("demo")
@@ -176,7 +188,7 @@ def demo_command(console: Console, out: Path, no_lava: bool) -> None:
 
     found = run_demo(out, lava=not no_lava, progress=console.step, tell=console.tell, command=console.command)
     console.result(console.deployed(found))
-    _end(failed=found.equivalence["verdict"] == "fail")
+    end(failed=found.equivalence["verdict"] == "fail")
 
 
 @cli.command("inspect")
@@ -193,7 +205,7 @@ def inspect_command(console: Console, file: Path, layers: int | None) -> None:
 
     found = inspect_netx(file, layers=layers)
     console.result(console.inspected(found))
-    _end(failed=found.verdict == "fail")
+    end(failed=found.verdict == "fail")
 
 
 @cli.command("run")
@@ -225,30 +237,6 @@ def run_command(console: Console, file: Path, given: Path, out: Path | None, **o
     for sentence in found.cautions:
         console.caution(sentence)
     console.result(console.ran(file, found, out))
-
-
-@cli.command("compare")
-@click.argument("reference", type=click.Path(path_type=Path))
-@click.argument("candidate", type=click.Path(path_type=Path))
-@click.option("--input", "given", type=click.Path(path_type=Path), required=True, help="Spikes or images, `.npy`.")
-@click.option("--time-steps", type=int, help="Steps for which a NetX file with input neurons shows an image.")
-@common_options
-def compare_command(console: Console, reference: Path, candidate: Path, given: Path, **options: Any) -> None:
-    """Say where two forms of one network differ, and which one rule, switched, explains every difference.
-
-    \b
-    spikeport compare runs/mine runs/mine/export/onnx/model.onnx --input images.npy       [S, C, H, W] or [S, N]
-    spikeport compare network.net chip.npz --input spikes.npy       0 or 1, [S, T, C, H, W] or [S, T, N]
-
-    A form is a run folder, a .net, an .onnx or an .npz of recorded spikes. Exit code 3: they differ by more than ties.
-    """
-    expected(given, ARRAY, "compare --input")
-    from spikeport.deploy.diagnosis.diagnose import diagnose_files
-    from spikeport.reading.arrays import read_array
-
-    found = diagnose_files(reference, candidate, read_array(given), **options)
-    console.result(console.diagnosed(found))
-    _end(failed=found.verdict == "different")
 
 
 @cli.command("energy")
@@ -331,7 +319,7 @@ def fit_command(
     console.tell(f"mapping {network.path} to {chip.title}")
     found = fit(network.graph, chip, chips=chips, channels=network.channels, on_chip_inputs=network.on_chip_inputs)
     console.result(console.fitted(network, found))
-    _end(failed=not found.fits)
+    end(failed=not found.fits)
 
 
 @cli.command("report")
@@ -377,11 +365,6 @@ def doctor_command(console: Console) -> None:
 def _chosen(given: dict[str, Any]) -> dict[str, Any]:
     """The options that were given."""
     return {name: value for name, value in given.items() if value is not None}
-
-
-def _end(*, failed: bool) -> None:
-    if failed:
-        sys.exit(FAILED)
 
 
 def main() -> None:

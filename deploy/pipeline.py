@@ -25,7 +25,7 @@ from ..files import writable, write_json
 from ..search.data.datasets import Dataset, Images, load_dataset
 from ..search.run_lock import claimed
 from ..search.runs import Run
-from ..search.space.network import SpikingNetwork, load_network
+from ..search.space.network import RunNetwork, load_network
 from .batches import at_once, batches
 from .cost.counts import Counts
 from .cost.prices import price_lists
@@ -148,7 +148,7 @@ def _check_onnx(run: Run, reference: _Reference) -> Check:
     )
 
 
-def _check_graph(network: SpikingNetwork, reference: _Reference) -> Check:
+def _check_graph(network: RunNetwork, reference: _Reference) -> Check:
     try:
         graph = traced(network).graph
     except UnsupportedError as error:
@@ -166,7 +166,7 @@ def _deploy_loihi(
     run: Run,
     settings: DeploySettings,
     profiles: Sequence[Profile],
-    network: SpikingNetwork,
+    network: RunNetwork,
     dataset: Dataset,
     reference: _Reference,
     tell: Tell,
@@ -237,7 +237,7 @@ def _deploy_loihi(
     checks.append(accuracy)
 
     tell("pricing")
-    energy = priced(measured, graph, profiles, network, dataset.test_labels, zeros=settings.count_zero_weights)
+    energy = priced(measured, graph, profiles, network, dataset, zeros=settings.count_zero_weights)
     return checks, energy, measured.activity
 
 
@@ -275,6 +275,12 @@ def _check_accuracy(
         right.append(answers)
         reference_spikes += fired
     expected = np.concatenate(right)
+    agreement = float((expected == predictions).mean())
+    if not dataset.labelled:
+        reason = (
+            f"the run has no labelled data; on {'; '.join(dataset.notes)}, {agreement:.1%} of {samples} answers agree"
+        )
+        return _not_run("accuracy", "torch", candidate, reason)
     accuracy, twin_accuracy = float((expected == labels).mean()), float((predictions == labels).mean())
     return Check(
         name="accuracy",
@@ -282,7 +288,7 @@ def _check_accuracy(
         candidate=candidate,
         verdict="pass" if accuracy - twin_accuracy <= allowed else "fail",
         samples=samples,
-        top1_agreement=float((expected == predictions).mean()),
+        top1_agreement=agreement,
         accuracy_reference=accuracy,
         accuracy_candidate=twin_accuracy,
         allowed_accuracy_drop=allowed,

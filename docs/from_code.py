@@ -101,6 +101,16 @@ def rules() -> str:
     return "\n".join(f"- {', '.join(dict.fromkeys(names))}" for names in lines.values())
 
 
+def targets() -> str:
+    """What every target makes of every layer, tried now: seconds."""
+    from spikeport.deploy.capabilities.table import capabilities
+
+    rows = capabilities()
+    names = list(rows[0].cells)
+    lines = [(escaped(row.layer), *(row.cells[name].fate for name in names), escaped(row.words)) for row in rows]
+    return table(("layer", *names, "what becomes of it"), lines)
+
+
 def causes() -> str:
     """Every cause that `spikeport compare` knows: its rule, what one form then does, how to tell it, what to do."""
     import numpy as np
@@ -119,7 +129,7 @@ def causes() -> str:
 def rooms() -> str:
     """Every package, what it is for, and its files."""
     rows = []
-    for stage in ("reading", *STAGES):
+    for stage in ("reading", *STAGES, "commands"):
         for file in sorted((ROOT / stage).rglob("__init__.py")):
             folder = file.parent
             doc = (ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or "").split("\n\n")[0]
@@ -197,4 +207,5 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "rooms": rooms,
     "rules": rules,
     "settings": settings,
+    "targets": targets,
 }

@@ -13,7 +13,7 @@ from ..files import replacing_folder, write_json
 from ..search.data.datasets import load_dataset
 from ..search.run_lock import claimed
 from ..search.runs import Run
-from ..search.space.network import SpikingNetwork, load_network
+from ..search.space.network import RunNetwork, load_network
 from ..search.space.predict import predict
 from .graph import SpikingGraph, neurons
 from .netx.chain import chain_of
@@ -24,6 +24,7 @@ from .passes import lower
 from .passes.quantize import quantize
 from .passes.relays import levels
 from .spent import spent
+from .trace.host import multiply_accumulates
 from .trace.walk import Traced, trace
 
 Tell = Callable[[str], None]  # progress, one sentence per stage
@@ -51,22 +52,28 @@ def export(run: Run, target: str, tell: Tell) -> list[Path]:
     return [run.export_folder(name) for name in chosen]
 
 
-def traced(network: SpikingNetwork) -> Traced:
+def traced(network: RunNetwork) -> Traced:
     """The network as a SpikingGraph and, where it reads images, an encoder."""
     reads_spikes = network.config.reads == "spikes"
     return trace(network, _example(network)[:1], network.config.time_steps, reads_spikes=reads_spikes)
 
 
-def _onnx(run: Run, network: SpikingNetwork, folder: Path, tell: Tell) -> None:
+def encoder_macs(network: RunNetwork) -> int:
+    """Multiply-accumulates on the host for one image and step; events need no encoder."""
+    encoder = traced(network).encoder
+    return 0 if encoder is None else multiply_accumulates(encoder, _example(network)[:1])
+
+
+def _onnx(run: Run, network: RunNetwork, folder: Path, tell: Tell) -> None:
     tell("writing model.onnx, the whole time window")
     write_model(folder / "model.onnx", network, _example(network), _metadata(run, network))
 
 
-def _loihi(run: Run, network: SpikingNetwork, folder: Path, tell: Tell) -> None:
+def _loihi(run: Run, network: RunNetwork, folder: Path, tell: Tell) -> None:
     tell("tracing the network")
     found = traced(network)
     tell("finding the largest logit on the train split")
-    peak = _peak(network)
+    peak = readout_peak(network)
     tell("choosing levels and relays, quantizing")
     graph = quantize(lower(found.graph), peak)
     chain = chain_of(graph)
@@ -107,17 +114,17 @@ def _populations(graph: SpikingGraph) -> dict[str, object]:
     }
 
 
-def _peak(network: SpikingNetwork) -> float:
+def readout_peak(network: RunNetwork) -> float:
     """The largest |logit| over the first images of the train split."""
     dataset = load_dataset(network.config.dataset, time_steps=network.config.time_steps)
     return float(predict(network, dataset.train_images[:CALIBRATION_IMAGES]).abs().max())
 
 
-def _example(network: SpikingNetwork) -> torch.Tensor:
+def _example(network: RunNetwork) -> torch.Tensor:
     """Images, or frames of spikes."""
     values = torch.rand(EXAMPLE_IMAGES, *network.config.sample_shape, generator=torch.Generator().manual_seed(0))
     return values if network.config.reads == "images" else values.round()
 
 
-def _metadata(run: Run, network: SpikingNetwork) -> dict[str, str]:
+def _metadata(run: Run, network: RunNetwork) -> dict[str, str]:
     return {"run": run.path.name, "time_steps": str(network.config.time_steps), "threshold": "1.0"}

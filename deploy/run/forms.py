@@ -117,6 +117,20 @@ class TwinRunner:
             yield self.run(spikes[:, start : start + BATCH])
 
 
+class GraphOnnxRunner:
+    """A float graph in ONNX Runtime (`write_graph`): spikes -> Record of every population."""
+
+    def __init__(self, path: Path, graph: SpikingGraph) -> None:
+        self.graph = graph
+        self.session = _Session(path, read_model(path), graph.inputs[0].name, [graph.readout.name])
+
+    def __call__(self, spikes: Spikes) -> Record:
+        results = self.session.run(spikes)
+        fired = {n.removesuffix("/spikes"): r.astype(np.uint8) for n, r in results.items() if n.endswith("/spikes")}
+        entry = {self.graph.inputs[0].name: spikes}
+        return Record(spikes=entry | fired, readout=results[self.graph.readout.name], margins={})
+
+
 class CompiledRunner:
     """What twin.onnx computes, compiled (`kernels/`): several times as fast where a network is large and few neurons
     fire. Its records have no margins."""

@@ -14,6 +14,7 @@ from ...errors import UnsupportedError
 from ..graph import Array, Conv, Dense, Kernel, Shape, neurons
 from ..simulate import apply
 from ..taps import Taps, convolution_of, taps_of, ungrouped
+from .layout import Layout
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +31,7 @@ class Expression:
     """sum of terms + constant: the current that would arrive at neurons of this shape.
 
     binary: every value is 0 or 1, because it is a concatenation of spikes. complement: every value is 1 - a spike.
-    averaged: the mean over time was taken.
+    averaged: the mean over time was taken. layout: how the tensor counts these neurons, where it is not [T, N, *shape].
     """
 
     shape: Shape  # (C, H, W) or (N,)
@@ -39,6 +40,7 @@ class Expression:
     binary: bool = False
     complement: bool = False
     averaged: bool = False
+    layout: Layout | None = None
 
 
 def identity(shape: Shape) -> Kernel:
@@ -56,8 +58,8 @@ def convolved(x: Expression, kernel: Conv) -> Expression:
     """x followed by a convolution.
 
     Of two kernels in a row the taps add up, W[s1 * b + a] = sum over b, a of W2[b] @ W1[a], s1 being the first one's
-    stride. A padded kernel after one that is larger than 1x1 is refused: it would have to see the zeros that its
-    padding puts around the inner one's output.
+    stride. A padded kernel would have to see the zeros that its padding puts around the inner one's output, and is
+    refused unless the inner one, going on beyond its map, gives zeros there, too.
     """
     _once_in_time(x)
     if len(x.shape) == 1:
@@ -171,7 +173,7 @@ def _composed(term: Term, outer: Conv, shape: Shape) -> Conv:
         weight = np.einsum("om,mihw->oihw", outer.weight[:, :, 0, 0], inner.weight, optimize=True)
         stride = (inner.stride[0] * outer.stride[0], inner.stride[1] * outer.stride[1])
         return replace(inner, weight=weight, stride=stride)
-    if outer.padding == (0, 0):
+    if outer.padding == (0, 0) or _zero_beyond(term.source_shape, inner):
         taps: Taps = {}
         for (down, right), second in taps_of(outer).items():
             for (row, column), first in taps_of(inner).items():
@@ -183,6 +185,40 @@ def _composed(term: Term, outer: Conv, shape: Shape) -> Conv:
         f"a padded {outer.weight.shape[2]}x{outer.weight.shape[3]} kernel directly after a "
         f"{inner.weight.shape[2]}x{inner.weight.shape[3]} one cannot fold into one; put a spiking layer between them"
     )
+
+
+def _zero_beyond(source: Shape, kernel: Conv) -> bool:
+    """Whether a kernel gives 0 just beyond its output, as a pool gives whose windows lie side by side and fill the map:
+    zeros are what the padding of the next kernel puts there."""
+    output = kernel.output_shape(source)
+    return all(
+        (size - 1) * dilation - padding < stride and length * stride - padding >= whole
+        for size, dilation, padding, stride, length, whole in zip(
+            *(kernel.weight.shape[2:], kernel.dilation, kernel.padding, kernel.stride, output[1:], source[1:]),
+            strict=True,
+        )
+    )
+
+
+def unit_of(x: Expression) -> float | None:
+    """u > 0 where every value of x is 0 or u: spikes, or a multiple of them; else None."""
+    if x.binary:
+        return 1.0
+    fed = np.zeros(x.shape[0], np.int64)
+    for term in merged(x.terms):
+        kernel = term.kernel
+        if not isinstance(kernel, Dense) and (kernel.weight.shape[2:] != (1, 1) or kernel.padding != (0, 0)):
+            return None
+        fed += (kernel.weight.reshape(len(fed), -1) != 0).sum(1)
+    units = np.unique(np.concatenate([term.kernel.weight[term.kernel.weight != 0] for term in x.terms]))
+    alone = (fed <= 1).all() and not x.constant.any() and len(units) == 1 and units[0] > 0
+    return float(units[0]) if alone and not x.averaged else None
+
+
+def spikes_in(x: Expression) -> Expression:
+    """The spikes of which x is a multiple (`unit_of`)."""
+    terms = tuple(replace(t, kernel=_with_weight(t.kernel, (t.kernel.weight > 0).astype(np.float64))) for t in x.terms)
+    return replace(x, terms=terms, binary=True)
 
 
 def _matrix(term: Term) -> Dense:

@@ -25,7 +25,7 @@ def _conv(x: Expression, module: Any) -> Expression:
     if module.padding_mode != "zeros" or isinstance(module.padding, str):
         raise UnsupportedError("only zero padding given in numbers has a rule")
     kernel = Conv(
-        weight=_array(weight_of(module)),
+        weight=array(weight_of(module)),
         stride=pair(module.stride),
         padding=pair(module.padding),
         dilation=pair(module.dilation),
@@ -38,7 +38,7 @@ def _conv(x: Expression, module: Any) -> Expression:
 def _linear(x: Expression, module: Any) -> Expression:
     if len(x.shape) != 1:
         raise UnsupportedError("a linear layer needs a flattened value; put a flatten before it")
-    return _biased(linear.multiplied(x, _array(weight_of(module))), module.bias)
+    return _biased(linear.multiplied(x, array(weight_of(module))), module.bias)
 
 
 def weight_of(module: Any) -> torch.Tensor:
@@ -69,11 +69,11 @@ BATCH_NORMS: tuple[type, ...] = (
 def _batch_norm(x: Expression, module: Any) -> Expression:
     if module.running_var is None:
         raise UnsupportedError("batch norm without running statistics is not linear; set track_running_stats=True")
-    scale = 1.0 / np.sqrt(_array(module.running_var) + module.eps)
+    scale = 1.0 / np.sqrt(array(module.running_var) + module.eps)
     shift = np.zeros_like(scale)
     if module.affine:
-        scale, shift = scale * _array(module.weight), _array(module.bias)
-    return linear.scaled(x, scale, shift - scale * _array(module.running_mean))
+        scale, shift = scale * array(module.weight), array(module.bias)
+    return linear.scaled(x, scale, shift - scale * array(module.running_mean))
 
 
 @register(nn.AvgPool2d, layer.AvgPool2d)
@@ -81,8 +81,8 @@ def _average_pool(x: Expression, module: Any) -> Expression:
     size, padding = pair(module.kernel_size), pair(module.padding)
     if not module.count_include_pad and padding != (0, 0):
         raise UnsupportedError("average pool must count its padding, count_include_pad=True")
-    if module.ceil_mode or module.divisor_override:
-        raise UnsupportedError("average pool with ceil_mode or divisor_override has no rule")
+    if module.divisor_override or (module.ceil_mode and _cut(x.shape[1:], size, pair(module.stride), padding)):
+        raise UnsupportedError("average pool with divisor_override, or ceil_mode where windows are cut, has no rule")
     return linear.convolved(x, _mean_window(x.shape[0], size, pair(module.stride), padding))
 
 
@@ -102,6 +102,11 @@ def _adaptive_average(x: Expression, module: Any) -> Expression:
         )
     window = (have[0] // rows, have[1] // columns)
     return linear.convolved(x, _mean_window(x.shape[0], window, window, (0, 0)))
+
+
+def _cut(shape: tuple[int, ...], size: tuple[int, int], stride: tuple[int, int], padding: tuple[int, int]) -> bool:
+    """Whether the last window reaches beyond the map, where ceil_mode makes a difference."""
+    return any((n + 2 * p - k) % s for n, k, s, p in zip(shape, size, stride, padding, strict=True))
 
 
 def _mean_window(channels: int, size: tuple[int, int], stride: tuple[int, int], padding: tuple[int, int]) -> Conv:
@@ -138,10 +143,10 @@ def _same(x: Expression, module: nn.Module) -> Expression:
 
 
 def _biased(x: Expression, bias: torch.Tensor | None) -> Expression:
-    return x if bias is None else linear.scaled(x, 1.0, _array(bias))
+    return x if bias is None else linear.scaled(x, 1.0, array(bias))
 
 
-def _array(tensor: torch.Tensor) -> Array:
+def array(tensor: torch.Tensor) -> Array:
     return tensor.detach().cpu().numpy().astype(np.float64)
 
 

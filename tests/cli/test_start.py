@@ -15,7 +15,17 @@ HEAVY = {
 }
 # Of the package, what a command may need before it has anything to do.
 LIGHT = {
-    *("cli", "console", "errors", "files", "options", "path_kind", "setting"),
+    *(
+        "cli",
+        "commands",
+        *(f"commands.{name}" for name in ("comparing", "converting", "importing", "targets")),
+        "console",
+        "errors",
+        "files",
+        "options",
+        "path_kind",
+        "setting",
+    ),
     *("deploy", "deploy.mapping", "deploy.mapping.capacity", "deploy.settings", "deploy.sourced_numbers"),
     *(
         "search",
@@ -27,7 +37,7 @@ LIGHT = {
         "search.settings",
     ),
     *(f"search.settings.{name}" for name in ("darts", "data", "file", "network", "objective", "random_cells", "run")),
-    *(f"search.settings.{name}" for name in ("supernet", "training", "trials")),
+    *(f"search.settings.{name}" for name in ("imported", "supernet", "training", "trials")),
 }
 # The error of a price list is known once the lists have been read.
 PRICES = {"deploy.cost", "deploy.cost.prices", "deploy.cost.profiles"}
@@ -58,6 +68,8 @@ def started(folder: Path, *words: str) -> tuple[int, set[str], str]:
         (("--version",), 0, "spikeport, version"),
         (("search", "--help"), 0, "--search-epochs"),
         (("search", "--help-all"), 0, "--zero-one-weight"),
+        (("import", "--help"), 0, "--example"),
+        (("import", "nets.py:build", "--example", "3x3"), 1, "--example 3x32x32"),
         (("export", "--help"), 0, "onnx, loihi or all"),
         (("deploy", "--help"), 0, "--lava-samples"),
         (("fit", "--help"), 0, "truenorth"),
