@@ -160,9 +160,7 @@ class _Diagnosing:
         known = {node.name for node in meaning.graph.inputs} | {p.name for p in meaning.populations}
         heard = {name: spikes for name, spikes in recorded.items() if name in known}
         more = [p for p in meaning.populations if p.name in heard and p.name not in self.names]
-        fitting = {
-            p.name for p in more if heard[p.name].shape[2:] == p.shape
-        }  # as a trace's pools, which torch has not
+        fitting = [p.name for p in more if heard[p.name].shape[2:] == p.shape]  # pools, say, which torch has not
         names = tuple(p.name for p in meaning.populations if p.name in (*self.names, *fitting))
         return Examination(meaning, self.candidate, names, heard)
 

@@ -1,6 +1,7 @@
 """What the doctor finds, as values: who differs, where first, why, and what was excluded."""
 
 from dataclasses import asdict, dataclass
+from math import isfinite
 from typing import Any, Literal
 
 from ..run.record import Difference
@@ -116,5 +117,9 @@ class Diagnosis:
         return tuple(dict.fromkeys(cause.rule for cause in self.causes))
 
     def to_dict(self) -> dict[str, Any]:
-        """For --json."""
-        return asdict(self)
+        """For --json: an end of an interval that is not finite is null there."""
+        found = asdict(self)
+        for one in found["unexplained"]:
+            for suspect in one["suspects"]:
+                suspect |= {end: suspect[end] if isfinite(suspect[end]) else None for end in ("low", "high")}
+        return found

@@ -129,15 +129,18 @@ def _unrounded(path: Path) -> SpikingGraph | None:
 
 
 def _onnx(path: Path, time_steps: int | None, by_layers: bool) -> Form:
-    entry = read_model(path).graph.input[0]
-    if entry.name == "images":
+    entry = next(iter(read_model(path).graph.input), None)
+    if entry is not None and entry.name == "images":
         runner = OnnxRunner(path)
         if len(entry.type.tensor_type.shape.dim) == 4:
             return Form(name=str(path), on_images=lambda images: runner(np.asarray(images, np.float32)))
         return Form(name=str(path), on_spikes=lambda spikes: runner(np.ascontiguousarray(np.swapaxes(spikes, 0, 1))))
     netx = path.with_name("network.net")
     if not netx.is_file():
-        raise InputError(f"'{path}' has the chip's integers, whose populations '{netx}' names; put it there.")
+        raise InputError(
+            f"'{path}' does not read images, so it must be a twin.onnx, whose populations the file '{netx}' names; put "
+            "that beside it."
+        )
     graph = read_graph(netx)
     return Form(
         name=str(path),
@@ -249,22 +252,23 @@ def match(reference: Record, candidate: Record) -> Matched:
     Raises InputError where nothing can be compared: no name in both and other shapes, or other steps or samples.
     """
     pairs = {name: name for name in reference.spikes if name in candidate.spikes}
-    order = tuple(reference.spikes)
     ours = [name for name in reference.spikes if name not in pairs]
     theirs = [name for name in candidate.spikes if name not in pairs]
     by_order = None
-    sizes = [[_size(record.spikes[n]) for n in names] for record, names in ((reference, ours), (candidate, theirs))]
-    if ours and sizes[0] == sizes[1]:
-        pairs |= dict(zip(ours, theirs, strict=True))
-        told = ", ".join(f"'{b}' is '{a}'" for a, b in zip(ours, theirs, strict=True))
-        by_order = f"populations without a name in both are matched by order: {told}"
-        ours = theirs = []
+    for skip, leave in ((0, 0), (1, 0), (0, 1)):  # the input stands first, and one of them may not have recorded it
+        a, b = ours[skip:], theirs[leave:]
+        if a and [_size(reference.spikes[n]) for n in a] == [_size(candidate.spikes[n]) for n in b]:
+            told = ", ".join(f"'{other}' is '{name}'" for name, other in zip(a, b, strict=True))
+            by_order = f"populations without a name in both are matched by order: {told}"
+            pairs |= dict(zip(a, b, strict=True))
+            ours, theirs = ours[:skip], theirs[:leave]
+            break
     if not pairs:
         raise InputError(
             f"No population can be compared: the reference has {', '.join(reference.spikes)}, the candidate "
             f"{', '.join(candidate.spikes)}, and their numbers or shapes differ; name them alike."
         )
-    common = tuple(name for name in order if name in pairs)
+    common = tuple(name for name in reference.spikes if name in pairs)
     spikes = {name: _as(name, candidate.spikes[pairs[name]], reference.spikes[name]) for name in common}
     extra = {name: value for name, value in candidate.spikes.items() if name not in pairs.values()}
     return Matched(

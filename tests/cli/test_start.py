@@ -91,6 +91,7 @@ def started(folder: Path, *words: str) -> tuple[int, set[str], str]:
         (("deploy", "a", "--run", "b"), 2, "named twice"),
         (("inspect", "nowhere.net"), 1, "There is no 'nowhere.net'"),
         (("run", "nowhere.net", "--input", "nowhere.npy"), 1, "There is no 'nowhere.npy'"),
+        (("compare", "a.net", "b.net", "--input", "nowhere.npy"), 1, "There is no 'nowhere.npy'"),
         (("fit", "nowhere"), 1, "There is no 'nowhere'"),
         (("report", "nowhere"), 1, "There is no run folder 'nowhere'"),
     ],

@@ -147,6 +147,10 @@ def test_populations_of_other_names_are_matched_by_order(graph: SpikingGraph, sp
     assert found.notes == (
         "populations without a name in both are matched by order: 'lif1' is 'first', 'lif2' is 'second'",
     )
+    without = Record(spikes={"lif2": flat["lif2"]}, readout=right.readout[-1], margins={})  # the input was not recorded
+    found = diagnose(graph, without, spikes)
+    assert found.verdict == "equal"
+    assert found.notes[0].endswith("by order: 'lif2' is 'second'")
 
 
 def test_rounding_of_floats_is_no_fault() -> None:
@@ -187,7 +191,9 @@ def test_what_cannot_be_compared(graph: SpikingGraph, spikes: np.ndarray, wrong:
         diagnose(graph, Record(spikes=wrong(right), readout=np.zeros((8, 4)), margins={}), spikes)
 
 
-def test_inputs_that_nobody_reads(graph: SpikingGraph, sound: nn.Module, spikes: np.ndarray, tmp_path: Path) -> None:
+def test_inputs_that_nobody_reads(
+    graph: SpikingGraph, chip: SpikingGraph, sound: nn.Module, spikes: np.ndarray, tmp_path: Path
+) -> None:
     with pytest.raises(InputError, match="neither side reads images; give spikes"):
         diagnose(graph, graph, images(2))
     with pytest.raises(InputError, match=r"reads images, but the input has shape .* as spikes have"):
@@ -196,6 +202,9 @@ def test_inputs_that_nobody_reads(graph: SpikingGraph, sound: nn.Module, spikes:
         diagnose(graph, graph, 2.0 * spikes)
     with pytest.raises(InputError, match=r"There is no 'nowhere.net'; .* \.net, \.onnx, \.npz"):
         diagnose("nowhere.net", graph, spikes)
+    write_twin(tmp_path / "twin.onnx", chip, {})
+    with pytest.raises(InputError, match=r"must be a twin.onnx, whose populations the file .*network.net' names"):
+        diagnose(chip, tmp_path / "twin.onnx", spikes)
     (tmp_path / "network.nir").write_bytes(b"x")
     with pytest.raises(InputError, match="Nothing is known of the ending of"):
         diagnose(tmp_path / "network.nir", graph, spikes)

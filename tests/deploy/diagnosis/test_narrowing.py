@@ -1,5 +1,6 @@
 """One number that is another one: it is no rule, and the doctor says which number it may be."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -25,6 +26,7 @@ def test_one_changed_weight_is_no_rule(
         return weight
 
     found = diagnose(right, weights_of(right, "second", changed), spikes)
+    json.dumps(found.to_dict(), allow_nan=False)
     assert (found.verdict, found.causes) == ("different", ())
     (left,) = found.unexplained
     assert (left.population, left.rows, left.of_rows) == ("second", (2,), 4)

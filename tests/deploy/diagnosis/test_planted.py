@@ -1,12 +1,20 @@
 """Faults planted by a loop that has nothing to do with the doctor: each is found, and nothing else is accused."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from spikeport.deploy.diagnosis.diagnose import diagnose
 from spikeport.deploy.diagnosis.diagnosis import Diagnosis
+from spikeport.deploy.diagnosis.hypotheses import hypotheses
+from spikeport.deploy.diagnosis.replay import Replay
+from spikeport.deploy.diagnosis.rules import meaning_of
+from spikeport.deploy.equivalence.conformance import Case, dense_graph, image_graph
+from spikeport.deploy.run.record import Record
 
 from .by_hand import Small, run, small, spikes_for
 
@@ -148,3 +156,28 @@ def test_two_faults_in_two_populations_are_both_named() -> None:
         (("c",), "has no bias"),
     }
     assert all(not cause.everywhere for cause in found.causes) and not found.unexplained
+
+
+# a replay writes no early answers, and an answer that is not whole is none of the chip's
+NOT_OF_SPIKES = ("reads its answer one step early", "rounds a decayed state not at all")
+
+
+@pytest.mark.parametrize("family", [image_graph, dense_graph])
+@settings(max_examples=12, deadline=None)
+@given(seed=st.integers(0, 2**31 - 1))
+def test_whatever_is_switched_in_a_random_graph_is_found(family: Callable[..., Case], seed: int) -> None:
+    """With skips, delays, recurrence and relays; the whole network runs by itself with the changed rule."""
+    rng = np.random.default_rng(seed)
+    case = family(lambda low, high: int(rng.integers(low, high + 1)))
+    entry, right = case.graph.inputs[0].name, meaning_of(case.graph)
+    known = [h for h in hypotheses(case.spikes) if h.name not in NOT_OF_SPIKES and h.change(right) is not None]
+    planted = known[int(rng.integers(len(known)))]
+    wrong = planted.change(right)
+    assert wrong is not None
+    replay = Replay({entry: case.spikes}, wrong)
+    fired = {p.name: replay.population(wrong, p.name).spikes for p in case.graph.populations if p.role != "readout"}
+    left = replay.population(wrong, case.graph.readout.name).left.astype(np.int64)
+    record = Record(spikes={entry: case.spikes, **fired}, readout=left[-1], readout_steps=left, margins={})
+    found = diagnose(case.graph, record, case.spikes)
+    if found.verdict != "equal" and not found.notes:
+        assert planted.name in {cause.name for cause in found.causes} and not found.unexplained
