@@ -21,7 +21,7 @@ from ..cost.counts import Activity
 from .advance import simulated
 from .lava import Progress, run_lava, run_lava_on
 from .netx import run_netx
-from .record import Record, Spikes
+from .record import Record, Spikes, as_images
 
 BATCH = 64  # samples that are in memory at the same time
 # measured on two cores: 14.5 million products a step of PilotNet in 0.16 to 0.19 s, 18.2 billion of another in 213 s
@@ -48,7 +48,8 @@ class OnnxRunner:
 
     def __call__(self, images: Images) -> Record:
         results = self.session.run(images.astype(np.float32, copy=False))
-        spikes = {n.removesuffix("/spikes"): r.astype(np.uint8) for n, r in results.items() if n.endswith("/spikes")}
+        fired = {n.removesuffix("/spikes"): r for n, r in results.items() if n.endswith("/spikes")}
+        spikes = {name: as_images(value.astype(np.uint8)) for name, value in fired.items()}
         return Record(spikes=spikes, readout=results["logits"], margins={})
 
 

@@ -31,6 +31,11 @@ class Record:
         return np.asarray(self.readout.argmax(1), np.int64)
 
 
+def as_images(spikes: Spikes) -> Spikes:
+    """Spikes of lines [T, N, C, L] as those of images of one row, [T, N, C, 1, L]; all others as they are."""
+    return spikes[:, :, :, None] if spikes.ndim == 4 else spikes
+
+
 def some_of(record: Record, samples: slice) -> Record:
     """The record of some samples."""
     steps = record.readout_steps

@@ -17,6 +17,7 @@ from spikingjelly.activation_based import functional
 from torch import fx, nn
 
 from ...files import replacing
+from ..trace.ends import with_answer
 from ..trace.walk import spiking_layers, symbolic
 from .from_fx import OPSET, model_of
 from .nodes import NoRule
@@ -53,8 +54,11 @@ def write_encoder(
 
 
 def with_spikes(network: nn.Module) -> fx.GraphModule:
-    """The same network, sharing its parameters, that returns (logits, *spikes of `spiking_layers`)."""
-    module = symbolic(network)
+    """The same network, sharing its parameters, that returns (logits, *spikes of `spiking_layers`).
+
+    The logits of a network that returns all steps are their mean.
+    """
+    module = with_answer(symbolic(network))
     output = next(node for node in module.graph.nodes if node.op == "output")
     output.args = ((output.args[0], *spiking_layers(module).values()),)
     module.recompile()

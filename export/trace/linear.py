@@ -30,7 +30,7 @@ class Expression:
     """sum of terms + constant: the current that would arrive at neurons of this shape.
 
     binary: every value is 0 or 1, because it is a concatenation of spikes. complement: every value is 1 - a spike.
-    averaged: the mean over time was taken.
+    averaged: the mean over time was taken, or, where it is the last, one step.
     """
 
     shape: Shape  # (C, H, W) or (N,)
@@ -39,6 +39,7 @@ class Expression:
     binary: bool = False
     complement: bool = False
     averaged: bool = False
+    last: bool = False
 
 
 def identity(shape: Shape) -> Kernel:
@@ -91,9 +92,10 @@ def complement(x: Expression) -> Expression:
 
 
 def added(a: Expression, b: Expression) -> Expression:
-    if a.shape != b.shape or a.averaged != b.averaged:
+    if a.shape != b.shape or (a.averaged, a.last) != (b.averaged, b.last):
         raise UnsupportedError(f"only currents of the same shape can be added, but these are {a.shape} and {b.shape}")
-    return Expression(shape=a.shape, terms=a.terms + b.terms, constant=a.constant + b.constant, averaged=a.averaged)
+    terms, constant = a.terms + b.terms, a.constant + b.constant
+    return Expression(shape=a.shape, terms=terms, constant=constant, averaged=a.averaged, last=a.last)
 
 
 def concatenated(parts: list[Expression]) -> Expression:
@@ -133,6 +135,10 @@ def averaged(x: Expression) -> Expression:
     """The mean over time. From here on only a matrix, a scale and a shift have a rule, because time is gone."""
     _once_in_time(x)
     return replace(x, binary=False, complement=False, averaged=True)
+
+
+def never_negative(x: Expression) -> bool:
+    return bool((x.constant >= 0).all()) and all(bool((term.kernel.weight >= 0).all()) for term in merged(x.terms))
 
 
 def _once_in_time(x: Expression) -> None:

@@ -120,10 +120,12 @@ def _flatten_layer(x: Expression, module: Any) -> Expression:
 @register(layer.SeqToANNContainer)
 def _contained(x: Expression, module: Any) -> Expression:
     """What it contains, one after the other, each on one time step."""
-    for name, part in module.named_children():
+    for part in module:
         rule = rule_of(part)
         if rule is None:
-            raise UnsupportedError(f"its part '{name}', a {type(part).__name__}, has no rule; put it outside")
+            raise UnsupportedError(
+                f"a {type(part).__name__} cannot be a synapse or a neuron on the chip; replace it, or export to onnx"
+            )
         if isinstance(part, nn.Flatten):
             x = _flatten(x, part.start_dim + 1, part.end_dim if part.end_dim < 0 else part.end_dim + 1)
         else:
@@ -169,6 +171,12 @@ def _multiply(input: Any, other: Any, /) -> Expression:
     return linear.scaled(a, float(b))
 
 
+def _divide(input: Any, other: Any, /) -> Expression:
+    if not isinstance(input, Expression) or isinstance(other, Expression):
+        raise UnsupportedError("only a division by a number has a rule")
+    return linear.scaled(input, 1.0 / float(other))
+
+
 def _concatenate(tensors: Any, dim: int = 0) -> Expression:
     if not all(isinstance(part, Expression) for part in tensors):
         raise UnsupportedError("only spikes and their currents concatenate")
@@ -197,6 +205,7 @@ FUNCTIONS: dict[Any, Callable[..., Expression]] = {
     **dict.fromkeys((operator.add, operator.iadd, torch.add, "add"), _add),
     **dict.fromkeys((operator.sub, torch.sub, "sub"), _subtract),
     **dict.fromkeys((operator.mul, torch.mul, "mul"), _multiply),
+    **dict.fromkeys((operator.truediv, torch.div, "div"), _divide),
     torch.cat: _concatenate,
     **dict.fromkeys((torch.flatten, "flatten"), _flatten),
     **dict.fromkeys((torch.mean, "mean"), _mean),

@@ -13,15 +13,23 @@ from typing import Any, Literal, cast
 
 import numpy as np
 import torch
-from spikingjelly.activation_based import base, functional, layer, neuron
+from spikingjelly.activation_based import functional, layer
 from torch import fx, nn
 
 from ...errors import InputError, UnsupportedError
-from ..graph import Conv, Population, Projection, SpikeInput, SpikingGraph, check
+from ..graph import Conv, Population, Projection, Shape, SpikeInput, SpikingGraph, check
 from . import linear
+from .ends import ended, readout
 from .linear import Expression
+from .neurons import is_neuron, lif_of
+from .recurrent import fed_back
 from .registry import rule_of
 from .rules import FUNCTIONS, pair
+from .steps import ONE_STEP
+from .symbolic import RECURRENT, is_spiking
+from .symbolic import population_name as population_name
+from .symbolic import spiking_layers as spiking_layers
+from .symbolic import symbolic as symbolic
 
 # functions of two spikes that are populations
 GATES: dict[Any, Literal["or", "and"]] = {
@@ -50,8 +58,8 @@ def trace(network: nn.Module, example: torch.Tensor, time_steps: int, *, reads_s
     """Trace a network in eval mode and multi-step mode.
 
     example: one input, images [1, C, H, W], or spikes [T, 1, C, H, W] when reads_spikes is set; frames of spikes
-    [1, T, C, H, W] where the network transposes them first, `frames.transpose(0, 1)`. The network's result must be a
-    linear layer averaged over time. Raises UnsupportedError that names the module that cannot be carried, and
+    [1, T, C, H, W] where the network transposes them first, `frames.transpose(0, 1)`. The network's result is a linear
+    layer or spikes, averaged or summed over time, or [T, N, classes], whose mean is meant (`ends.py`). Raises UnsupportedError that names the module that cannot be carried, and
     InputError where the network does not run on the example. Membranes are reset.
 
     >>> network, images = spikeport.example_network()
@@ -65,7 +73,8 @@ def trace(network: nn.Module, example: torch.Tensor, time_steps: int, *, reads_s
     functional.reset_net(module)
     try:
         with torch.no_grad():
-            _Shapes(module).run(example)
+            found = _Shapes(module).run(example)
+            _check_rolled(module, network, example, found)
     except (RuntimeError, ValueError) as error:
         raise InputError(
             f"The network must run on an example of shape {list(example.shape)}, but stops: "
@@ -79,34 +88,6 @@ def trace(network: nn.Module, example: torch.Tensor, time_steps: int, *, reads_s
     return Traced(graph=check(spiking), encoder=encoder)
 
 
-def symbolic(network: nn.Module) -> fx.GraphModule:
-    """The network as an fx graph whose leaves are the modules that tracing has a rule for."""
-    try:
-        return fx.GraphModule(network, _Tracer().trace(network))
-    except fx.proxy.TraceError as error:
-        raise UnsupportedError(
-            f"The network's forward pass must not depend on the data, but torch.fx says: {error}."
-        ) from error
-
-
-def spiking_layers(module: fx.GraphModule) -> dict[str, fx.Node]:
-    """Population name -> node of every spiking layer, in the order of execution."""
-    modules = dict(module.named_modules())
-    nodes = [n for n in module.graph.nodes if n.op == "call_module"]
-    return {population_name(str(n.target)): n for n in nodes if isinstance(modules[str(n.target)], neuron.BaseNode)}
-
-
-def population_name(path: str) -> str:
-    """A population is named by the module path of its neurons, without the attribute `lif` itself."""
-    return path.removesuffix(".lif")
-
-
-class _Tracer(fx.Tracer):
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        known = isinstance(m, base.StepModule) or rule_of(m) is not None
-        return known or super().is_leaf_module(m, module_qualified_name)
-
-
 class _Shapes(fx.Interpreter):
     """Runs the network and leaves every tensor's shape in its node."""
 
@@ -114,7 +95,22 @@ class _Shapes(fx.Interpreter):
         result = super().run_node(n)
         if isinstance(result, torch.Tensor):
             n.meta["shape"] = tuple(result.shape)
+            n.meta["binary"] = bool(((result == 0) | (result == 1)).all())
         return result
+
+
+def _check_rolled(module: fx.GraphModule, network: nn.Module, example: torch.Tensor, found: Any) -> None:
+    """Where steps became layers of all steps, the answer is still that of the network."""
+    if "rolled" not in module.meta or not isinstance(found, torch.Tensor):
+        return
+    functional.reset_net(network)
+    wanted = network(example)
+    functional.reset_net(network)
+    if wanted.shape != found.shape or not torch.allclose(wanted, found, rtol=1e-4, atol=1e-5):
+        raise UnsupportedError(
+            "Run step by step the network answers otherwise than on all steps at once: it draws random numbers, or it "
+            "keeps something from step to step that torch.fx does not see; let only neurons remember."
+        )
 
 
 class _Walk:
@@ -136,7 +132,7 @@ class _Walk:
         for node in self.nodes:
             where = f"{node.target}" if node.op == "call_module" else f"{node.op} {node.name}"
             try:
-                self.values[node] = self._value(node)
+                self.values[node] = _fitting(self._value(node), node)
             except UnsupportedError as error:
                 raise UnsupportedError(f"Layer '{where}': {error}.") from error
         return SpikingGraph(
@@ -155,11 +151,11 @@ class _Walk:
             return self._input(node, node.all_input_nodes[0].name)
         arguments, keywords = self._values(node.args), self._values(node.kwargs)
         if node.op == "output":
-            return self._readout(arguments[0])
+            return self._populate(*readout(arguments[0], self.time_steps))
         given = _flat([*arguments, *keywords.values()])
         if not any(isinstance(value, Expression) for value in given):
-            is_neuron = node.op == "call_module" and isinstance(self.modules[str(node.target)], neuron.BaseNode)
-            return self._encoded(node) if is_neuron else Real()
+            fires = node.op == "call_module" and is_spiking(self.modules[str(node.target)])
+            return self._encoded(node) if fires else Real()
         if any(isinstance(value, Real) for value in given):
             raise UnsupportedError(
                 "it mixes spikes with values that are not spikes; let one spiking layer read the image, and all others "
@@ -174,6 +170,9 @@ class _Walk:
             gate = GATES.get(node.target)
             if gate is not None:
                 return self._gate(node, gate, *arguments)
+        end = ended(node.target, self.time_steps, arguments, keywords)
+        if end is not None:
+            return end
         rule, name = FUNCTIONS.get(node.target), getattr(node.target, "__name__", node.target)
         if rule is None:
             raise UnsupportedError(f"'{name}' has no rule for spikes; use layers that are linear, or export to onnx")
@@ -185,11 +184,11 @@ class _Walk:
 
     def _module(self, node: fx.Node, module: nn.Module, given: list[Any]) -> Expression:
         if getattr(module, "step_mode", "m") != "m":
-            raise UnsupportedError("layers that read spikes must run in multi-step mode, step_mode='m'")
+            raise UnsupportedError(ONE_STEP)
         if len(given) != 1:
             raise UnsupportedError(f"a {type(module).__name__} with {len(given)} inputs has no rule")
         x = given[0]
-        if isinstance(module, neuron.BaseNode):
+        if is_spiking(module):
             return self._neurons(node, module, x)
         if type(module) in (nn.MaxPool2d, layer.MaxPool2d):
             return self._max_pool(node, module, x)
@@ -204,7 +203,9 @@ class _Walk:
         """The spikes of a layer that reads the image: an input of the graph."""
         module: Any = self.modules[str(node.target)]
         if module.step_mode != "m":
-            raise UnsupportedError("spiking layers must run in multi-step mode, step_mode='m'")
+            raise UnsupportedError(ONE_STEP)
+        if not node.meta["binary"]:
+            raise UnsupportedError(f"what a {type(module).__name__} gives is not 0 or 1; let LIFNode read the image")
         self.encoder_nodes.append(node)
         return self._input(node, population_name(str(node.target)))
 
@@ -212,28 +213,41 @@ class _Walk:
         steps, _, *shape = node.meta["shape"]
         if steps != self.time_steps:
             raise UnsupportedError(f"it has {steps} time steps, but the network is said to have {self.time_steps}")
-        self.inputs.append(SpikeInput(name=name, shape=tuple(shape)))
-        return linear.spikes_of(name, tuple(shape))
+        shape = _image(tuple(shape))
+        self.inputs.append(SpikeInput(name=name, shape=shape))
+        return linear.spikes_of(name, shape)
 
-    def _neurons(self, node: fx.Node, module: Any, x: Expression) -> Expression:
-        decay, scale = leak(module)
-        if module.v_reset:
-            raise UnsupportedError(f"`v_reset` must be 0 or None, but is {module.v_reset}; train with v_reset=0.0")
+    def _neurons(self, node: fx.Node, module: nn.Module, x: Expression) -> Expression:
+        name = population_name(str(node.target))
         known = {population.name for population in self.populations} | {entering.name for entering in self.inputs}
-        if population_name(str(node.target)) in known:
+        if name in known:
             raise UnsupportedError("its neurons are used twice with one membrane; give every layer a module of its own")
         if x.averaged:
             raise UnsupportedError("a spiking layer after the mean over time has no rule; take the mean last")
-        x = linear.scaled(x, scale)
+        if isinstance(module, RECURRENT):
+            x, module = fed_back(x, module, name, FUNCTIONS)
+        lif = lif_of(module)
+        x = linear.scaled(x, lif.scale, lif.bias)
+        if lif.floor and not linear.never_negative(x):
+            raise UnsupportedError(
+                f"a {type(module).__name__} forgets what is below 0, which the chip's membrane keeps; it has a rule where "
+                "no weight and no bias before it is negative; use LIFNode"
+            )
+        if lif.current_decay and (x.constant != lif.bias).any():
+            raise UnsupportedError(
+                f"a bias that enters the synaptic current of a {type(module).__name__} grows from step to step, but the "
+                "chip's is the same in all; train the layer before it without bias and without batch norm"
+            )
         return self._populate(
             x,
             Population(
-                name=population_name(str(node.target)),
+                name=name,
                 shape=x.shape,
-                decay=decay,
-                threshold=float(module.v_threshold),
+                decay=lif.decay,
+                current_decay=lif.current_decay,
+                threshold=lif.threshold,
                 bias=x.constant,
-                reset="subtract" if module.v_reset is None else "zero",
+                reset=lif.reset,
             ),
         )
 
@@ -273,22 +287,6 @@ class _Walk:
         )
         return self._populate(x, population)
 
-    def _readout(self, x: Any) -> Expression:
-        if not isinstance(x, Expression) or len(x.shape) != 1 or not x.averaged:
-            raise UnsupportedError("a network must end in a linear layer averaged over time, as x.mean(0)")
-        x = linear.scaled(x, 1.0 / self.time_steps)
-        return self._populate(
-            x,
-            Population(
-                name="readout",
-                shape=x.shape,
-                decay=1.0,  # the membrane sums the steps up; the mean's 1/T is in weights and bias
-                threshold=np.inf,
-                bias=x.constant,
-                role="readout",
-            ),
-        )
-
     def _populate(self, x: Expression, population: Population) -> Expression:
         self.populations.append(population)
         for term in linear.merged(x.terms):
@@ -300,18 +298,22 @@ class _Walk:
         return fx.node.map_arg(arguments, cast(Any, self.values.__getitem__))
 
 
-def leak(module: Any) -> tuple[float, float]:
-    """(decay, scale of the input current) such that v = decay * v + scale * I, as SpikingJelly charges."""
-    kind: type = type(module)  # a subclass may compute something else
-    if kind is neuron.IFNode:
-        return 1.0, 1.0
-    if kind is neuron.ParametricLIFNode:
-        rate = float(torch.sigmoid(module.w.detach()))
-    elif kind is neuron.LIFNode:
-        rate = 1.0 / float(module.tau)
-    else:
-        raise UnsupportedError(f"a {kind.__name__} has no rule; use LIFNode, ParametricLIFNode or IFNode")
-    return 1.0 - rate, rate if module.decay_input else 1.0
+def _image(shape: Shape) -> Shape:
+    """A line [C, L] is an image of one row."""
+    return (shape[0], 1, shape[1]) if len(shape) == 2 else shape
+
+
+def _fitting(value: Value, node: fx.Node) -> Value:
+    """The value, if torch's has the shape that its rule says."""
+    shape = node.meta.get("shape")
+    if isinstance(value, Expression) and shape is not None and node.op != "output":
+        found = shape[1 if value.averaged else 2 :]
+        if _image(found) != value.shape:
+            raise UnsupportedError(
+                f"it gives {list(shape)}, of which the rule knows {list(value.shape)} only; time and batch must stay the "
+                "first two axes"
+            )
+    return value
 
 
 def _turns(node: fx.Node) -> bool:
@@ -340,7 +342,8 @@ def _encoder(module: fx.GraphModule, outputs: list[fx.Node]) -> nn.Module:
     for node in module.graph.nodes:
         if node in needed or node.op == "placeholder":
             copies[node] = graph.node_copy(node, lambda n: copies[n])
-    graph.output(copies[outputs[0]])
+    found = copies[outputs[0]]
+    graph.output(graph.call_method("unsqueeze", (found, 3)) if len(outputs[0].meta["shape"]) == 4 else found)
     return fx.GraphModule(module, graph).eval()
 
 
