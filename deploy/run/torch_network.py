@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from queue import SimpleQueue
-from typing import Any
 
 import numpy as np
 import torch
@@ -39,9 +38,7 @@ class TorchRunner:
         self.module = with_spikes(network)
         self.names = list(spiking_layers(self.module))
         modules = dict(self.module.named_modules())
-        self.layers = {
-            name: neurons_of(modules[str(n.target)]) for name, n in spiking_layers(self.module).items()
-        }
+        self.layers = {name: neurons_of(modules[str(n.target)]) for name, n in spiking_layers(self.module).items()}
         self.lifs = {name: _lif(name, layer) for name, layer in self.layers.items()}
 
     def first_spikes(self, images: NDArray[np.float32]) -> NDArray[np.uint8]:
@@ -86,9 +83,7 @@ class TorchRunner:
     def __call__(self, images: NDArray[np.float32 | np.uint8], nudges: Nudges | None = None) -> Record:
         currents: dict[str, list[torch.Tensor]] = {name: [] for name in self.names}
         handles = [
-            layer.register_forward_pre_hook(
-                _listener(currents[name], self.lifs[name].scale, (nudges or {}).get(name))
-            )
+            layer.register_forward_pre_hook(_listener(currents[name], self.lifs[name].scale, (nudges or {}).get(name)))
             for name, layer in self.layers.items()
         ]
         functional.reset_net(self.module)
@@ -99,7 +94,9 @@ class TorchRunner:
             functional.reset_net(self.module)
             for handle in handles:
                 handle.remove()
-        spikes = {name: as_images(value.numpy().astype(np.uint8)) for name, value in zip(self.names, fired, strict=True)}
+        spikes = {
+            name: as_images(value.numpy().astype(np.uint8)) for name, value in zip(self.names, fired, strict=True)
+        }
         margins = {
             name: _margin(self.lifs[name], torch.cat(currents[name]).numpy(), spikes[name]) for name in self.names
         }
@@ -114,7 +111,7 @@ def _lif(name: str, layer: nn.Module) -> Lif:
 
 
 def _listener(currents: list[torch.Tensor], scale: float, nudge: NDArray[np.float32] | None) -> Hook:
-    """Keeps the currents [steps, N, *shape] of each call, which is of all steps or, in a recurrent container, of one."""
+    """Keeps the currents [steps, N, *shape] of each call: of all steps or, in a recurrent container, of one."""
 
     def listen(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
         current, at_once = inputs[0], getattr(module, "step_mode", "m") == "m"

@@ -61,8 +61,8 @@ def check_netx(chain: Chain) -> None:
             )
         if len(weights) > 1 and not _loaded_as_they_are(weights):
             raise UnsupportedError(
-                f"Population '{population.name}': lava-dl stores the two matrices of a recurrent layer with one number of "
-                "bits and loads them with other weights where only one of them has weights of both signs; train the "
+                f"Population '{population.name}': lava-dl stores the two matrices of a recurrent layer with one number "
+                "of bits and loads them with other weights where only one of them has weights of both signs; train the "
                 "network further."
             )
 

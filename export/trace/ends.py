@@ -63,7 +63,11 @@ def ended(target: Any, time_steps: int, arguments: Any, keywords: Any) -> Expres
 def readout(x: Any, time_steps: int) -> tuple[Expression, Population]:
     """What the network returns as (what enters the readout, the readout)."""
     if not isinstance(x, Expression) or len(x.shape) != 1:
-        what = f"values of shape {x.shape}" if isinstance(x, Expression) else f"a {type(x).__name__}"
+        what = (
+            f"values of shape {x.shape}"
+            if isinstance(x, Expression)
+            else f"a {type(x).__name__.removeprefix('immutable_')}"
+        )
         raise UnsupportedError(
             "a network must return one number for each class, [N, classes] as x.mean(0), x.sum(0) or x[-1] of a linear "
             f"layer or of spikes, or [T, N, classes] of which the mean is meant, but it returns {what}"

@@ -5,8 +5,8 @@ constant per channel. Everything linear (convolution, batch norm, average pool, 
 expression exactly, or is refused by UnsupportedError.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import cast
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from ...errors import UnsupportedError
 from ..graph import Array, Conv, Dense, Kernel, Shape, neurons
 from ..simulate import apply
 from ..taps import Taps, convolution_of, taps_of, ungrouped
+
+MATRIX_LIMIT = 2**22  # weights, 32 MiB of float64
+Map = Callable[[Array], Array]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +70,7 @@ def convolved(x: Expression, kernel: Conv) -> Expression:
     if x.constant.any() and kernel.padding != (0, 0):
         raise UnsupportedError("a padded convolution after a bias cannot fold; put the batch norm or bias behind it")
     shape = kernel.output_shape(x.shape)
-    terms = tuple(replace(term, kernel=_composed(term, kernel, shape)) for term in x.terms)
+    terms = tuple(replace(term, kernel=_composed(term, kernel, x.shape, shape)) for term in x.terms)
     constant = kernel.weight.sum((2, 3)) @ x.constant
     return Expression(shape=shape, terms=terms, constant=constant)
 
@@ -82,7 +85,9 @@ def multiplied(x: Expression, weight: Array) -> Expression:
 def scaled(x: Expression, scale: Array | float, shift: Array | float = 0.0) -> Expression:
     """scale * x + shift, both per channel [C] or one number."""
     factor = np.broadcast_to(scale, x.constant.shape)
-    terms = tuple(replace(t, kernel=_with_weight(t.kernel, (t.kernel.weight.T * factor).T)) for t in x.terms)
+    terms = tuple(
+        replace(t, kernel=_with_weight(t.kernel, (t.kernel.weight.T * _rows(factor, t, x.shape)).T)) for t in x.terms
+    )
     return replace(x, terms=terms, constant=x.constant * factor + shift, binary=False, complement=False)
 
 
@@ -109,8 +114,9 @@ def concatenated(parts: list[Expression]) -> Expression:
     for part in parts:
         for term in part.terms:
             weight = term.kernel.weight
-            placed = np.zeros((channels, *weight.shape[1:]))
-            placed[start : start + len(weight)] = weight
+            each = len(weight) // part.shape[0]  # rows of a channel
+            placed = np.zeros((channels * each, *weight.shape[1:]))
+            placed[start * each : start * each + len(weight)] = weight
             terms.append(replace(term, kernel=_with_weight(term.kernel, placed)))
         start += part.shape[0]
     return Expression(
@@ -167,9 +173,11 @@ def _with_weight(kernel: Kernel, weight: Array) -> Kernel:
     return replace(kernel, weight=weight)
 
 
-def _composed(term: Term, outer: Conv, shape: Shape) -> Conv:
+def _composed(term: Term, outer: Conv, between: Shape, shape: Shape) -> Kernel:
     """outer, which gives this shape, after the kernel of the term, as one; both ungrouped."""
-    inner = cast(Conv, term.kernel)
+    if isinstance(term.kernel, Dense):
+        return _mapped(term, between, lambda columns: apply(outer, columns))
+    inner = term.kernel
     if inner.weight.shape[2:] == (1, 1) and inner.stride == (1, 1) and inner.padding == (0, 0):
         weight = np.einsum("omhw,mi->oihw", outer.weight, inner.weight[:, :, 0, 0], optimize=True)
         return replace(outer, weight=weight)
@@ -189,6 +197,33 @@ def _composed(term: Term, outer: Conv, shape: Shape) -> Conv:
         f"a padded {outer.weight.shape[2]}x{outer.weight.shape[3]} kernel directly after a "
         f"{inner.weight.shape[2]}x{inner.weight.shape[3]} one cannot fold into one; put a spiking layer between them"
     )
+
+
+def mapped(x: Expression, operation: Map, shape: Shape) -> Expression:
+    """x followed by what is linear and the same for each channel, but no convolution: a full matrix.
+
+    operation: values [M, C, H, W] -> [M, *shape]; what is the same everywhere stays so.
+    """
+    _once_in_time(x)
+    for term in x.terms:
+        if neurons(shape) * neurons(term.source_shape) > MATRIX_LIMIT:
+            raise UnsupportedError(
+                f"what is no convolution becomes a full matrix, and one from {term.source_shape} to {shape} has more "
+                f"than {MATRIX_LIMIT} weights; use smaller maps, or windows side by side"
+            )
+    terms = tuple(replace(term, kernel=_mapped(term, x.shape, operation)) for term in x.terms)
+    return replace(x, shape=shape, terms=terms, binary=False, complement=False)
+
+
+def _mapped(term: Term, shape: Shape, operation: Map) -> Dense:
+    """operation after the term, which gives this shape."""
+    columns = operation(_matrix(term).weight.T.reshape(-1, *shape))
+    return Dense(weight=np.ascontiguousarray(columns.reshape(len(columns), -1).T))
+
+
+def _rows(factor: Array, term: Term, shape: Shape) -> Array:
+    """Of each channel -> of each row of the term's kernel, which gives this shape."""
+    return np.repeat(factor, len(term.kernel.weight) // shape[0])
 
 
 def _matrix(term: Term) -> Dense:

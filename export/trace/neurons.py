@@ -21,7 +21,9 @@ from spikingjelly.activation_based import base, neuron
 from torch import nn
 
 from ...errors import UnsupportedError
-from ..graph import Reset
+from ..graph import Population, Reset
+from . import linear
+from .linear import Expression
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +57,7 @@ NO_LIF: dict[type, str] = {
     **dict.fromkeys((neuron.TernaryIFNode, neuron.TernaryLIFNode), "it gives -1, too"),
     neuron.HalfThresholdIFNode: "its membrane begins at half its threshold, and the chip's at 0",
     **dict.fromkeys((neuron.PSN, neuron.MaskedPSN, neuron.SlidingPSN), "it weighs all time steps, and has no membrane"),
+    neuron.OTTTLIFNode: "it gives a trace, too, and SpikingJelly does not run it on all steps at once",
     neuron.MPBNBaseNode: "it normalises its membrane",
     **dict.fromkeys((neuron.DSRIFNode, neuron.DSRLIFNode), "it computes rates, not spikes"),
 }
@@ -102,6 +105,31 @@ def lif_of(module: Any) -> Lif:
         ) from error
 
 
+def population_of(name: str, module: Any, x: Expression) -> tuple[Expression, Population]:
+    """Neurons that get the current x as (what enters their population, the population)."""
+    lif, kind = lif_of(module), type(module).__name__
+    x = linear.scaled(x, lif.scale, lif.bias)
+    if lif.floor and not linear.never_negative(x):
+        raise UnsupportedError(
+            f"a {kind} forgets what is below 0, which the chip's membrane keeps; it has a rule where no weight and no "
+            "bias before it is negative; use LIFNode, or export to onnx"
+        )
+    if lif.current_decay and (x.constant != lif.bias).any():
+        raise UnsupportedError(
+            f"a bias that enters the synaptic current of a {kind} grows from step to step, but the chip's is the same "
+            "in all; train the layer before it without bias and without batch norm"
+        )
+    return x, Population(
+        name=name,
+        shape=x.shape,
+        decay=lif.decay,
+        current_decay=lif.current_decay,
+        threshold=lif.threshold,
+        bias=x.constant,
+        reset=lif.reset,
+    )
+
+
 def _rule_of(module: Any) -> Rule:
     kind = type(module)
     if kind in NEURONS:
@@ -120,8 +148,8 @@ def _rule_of(module: Any) -> Rule:
                 )
             return NEURONS[parent]
     raise UnsupportedError(
-        f"a {kind.__name__} has no rule; use LIFNode, ParametricLIFNode or IFNode, or, if it is a LIF, give it a method "
-        "as_lif or a rule by spikeport.register_neuron"
+        f"a {kind.__name__} has no rule; use LIFNode, ParametricLIFNode or IFNode, or, if it is a LIF, give it a "
+        "method as_lif, or a rule by spikeport.register_neuron"
     )
 
 
@@ -139,6 +167,12 @@ def _overridden(kind: type, parent: type) -> list[str]:
 
 def _reset(module: Any, lowered: float, **constants: float | bool) -> Lif:
     """A LIF whose membrane is counted from `lowered`, to which it leaks."""
+    begins = vars(module).get("_memories_rv", {}).get("v", 0.0)
+    if begins != (module.v_reset or 0.0):
+        raise UnsupportedError(
+            f"the membranes of a {type(module).__name__} begin at {begins} and are reset to {module.v_reset}, and on "
+            "the chip they begin where they are reset; give v_reset where it is built, or use v_reset=0.0"
+        )
     return Lif(
         threshold=float(module.v_threshold) - lowered,
         reset="subtract" if module.v_reset is None else "zero",
@@ -146,12 +180,12 @@ def _reset(module: Any, lowered: float, **constants: float | bool) -> Lif:
     )
 
 
-@register_neuron(neuron.IFNode)
+@register_neuron(neuron.IFNode, neuron.SimpleIFNode)
 def _if(module: Any) -> Lif:
     return _reset(module, module.v_reset or 0.0, decay=1.0)
 
 
-@register_neuron(neuron.LIFNode, neuron.OTTTLIFNode, neuron.SLTTLIFNode)
+@register_neuron(neuron.LIFNode, neuron.SimpleLIFNode, neuron.SLTTLIFNode)
 def _lif(module: Any) -> Lif:
     return _leaky(module, 1.0 / float(module.tau))
 
@@ -164,26 +198,6 @@ def _parametric(module: Any) -> Lif:
 def _leaky(module: Any, rate: float) -> Lif:
     scale = rate if module.decay_input else 1.0
     return _reset(module, module.v_reset or 0.0, decay=1.0 - rate, scale=scale)
-
-
-@register_neuron(neuron.SimpleIFNode)
-def _simple_if(module: Any) -> Lif:
-    _begins_at_reset(module)
-    return _if(module)
-
-
-@register_neuron(neuron.SimpleLIFNode)
-def _simple_lif(module: Any) -> Lif:
-    _begins_at_reset(module)
-    return _lif(module)
-
-
-def _begins_at_reset(module: Any) -> None:
-    if module.v_reset:
-        raise UnsupportedError(
-            f"the membranes of a {type(module).__name__} begin at 0 and are reset to {module.v_reset}, and on the chip "
-            "they begin where they are reset; use v_reset=0.0, or LIFNode"
-        )
 
 
 @register_neuron(neuron.KLIFNode)
@@ -205,9 +219,7 @@ def _k_lif(module: Any) -> Lif:
 def _current_based(module: Any) -> Lif:
     """c = c * c_decay + x, v = v * v_decay + c: it leaks to 0, and begins at v_reset."""
     decay, start = float(module.v_decay), module.v_reset or 0.0
-    return _reset(
-        module, start, decay=decay, bias=start * (decay - 1.0), current_decay=float(module.c_decay)
-    )
+    return _reset(module, start, decay=decay, bias=start * (decay - 1.0), current_decay=float(module.c_decay))
 
 
 def remembers(module: nn.Module) -> bool:

@@ -11,6 +11,7 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from spikingjelly.activation_based import layer
 from torch import fx, nn
 
@@ -30,8 +31,8 @@ def fed_back(x: Expression, container: Any, name: str, functions: Any) -> tuple[
     *before, neurons = _parts(container.sub_module)
     if not is_neuron(neurons) or any(is_neuron(part) for part in before):
         raise UnsupportedError(
-            f"a {type(container).__name__} has a rule where neurons are the last of what it contains, and nothing before "
-            "them spikes"
+            f"a {type(container).__name__} has a rule where neurons are the last of what it contains, and nothing "
+            "before them spikes"
         )
     if isinstance(container, layer.LinearRecurrentContainer):
         own: Shape = (container.sub_module_out_features,)
@@ -89,4 +90,4 @@ def _elementwise(own: Expression, x: Expression, function: Callable[..., Any], f
     raise UnsupportedError("its function returns nothing")
 
 
-SUMS: tuple[Any, ...] = (operator.add, operator.iadd, operator.sub, "add", "sub")
+SUMS: tuple[Any, ...] = (operator.add, operator.iadd, torch.add, "add", operator.sub, torch.sub, "sub")

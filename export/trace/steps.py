@@ -24,6 +24,7 @@ from torch import fx, nn
 
 from ...errors import UnsupportedError
 from .neurons import remembers
+from .shifted import named, of_all_steps
 
 ONE_STEP = (
     "layers that read spikes must run in multi-step mode, step_mode='m', or in a loop over time, as "
@@ -74,22 +75,6 @@ def all_steps(x: Any) -> Any:
     raise NotImplementedError
 
 
-# Functions of one step: the same of all steps, whose axes are counted from one further right. name -> its parameters,
-# those that count axes, and what they are if not given
-AXES: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
-    "flatten": (("input", "start_dim", "end_dim"), {"start_dim": 0, "end_dim": -1}),
-    "size": (("input", "dim"), {"dim": None}),
-    "unsqueeze": (("input", "dim"), {"dim": None}),
-    "squeeze": (("input", "dim"), {"dim": None}),
-    "cat": (("tensors", "dim"), {"dim": 0}),
-    "mean": (("input", "dim", "keepdim"), {"dim": None}),
-    "sum": (("input", "dim", "keepdim"), {"dim": None}),
-    "transpose": (("input", "dim0", "dim1"), {"dim0": None, "dim1": None}),
-}
-ELEMENTWISE = frozenset(
-    ("add", "iadd", "sub", "mul", "truediv", "div", "neg", "minimum", "maximum", "relu", "sigmoid", "tanh", "abs")
-    + ("float", "clone", "detach", "contiguous")
-)
 RANDOM = ("rand", "bernoulli", "poisson", "normal")  # how names of what is drawn anew in every step begin
 NEXT_STEP = (
     "only neurons and recurrent containers can remember a step; use layer.LinearRecurrentContainer, or step_mode='m'"
@@ -138,11 +123,6 @@ def in_multi_step(module: fx.GraphModule) -> fx.GraphModule:
 
 def _single(module: nn.Module) -> bool:
     return getattr(module, "step_mode", "m") == "s"
-
-
-def named(target: Any) -> str:
-    """One name for what is a function, an operator and a method of torch."""
-    return target if isinstance(target, str) else getattr(target, "__name__", "")
 
 
 class _Roll:
@@ -209,7 +189,9 @@ class _Roll:
         if isinstance(x, Step) and x.at == EACH_IMAGE:
             raise UnsupportedError("neurons in a SeqToANNContainer take time for a batch; use MultiStepContainer")
         if isinstance(x, Step) and x.at == EACH:
-            return Step(self._make("call_module", path, (x.node,), {}, node.name, _of_all_steps(module), once=True), EACH)
+            return Step(
+                self._make("call_module", path, (x.node,), {}, node.name, _of_all_steps(module), once=True), EACH
+            )
         return self._step_of_layer(node, path, x)
 
     def _step_of_layer(self, node: fx.Node, path: str, x: Value) -> Value:
@@ -227,7 +209,10 @@ class _Roll:
         elif isinstance(x, Step) and x.at == at:
             read = x.node
         else:
-            raise UnsupportedError(f"in step {at} it reads another step; {NEXT_STEP}")
+            raise UnsupportedError(
+                f"in step {at} it reads another step: a step depends on the one before, or its membrane would serve "
+                f"two places; {NEXT_STEP}"
+            )
         if self.first.setdefault(path, read) is not read:
             raise UnsupportedError(
                 f"in step {at} it reads something else than in step 0: its membrane would serve two places, or a step "
@@ -292,42 +277,13 @@ class _Roll:
             path = str(node.target)
             arguments = fx.node.map_arg(node.args, self._node)
             return self._make("call_module", path, arguments, {}, node.name, _of_all_steps(self.modules[path]))
-        name = named(node.target)
-        if name in ("view", "reshape") and self._keeps_batch(node):
-            return self._make("call_function", torch.flatten, (self._node(node.args[0]), 2), {}, node.name, None)
-        if name in ELEMENTWISE:
-            arguments, keywords = (fx.node.map_arg(a, self._node) for a in (node.args, node.kwargs))
-            return self._make(node.op, node.target, arguments, keywords, node.name, None)
-        if node.target is getattr and node.args[1:] == ("shape",):
-            return self._make("call_function", getattr, (self._node(node.args[0]), "shape"), {}, node.name, None)
-        if node.target is operator.getitem and _is_shape(node.args[0]) and isinstance(node.args[1], int):
-            at = node.args[1] + (node.args[1] >= 0)
-            return self._make("call_function", operator.getitem, (self._node(node.args[0]), at), {}, node.name, None)
-        if name not in AXES:
-            raise UnsupportedError(f"'{name}' of one time step has no rule; use torch.flatten, or step_mode='m'")
-        words, defaults = AXES[name]
-        told = {**defaults, **dict(zip(words, node.args, strict=False)), **node.kwargs}
-        for word in defaults:
-            if not isinstance(told[word], int):
-                raise UnsupportedError(f"'{name}' of one time step needs one number as {word}")
-            told[word] += told[word] >= 0
-        first = fx.node.map_arg(told.pop(words[0]), self._node)
-        return self._make(node.op, node.target, (first, *told.values()), {}, node.name, None)
-
-    def _keeps_batch(self, node: fx.Node) -> bool:
-        """x.view(x.size(0), -1) or x.view(x.shape[0], -1)."""
-        sizes = node.args[1:] if len(node.args) > 2 else node.args[1]
-        if not isinstance(sizes, list | tuple) or len(sizes) != 2 or sizes[1] != -1:
-            return False
-        batch = sizes[0]
-        if not isinstance(batch, fx.Node) or batch.args[1:] != (0,):
-            return False
-        return batch.target == "size" or (batch.target is operator.getitem and _is_shape(batch.args[0]))
+        op, target, arguments = of_all_steps(node, self._node)
+        return self._make(op, target, arguments, {}, node.name, None)
 
     # what is written
 
     def _copied(self, node: fx.Node) -> fx.Node:
-        arguments, keywords = (fx.node.map_arg(a, lambda n: self._whole(self.values[n])) for a in (node.args, node.kwargs))
+        arguments, keywords = self._given(node, lambda n: self._whole(self.values[n]))
         held = None
         if node.op == "call_module":
             held = self.modules[str(node.target)]
@@ -335,6 +291,9 @@ class _Roll:
             held = _attribute(self.module, str(node.target))
         drawn = named(node.target).startswith(RANDOM) or "Poisson" in type(held).__name__
         return self._make(node.op, node.target, arguments, keywords, node.name, held, once=drawn)
+
+    def _given(self, node: fx.Node, to: Callable[[fx.Node], fx.Node]) -> tuple[Any, Any]:
+        return fx.node.map_arg(node.args, to), fx.node.map_arg(node.kwargs, to)
 
     def _make(
         self, op: str, target: Any, arguments: Any, keywords: Any, name: str, held: Any, once: bool = False
@@ -372,10 +331,6 @@ class _Roll:
         return self._make("call_function", operator.getitem, (value.node, index), {}, "step", None)
 
 
-def _is_shape(node: Any) -> bool:
-    return isinstance(node, fx.Node) and node.target is getattr and node.args[1:] == ("shape",)
-
-
 def _form(module: nn.Module) -> tuple[Any, ...]:
     return type(module), getattr(module, "step_mode", None)
 
@@ -383,14 +338,16 @@ def _form(module: nn.Module) -> tuple[Any, ...]:
 def _of_all_steps(module: nn.Module) -> nn.Module:
     """The layer for [T, N, ...], of the same parameters."""
     if not hasattr(module, "step_mode"):
-        return layer.SeqToANNContainer(module).eval()
+        container: nn.Module = layer.SeqToANNContainer(module)
+        return container.eval()
     if module.step_mode != "s":
         raise UnsupportedError("it reads one step, and is in multi-step mode; use step_mode='s'")
-    twin = copy.copy(module)
+    twin: Any = copy.copy(module)
     if "_memories" in vars(twin):
-        twin._memories = dict(module._memories)  # type: ignore[arg-type]
+        twin._memories = dict(twin._memories)
     twin.step_mode = "m"
-    return twin
+    found: nn.Module = twin
+    return found
 
 
 def _attribute(module: Any, path: str) -> Any:
@@ -407,5 +364,3 @@ def _key(value: Any) -> Any:
     if isinstance(value, slice):
         return ("slice", _key(value.start), _key(value.stop), _key(value.step))
     return value
-
-

@@ -29,18 +29,20 @@ STEP_BY_STEP: dict[Any, Callable[..., Any]] = {
     functional.multi_step_forward: each_step,
     functional.seq_to_ann_forward: each_image,
 }
-FOREIGN = tuple(str(Path(str(package.__file__)).parent) for package in (torch, spikingjelly)) + (str(Path(__file__).parent),)
+FOREIGN = tuple(str(Path(path).parent) for path in (torch.__file__, str(spikingjelly.__file__), __file__))
 
 
 def symbolic(network: nn.Module) -> fx.GraphModule:
     """The network as an fx graph. Raises UnsupportedError that names the line that torch.fx cannot follow."""
-    tracer = _Tracer((functional, functional.forward), tuple(STEP_BY_STEP))
+    modules: Any = (functional, functional.forward)
+    tracer = _Tracer(modules, tuple(STEP_BY_STEP))
     try:
         graph = tracer.trace(network, concrete_args=_options(network))
     except (fx.proxy.TraceError, TypeError, AttributeError, NotImplementedError) as error:
         raise UnsupportedError(
-            f"The network's forward pass must not depend on the data, but torch.fx says: {_reason(error)}{_line(error)}. "
-            "Let it compute the same for every input; numbers, as of time steps, can be attributes of the network."
+            f"The network's forward pass must not depend on the data, but torch.fx says: {_reason(error)}"
+            f"{_line(error)}. Let it compute the same for every input; numbers, as of time steps, can be attributes of "
+            "the network."
         ) from error
     _without_assertions(graph)
     return in_multi_step(fx.GraphModule(network, graph))
@@ -77,7 +79,8 @@ class _Tracer(fx.Tracer):
         enters = STEP_BY_STEP.get(target) if kind == "call_function" else None
         if enters is None:
             return super().create_proxy(kind, target, args, kwargs, *more, **others)
-        x, parts = (*args, *kwargs.values())
+        given: tuple[Any, ...] = (*args, *kwargs.values())
+        x, parts = given
         value = super().create_proxy("call_function", enters, (x,), {})
         for part in parts if isinstance(parts, list | tuple) else (parts,):
             value = part(value)
@@ -115,7 +118,8 @@ def _is_option(graph: fx.Graph, node: fx.Node) -> bool:
 
 
 def _reason(error: Exception) -> str:
-    return str(error).strip().splitlines()[0].rstrip(".")
+    """The first sentence."""
+    return str(error).strip().splitlines()[0].split(". ")[0].rstrip(".")
 
 
 def _line(error: Exception) -> str:

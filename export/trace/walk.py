@@ -21,10 +21,10 @@ from ..graph import Conv, Population, Projection, Shape, SpikeInput, SpikingGrap
 from . import linear
 from .ends import ended, readout
 from .linear import Expression
-from .neurons import is_neuron, lif_of
+from .neurons import population_of
 from .recurrent import fed_back
 from .registry import rule_of
-from .rules import FUNCTIONS, pair
+from .rules import FUNCTIONS, along, pair
 from .steps import ONE_STEP
 from .symbolic import RECURRENT, is_spiking
 from .symbolic import population_name as population_name
@@ -36,6 +36,8 @@ GATES: dict[Any, Literal["or", "and"]] = {
     **dict.fromkeys((operator.mul, torch.mul, "mul", torch.minimum, "minimum"), "and"),
     **dict.fromkeys((torch.maximum, "maximum"), "or"),
 }
+MAX_POOLS_OF_LINES = (nn.MaxPool1d, layer.MaxPool1d)
+MAX_POOLS = (nn.MaxPool2d, layer.MaxPool2d, *MAX_POOLS_OF_LINES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,9 +60,11 @@ def trace(network: nn.Module, example: torch.Tensor, time_steps: int, *, reads_s
     """Trace a network in eval mode and multi-step mode.
 
     example: one input, images [1, C, H, W], or spikes [T, 1, C, H, W] when reads_spikes is set; frames of spikes
-    [1, T, C, H, W] where the network transposes them first, `frames.transpose(0, 1)`. The network's result is a linear
-    layer or spikes, averaged or summed over time, or [T, N, classes], whose mean is meant (`ends.py`). Raises UnsupportedError that names the module that cannot be carried, and
-    InputError where the network does not run on the example. Membranes are reset.
+    [1, T, C, H, W] where the network transposes them first, `frames.transpose(0, 1)`. What it returns is a linear layer
+    or spikes, averaged or summed over time, or [T, N, classes], whose mean is meant (`ends.py`).
+
+    Raises UnsupportedError that names the module that cannot be carried, and InputError where the network does not run
+    on the example. Membranes are reset.
 
     >>> network, images = spikeport.example_network()
     >>> traced = spikeport.trace(network, images[:1], 4)
@@ -74,7 +78,6 @@ def trace(network: nn.Module, example: torch.Tensor, time_steps: int, *, reads_s
     try:
         with torch.no_grad():
             found = _Shapes(module).run(example)
-            _check_rolled(module, network, example, found)
     except (RuntimeError, ValueError) as error:
         raise InputError(
             f"The network must run on an example of shape {list(example.shape)}, but stops: "
@@ -84,6 +87,7 @@ def trace(network: nn.Module, example: torch.Tensor, time_steps: int, *, reads_s
         functional.reset_net(module)
     walk = _Walk(module, time_steps, reads_spikes)
     spiking = walk.run()
+    _check_rolled(module, network, example, found)
     encoder = None if reads_spikes else _encoder(module, walk.encoder_nodes)
     return Traced(graph=check(spiking), encoder=encoder)
 
@@ -104,7 +108,8 @@ def _check_rolled(module: fx.GraphModule, network: nn.Module, example: torch.Ten
     if "rolled" not in module.meta or not isinstance(found, torch.Tensor):
         return
     functional.reset_net(network)
-    wanted = network(example)
+    with torch.no_grad():
+        wanted = network(example)
     functional.reset_net(network)
     if wanted.shape != found.shape or not torch.allclose(wanted, found, rtol=1e-4, atol=1e-5):
         raise UnsupportedError(
@@ -190,7 +195,7 @@ class _Walk:
         x = given[0]
         if is_spiking(module):
             return self._neurons(node, module, x)
-        if type(module) in (nn.MaxPool2d, layer.MaxPool2d):
+        if type(module) in MAX_POOLS:
             return self._max_pool(node, module, x)
         rule = rule_of(module)
         if rule is None:
@@ -226,37 +231,18 @@ class _Walk:
             raise UnsupportedError("a spiking layer after the mean over time has no rule; take the mean last")
         if isinstance(module, RECURRENT):
             x, module = fed_back(x, module, name, FUNCTIONS)
-        lif = lif_of(module)
-        x = linear.scaled(x, lif.scale, lif.bias)
-        if lif.floor and not linear.never_negative(x):
-            raise UnsupportedError(
-                f"a {type(module).__name__} forgets what is below 0, which the chip's membrane keeps; it has a rule where "
-                "no weight and no bias before it is negative; use LIFNode"
-            )
-        if lif.current_decay and (x.constant != lif.bias).any():
-            raise UnsupportedError(
-                f"a bias that enters the synaptic current of a {type(module).__name__} grows from step to step, but the "
-                "chip's is the same in all; train the layer before it without bias and without batch norm"
-            )
-        return self._populate(
-            x,
-            Population(
-                name=name,
-                shape=x.shape,
-                decay=lif.decay,
-                current_decay=lif.current_decay,
-                threshold=lif.threshold,
-                bias=x.constant,
-                reset=lif.reset,
-            ),
-        )
+        return self._populate(*population_of(name, module, x))
 
     def _max_pool(self, node: fx.Node, module: Any, x: Expression) -> Expression:
         """The maximum of 0/1 is OR: a population that fires as soon as one of its inputs does."""
         if not x.binary:
             raise UnsupportedError("max-pool is exact on spikes only; put it directly behind a spiking layer")
-        size, stride, padding = pair(module.kernel_size), pair(module.stride), pair(module.padding)
-        if pair(module.dilation) != (1, 1) or module.ceil_mode:
+        lines = type(module) in MAX_POOLS_OF_LINES
+        size, stride, padding, dilation = (
+            along(getattr(module, word), across) if lines else pair(getattr(module, word))
+            for word, across in (("kernel_size", 1), ("stride", 1), ("padding", 0), ("dilation", 1))
+        )
+        if dilation != (1, 1) or module.ceil_mode:
             raise UnsupportedError("max-pool with dilation or ceil_mode has no rule; use neither")
         key = (node.args[0], size, stride, padding)
         if key not in self.pools:
@@ -310,8 +296,8 @@ def _fitting(value: Value, node: fx.Node) -> Value:
         found = shape[1 if value.averaged else 2 :]
         if _image(found) != value.shape:
             raise UnsupportedError(
-                f"it gives {list(shape)}, of which the rule knows {list(value.shape)} only; time and batch must stay the "
-                "first two axes"
+                f"it gives {list(shape)}, of which the rule knows {list(value.shape)} only; time and batch must stay "
+                "the first two axes"
             )
     return value
 
