@@ -93,7 +93,7 @@ def _deploy(run: Run, settings: DeploySettings, tell: Tell) -> Deployment:
         writable(path)
     checks: list[Check] = []
     energy = activity = None
-    torch = TorchRunner(network)
+    torch = TorchRunner(network, dataset.test_images[:1])
     reference = _Reference(torch, dataset.test_images[: settings.samples], tell)
     if "onnx" in found:
         tell("comparing model.onnx with torch")

@@ -39,8 +39,8 @@ class TorchForm:
         """Values -> nudges -> record. training: the batch norms that take the statistics of the batch."""
         whole = copy.deepcopy(self.network)
         kept = {name: copy.deepcopy(whole.get_submodule(name).state_dict()) for name in self.norms}
-        run = TorchRunner(whole)  # it puts everything into eval mode
         given = self._given(values)
+        run = TorchRunner(whole, given[:1])  # it puts everything into eval mode
 
         def nudged(nudges: Mapping[str, NDArray[np.float32]]) -> Record:
             for name in self.norms:  # every run begins with the statistics that were learnt
@@ -56,10 +56,10 @@ class TorchForm:
         network = copy.deepcopy(self.network).eval()
         given = self._given(values)
         if self.reads == "images":
-            run = TorchRunner(network)
+            run = TorchRunner(network, given[:1])
             currents: dict[str, NDArray[np.float64]] = {}
             hooks = [
-                layer.register_forward_pre_hook(_keeper(name, currents, run.leaks[name][1]))
+                layer.register_forward_pre_hook(_keeper(name, currents, run.lifs[name].scale))
                 for name, layer in run.layers.items()
             ]
             first = run(given)
@@ -84,14 +84,15 @@ class TorchForm:
 
 
 def _encoder(name: str, run: TorchRunner, shape: tuple[int, ...]) -> Population:
-    layer, decay = run.layers[name], run.leaks[name][0]
+    lif = run.lifs[name]
     return Population(
         name=name,
         shape=shape,
-        decay=decay,
-        threshold=float(layer.v_threshold),
-        bias=np.zeros(shape[0]),
-        reset="subtract" if layer.v_reset is None else "zero",
+        decay=lif.decay,
+        current_decay=lif.current_decay,
+        threshold=lif.threshold,
+        bias=np.full(shape[0], lif.bias),
+        reset=lif.reset,
     )
 
 
