@@ -283,9 +283,7 @@ def test_a_full_matrix_that_fits_nowhere() -> None:
 
 
 def test_spikes_too_many_to_be_counted_one_by_one() -> None:
-    with pytest.raises(
-        UnsupportedError, match=r"Node 'n0' \(LIF\): it would need a full matrix of 65536 x 65536"
-    ):
+    with pytest.raises(UnsupportedError, match=r"Node 'n0' \(LIF\): it would need a full matrix of 65536 x 65536"):
         read(chain(lif(65536), shape=(65536,)))
 
 
