@@ -79,9 +79,7 @@ def read_nir(
         known = Metadata() if ignore_metadata else read_metadata(network.metadata)
         steps = time_steps or known.time_steps
         if steps is None:
-            raise InputError(
-                "the file does not say how many steps a window has; give time_steps (on the command line --steps)."
-            )
+            raise InputError("the file does not say how many steps a window has; give time_steps.")
         dt = dt or known.dt
         notes = [f"edge {a} -> {b} stands twice and counts once" for a, b in network.repeated]
         if dt != known.dt:
