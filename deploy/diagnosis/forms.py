@@ -18,6 +18,7 @@ from ...export.nir.reader import read_nir
 from ...export.onnx.carried import graph_in
 from ...export.passes import lower
 from ...export.targets import traced
+from ...files import read_json
 from ...path_kind import kind_of, run_around
 from ...reading.arrays import names_of, read_arrays
 from ...reading.models import read_model
@@ -127,11 +128,17 @@ def _netx(path: Path, asked: Asked) -> Form:
 
 
 def _unrounded(path: Path) -> SpikingGraph | None:
-    """The float graph of the run that a file lies in."""
-    run = run_around(path)
+    """The float graph of the run that a file lies in. Whoever names a file of weights expects no code to be run, as
+    that of an imported network is."""
+    folder = run_around(path)
+    if folder is None:
+        return None
+    run = open_run(folder)
     try:
-        return None if run is None else lower(traced(load_network(open_run(run))).graph)
-    except (InputError, UnsupportedError):
+        if "imported" in read_json(run.config):
+            return None
+        return lower(traced(load_network(run)).graph)
+    except (InputError, UnsupportedError, OSError):
         return None
 
 

@@ -26,6 +26,7 @@ from spikeport.export.onnx.twin import write_twin
 from spikeport.export.onnx.window import write_model
 from spikeport.export.passes import lower
 from spikeport.export.simulate import simulate
+from spikeport.search.runs import create_run
 
 from .small_torch import images, names, network, weights_of
 
@@ -84,6 +85,19 @@ def test_weights_rounded_otherwise(graph: SpikingGraph, chip: SpikingGraph, spik
     for says, rounded in roundings.items():
         found = diagnose(chip, weights_of(chip, "second", rounded), spikes, unrounded=lowered)
         assert says in names(found) and found.rules == ("weight rounding",)
+
+
+def test_no_code_of_an_imported_network_runs_for_a_file(
+    chip: SpikingGraph, spikes: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = create_run(tmp_path / "run", {"command": "test", "settings": {}})
+    run.config.parent.mkdir()
+    run.config.write_text('{"imported": {}}')
+    run.export_folder("loihi").mkdir(parents=True)
+    file = write_netx(run.export_folder("loihi") / "network.net", chip)
+    monkeypatch.setattr("spikeport.deploy.diagnosis.forms.load_network", lambda run: pytest.fail("it was run"))
+    flipped = weights_of(chip, "second", lambda w: w[:, :, ::-1, ::-1])
+    assert names(diagnose(file, flipped, spikes)) == ["flips kernels, rows and columns"]
 
 
 def test_a_float_network_and_its_integers(sound: nn.Module, chip: SpikingGraph) -> None:
