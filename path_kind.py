@@ -242,6 +242,7 @@ OF_JSON: tuple[tuple[set[str], Kind], ...] = (
     ({"test_accuracy", "parameters"}, "metrics"),
     ({"command", "settings"}, "manifest"),
     ({"populations", "places"}, "manifest"),
+    ({"populations", "dt"}, "manifest"),
     ({"genotype", "network"}, "config"),
     ({"imported"}, "config"),
 )

@@ -2,6 +2,7 @@
 
 onnx      torch against model.onnx: every spike, ties apart, and every class
 graph     torch against the float SpikingGraph: the same
+nir       the float SpikingGraph against network.nir, read back: every spike and membrane, exactly
 encoder   torch's first spiking layer against encoder.onnx: every spike, ties apart; not with events, which need none
 twin      the quantized graph as `export/simulate.py` defines it against twin.onnx: every spike and membrane, exactly
 netx      twin.onnx against network.net, read and run without Lava: the same
@@ -19,6 +20,7 @@ import numpy as np
 
 from ..errors import InputError, UnsupportedError
 from ..export.netx.writer import read_graph
+from ..export.nir.reader import read_nir
 from ..export.spent import spent
 from ..export.targets import TARGETS, traced
 from ..files import writable, write_json
@@ -98,6 +100,9 @@ def _deploy(run: Run, settings: DeploySettings, tell: Tell) -> Deployment:
         checks.append(_timed(lambda: _check_onnx(run, reference)))
     tell("comparing the float graph with torch")
     checks.append(_timed(lambda: _check_graph(network, reference)))
+    if "nir" in found:
+        tell("comparing network.nir with the float graph")
+        checks.append(_timed(lambda: _check_nir(run, network, reference)))
     if "loihi" in found:
         loihi, energy, activity = _deploy_loihi(run, settings, profiles, network, dataset, reference, tell)
         checks += loihi
@@ -160,6 +165,16 @@ def _check_graph(network: RunNetwork, reference: _Reference) -> Check:
             for part in reference.parts()
         ]
     )
+
+
+def _check_nir(run: Run, network: RunNetwork, reference: _Reference) -> Check:
+    graph = traced(network).graph
+    ours, theirs = GraphRunner(graph), GraphRunner(read_nir(run.export_folder("nir") / "network.nir").graph)
+    checks = []
+    for part in reference.parts():
+        spikes = part.spikes(graph.inputs[0].name)
+        checks.append(compare_integers("nir", "float SpikingGraph", "network.nir", ours(spikes), theirs(spikes)))
+    return joined(checks)
 
 
 def _deploy_loihi(

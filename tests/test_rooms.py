@@ -31,7 +31,7 @@ FLOORS = (
     ("search.evaluators",),
     ("search.strategies",),
     ("search.pipeline",),
-    ("export.graph", "export.spent"),
+    ("export.graph", "export.spent", "export.settings"),
     ("export.simulate", "export.taps", "export.parts"),
     ("export.trace",),
     ("export.passes",),

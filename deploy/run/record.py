@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,7 +59,7 @@ def compared(reference: Record, candidate: Record) -> tuple[str, ...]:
     for name, spikes in reference.spikes.items():
         if name not in candidate.spikes:
             raise InputError(f"The exported file has no population '{name}'; export the run again.")
-        if candidate.spikes[name].shape != spikes.shape:
+        if seen_as(spikes, candidate.spikes[name].shape) is None:
             raise InputError(
                 f"Population '{name}' must have the spikes {spikes.shape}, but the exported file gives "
                 f"{candidate.spikes[name].shape}; export the run again."
@@ -66,10 +67,40 @@ def compared(reference: Record, candidate: Record) -> tuple[str, ...]:
     return tuple(reference.spikes)
 
 
+def seen_as(values: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any] | None:
+    """A population's values [T, N, ...] in the shape that another form gives it; None where that cannot be.
+
+    Torch shows tokens and heads as axes of their own, and the chip fires at every place of a map what is one neuron per
+    channel elsewhere (`export/passes/spread.py`).
+    """
+    if values.shape[:2] != shape[:2]:
+        return None
+    if values.size == np.prod(shape, dtype=np.int64):
+        return values.reshape(shape)
+    if len(shape) == 5 and values.size == np.prod(shape[:3], dtype=np.int64):
+        return np.broadcast_to(values.reshape(*shape[:3], 1, 1), shape)
+    return None
+
+
+def place_in(shape: tuple[int, ...], other: tuple[int, ...], place: tuple[int, ...]) -> tuple[int, ...]:
+    """Where a place of the other form's shape lies in this one."""
+    if shape == other:
+        return place
+    numbers = seen_as(np.arange(np.prod(shape)).reshape(shape), other)
+    assert numbers is not None  # of records that can be compared
+    return tuple(int(i) for i in np.unravel_index(int(numbers[place]), shape))
+
+
+def unequal_spikes(reference: Record, candidate: Record, name: str) -> NDArray[np.bool_]:
+    """Where a population of two records that can be compared differs, in the candidate's shape."""
+    found = candidate.spikes[name]
+    return np.asarray(seen_as(reference.spikes[name], found.shape) != found, np.bool_)
+
+
 def differing(reference: Record, candidate: Record) -> int:
     """How many spikes differ, over all populations, steps, samples and neurons."""
     names = compared(reference, candidate)
-    return sum(int((reference.spikes[name] != candidate.spikes[name]).sum()) for name in names)
+    return sum(int(unequal_spikes(reference, candidate, name).sum()) for name in names)
 
 
 def first_differences(reference: Record, candidate: Record) -> list[Difference]:
@@ -80,7 +111,8 @@ def first_differences(reference: Record, candidate: Record) -> list[Difference]:
     found: list[Difference] = []
     settled: set[int] = set()
     for name in compared(reference, candidate):
-        unequal = reference.spikes[name] != candidate.spikes[name]
+        unequal = unequal_spikes(reference, candidate, name)
+        margins = seen_as(reference.margins[name], unequal.shape) if name in reference.margins else None
         for sample in np.flatnonzero(unequal.any(axis=tuple(i for i in range(unequal.ndim) if i != 1))).tolist():
             if sample in settled:
                 continue
@@ -88,7 +120,7 @@ def first_differences(reference: Record, candidate: Record) -> list[Difference]:
             of_sample = unequal[:, sample]
             step = int(np.flatnonzero(of_sample.reshape(len(of_sample), -1).any(1))[0])
             for index in np.argwhere(of_sample[step]).tolist():
-                margin = reference.margins[name][(step, sample, *index)] if name in reference.margins else None
+                margin = None if margins is None else margins[(step, sample, *index)]
                 found.append(
                     Difference(
                         population=name,

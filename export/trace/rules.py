@@ -128,7 +128,8 @@ def _contained(x: Expression, module: Any) -> Expression:
     for name, part in module.named_children():
         rule = rule_of(part)
         if rule is None:
-            raise UnsupportedError(f"its part '{name}', a {type(part).__name__}, has no rule; put it outside")
+            where = ", directly behind a spiking layer" if isinstance(part, nn.MaxPool2d) else ""
+            raise UnsupportedError(f"its part '{name}', a {type(part).__name__}, has no rule; put it outside{where}")
         if isinstance(part, nn.Flatten):
             x = _flatten(x, part.start_dim + 1, part.end_dim if part.end_dim < 0 else part.end_dim + 1)
         else:

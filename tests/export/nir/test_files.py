@@ -82,7 +82,7 @@ def test_the_same_graph_from_the_file_and_from_memory(tmp_path: Path) -> None:
 
 
 def test_older_files(tmp_path: Path) -> None:
-    """Without a version, without v_reset and w_in (absent before nir 1.0.6), with numbers in 64 bits."""
+    """Without a version, without v_reset and w_in, which nir 1.0.8 has defaults for."""
 
     def edit(file: h5py.File) -> None:
         del file["version"]

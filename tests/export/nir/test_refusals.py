@@ -282,6 +282,13 @@ def test_a_full_matrix_that_fits_nowhere() -> None:
         read(chain(*nodes, shape=(1, 256, 256)))
 
 
+def test_spikes_too_many_to_be_counted_one_by_one() -> None:
+    with pytest.raises(
+        UnsupportedError, match=r"Node 'n0' \(LIF\): it would need a full matrix of 65536 x 65536"
+    ):
+        read(chain(lif(65536), shape=(65536,)))
+
+
 def test_a_shape_that_the_next_layer_tells() -> None:
     nodes = {"input": nir.Input({"input": None}), "a": LINEAR, "output": nir.Output(np.array([2]))}
     assert read(graph(nodes, ("input", "a"), ("a", "output"))).graph.inputs[0].shape == (3,)

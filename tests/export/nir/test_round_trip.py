@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from spikeport.deploy.run.any_form import run
 from spikeport.errors import InputError, UnsupportedError
 from spikeport.export.graph import Conv, Dense, Population, Projection, SpikeInput, SpikingGraph, check, neurons
 from spikeport.export.nir.reader import read_nir
@@ -153,6 +154,7 @@ def test_one_weight_changed_in_the_file_is_another_network(tmp_path: Path) -> No
     with h5py.File(path, "r+") as file:
         file["node/nodes/input_to_hidden/weight"][0, 0] = 0.0
     spikes = {"input": np.ones((4, 1, 3), np.uint8) * np.array([1, 0, 0], np.uint8)}
+    assert (run(path, spikes["input"]).spikes["hidden"] != run(small(), spikes["input"]).spikes["hidden"]).any()
     assert (simulate(read_nir(path).graph, spikes).spikes["hidden"] != simulate(small(), spikes).spikes["hidden"]).any()
 
 

@@ -6,6 +6,7 @@ it as a reset to zero (export_nir.py: v_reset = 0); `reset_delay=True` resets on
 RSynaptic then lose that step's input, too (_neurons/synaptic.py, `_base_zero`).
 """
 
+from pathlib import Path
 from typing import Any
 
 import nir
@@ -14,8 +15,12 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from spikeport.deploy.run.any_form import run
 from spikeport.errors import UnsupportedError
+from spikeport.export.netx.writer import write_netx
 from spikeport.export.nir.reader import read_nir
+from spikeport.export.passes import lower
+from spikeport.export.passes.quantize import quantize
 from spikeport.export.simulate import simulate
 
 snn = pytest.importorskip("snntorch", reason="snntorch is not installed; it is in the extra dev")
@@ -218,3 +223,14 @@ def test_parameters_without_a_shape_take_that_of_the_layer_before() -> None:
     graph = read_nir(nir.NIRGraph(nodes, edges, type_check=False), time_steps=2, dt=DT).graph
     assert graph.populations[0].shape == (3,)
     assert (graph.populations[0].decay, graph.populations[0].current_decay) == (0.5, 0.5)
+
+
+def test_from_snntorch_to_the_chip(tmp_path: Path) -> None:
+    """snnTorch -> NIR -> SpikingGraph -> NetX: the file computes the integers of the quantized graph."""
+    layers = [torch.nn.Conv2d(1, 4, 3, padding=1), leaky(4, 6, 6), torch.nn.AvgPool2d(2), torch.nn.Flatten()]
+    network = exact(torch.nn.Sequential(*layers, torch.nn.Linear(36, 5), leaky(5)))
+    graph = quantize(lower(read_nir(exported(network, (1, 6, 6)), time_steps=STEPS, dt=DT).graph), peak=float(STEPS))
+    spikes = random_spikes(1, 6, 6)
+    found, expected = run(write_netx(tmp_path / "network.net", graph), spikes), run(graph, spikes)
+    assert all((found.spikes[name] == fired).all() for name, fired in expected.spikes.items())
+    assert (found.readout == expected.readout).all() and expected.readout.any()
