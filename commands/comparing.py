@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 @click.argument("candidate", type=click.Path(path_type=Path))
 @click.option("--input", "given", type=click.Path(path_type=Path), required=True, help="Spikes or images, `.npy`.")
 @click.option("--time-steps", type=int, help="Steps for which a NetX file with input neurons shows an image.")
+@click.option("--dt", type=float, help="Seconds of a step, for a NIR file that does not say it.")
 @common_options
 def compare_command(console: Console, reference: Path, candidate: Path, given: Path, **options: Any) -> None:
     """Say where two forms of one network differ, and which one rule, switched, explains every difference.
@@ -28,7 +29,8 @@ def compare_command(console: Console, reference: Path, candidate: Path, given: P
     spikeport compare runs/mine runs/mine/export/onnx/model.onnx --input images.npy       [S, C, H, W] or [S, N]
     spikeport compare network.net chip.npz --input spikes.npy       0 or 1, [S, T, C, H, W] or [S, T, N]
 
-    A form is a run folder, a .net, an .onnx or an .npz of recorded spikes. Exit code 3: they differ by more than ties.
+    A form is a run folder, a .net, .nir or .onnx file, or an .npz of recorded spikes.
+    Ends with exit code 3 if they differ by more than ties.
     """
     expected(given, ARRAY, "compare --input")
     from ..deploy.diagnosis.diagnose import diagnose_files

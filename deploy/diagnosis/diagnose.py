@@ -14,7 +14,7 @@ from ..run.record import Difference, Record
 from . import whole
 from .diagnosis import Cause, Compared, Diagnosis, Margins, Tried, Unexplained, Verdict
 from .examination import Examination, Own, answers, answers_near, same
-from .forms import Form, Matched, Recorded, form_of, is_recorded, match, records
+from .forms import Asked, Form, Matched, Recorded, form_of, is_recorded, match, records
 from .hypotheses import RULES, Hypothesis, hypotheses
 from .narrowing import unexplained
 from .rules import Meaning
@@ -32,16 +32,17 @@ def diagnose(
     *,
     reads: Reads = "images",
     time_steps: int | None = None,
+    dt: float | None = None,
     unrounded: SpikingGraph | None = None,
 ) -> Diagnosis:
     """Why do two forms of one network differ? Each known rule is switched in the reference, one at a time.
 
-    reference, candidate: a torch network in eval mode, a graph, a run folder, a NetX file, model.onnx, twin.onnx, an
-    `.npz` of recorded spikes, or a `Record` of any other framework. values: images float [N, C, H, W], or spikes
-    [T, N, *shape]. reads: what a torch network reads, where it is not images; its values are given as spikes
-    [T, N, *shape] all the same. time_steps: for which a NetX file with input neurons shows an image. unrounded: the
-    lowered float graph that a quantized reference came from, to round its weights otherwise; of a run's files it is
-    found.
+    reference, candidate: a torch network in eval mode, a graph, a run folder, a NetX, NIR or ONNX file, an `.npz` of
+    recorded spikes, or a `Record` of any other framework. values: images float [N, C, H, W], or spikes [T, N, *shape].
+    reads: what a torch network reads, where it is not images; its values are given as spikes [T, N, *shape] all the
+    same. time_steps: for which a NetX file with input neurons shows an image. dt: seconds of a step, of a NIR file that
+    does not say it. unrounded: the lowered float graph that a quantized reference came from, to round its weights
+    otherwise; of a run's files it is found.
 
     A cause is named only if the reference, with that one rule switched, computes every spike of the candidate from the
     spikes that the candidate's own populations sent; in floats but for ties. Raises InputError where the two cannot be
@@ -56,10 +57,8 @@ def diagnose(
     ['resets by subtraction of the threshold']
     """
     by_layers = is_recorded(reference) or is_recorded(candidate)
-    a, b = (
-        form_of(given, word, reads=reads, time_steps=time_steps, by_layers=by_layers)
-        for given, word in ((reference, "reference"), (candidate, "candidate"))
-    )
+    asked = Asked(reads=reads, time_steps=time_steps, dt=dt, by_layers=by_layers)
+    a, b = form_of(reference, "reference", asked), form_of(candidate, "candidate", asked)
     turned = a.meaning is None and b.meaning is not None
     if turned:  # the rules are switched in the one that says its rules
         a, b = b, a
@@ -74,17 +73,21 @@ def diagnose(
 
 
 def diagnose_files(
-    reference: Path, candidate: Path, values: NDArray[np.generic], time_steps: int | None = None
+    reference: Path,
+    candidate: Path,
+    values: NDArray[np.generic],
+    time_steps: int | None = None,
+    dt: float | None = None,
 ) -> Diagnosis:
     """`diagnose` on files' values, which have the samples first: images [S, C, H, W] or [S, N], or spikes [S, T, ...].
 
     Raises InputError where spikes have other steps than are asked for.
     """
     if values.ndim % 2 == 0:
-        return diagnose(reference, candidate, values, time_steps=time_steps)
+        return diagnose(reference, candidate, values, time_steps=time_steps, dt=dt)
     if time_steps not in (None, values.shape[1]):
         raise InputError(f"The spikes have {values.shape[1]} time steps, but {time_steps} are asked for.")
-    return diagnose(reference, candidate, np.swapaxes(values, 0, 1))
+    return diagnose(reference, candidate, np.swapaxes(values, 0, 1), dt=dt)
 
 
 class _Diagnosing:

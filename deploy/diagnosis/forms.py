@@ -4,7 +4,6 @@ which population of one is which of the other."""
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,15 +14,18 @@ from ...export.graph import SpikingGraph, neurons
 from ...export.netx.file import read_layers
 from ...export.netx.reader import read_netx
 from ...export.netx.writer import read_graph
+from ...export.nir.reader import read_nir
+from ...export.onnx.carried import graph_in
 from ...export.passes import lower
 from ...export.targets import traced
+from ...files import read_json
 from ...path_kind import kind_of, run_around
 from ...reading.arrays import names_of, read_arrays
 from ...reading.models import read_model
 from ...search.runs import open_run
 from ...search.space.network import load_network
 from ..run.advance import simulated
-from ..run.forms import GraphRunner, NetxRunner, OnnxRunner, TwinRunner
+from ..run.forms import GraphOnnxRunner, GraphRunner, NetxRunner, OnnxRunner, TwinRunner
 from ..run.netx import run_netx
 from ..run.record import Record, Spikes
 from .rules import Meaning, meaning_of
@@ -50,16 +52,22 @@ class Form:
     unrounded: Callable[[], SpikingGraph | None] = lambda: None
 
 
-def form_of(
-    given: Given, name: str, *, reads: Reads = "images", time_steps: int | None = None, by_layers: bool = False
-) -> Form:
-    """Anything that can be compared, opened.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What a form does not say by itself. reads: what a torch network reads. time_steps: for which a NetX file with
+    input neurons shows an image. dt: seconds of a step, of a NIR file. by_layers: a NetX file's populations are its
+    layers, not those of the graph inside."""
 
-    reads: what a torch network reads. time_steps: for which an image is shown. by_layers: a NetX file's populations are
-    its layers, not those of the graph inside.
-    """
+    reads: Reads = "images"
+    time_steps: int | None = None
+    dt: float | None = None
+    by_layers: bool = False
+
+
+def form_of(given: Given, name: str, asked: Asked) -> Form:
+    """Anything that can be compared, opened. Raises InputError for a path that nothing here opens."""
     if isinstance(given, nn.Module):
-        return _of_torch(given, name, reads)
+        return _of_torch(given, name, asked.reads)
     if isinstance(given, SpikingGraph):
         return Form(name=name, on_spikes=GraphRunner(given), meaning=lambda values: meaning_of(given))
     if isinstance(given, Record):
@@ -71,7 +79,7 @@ def form_of(
     if loader is None or not path.is_file():
         what = "There is no" if not path.exists() else "Nothing is known of the ending of"
         raise InputError(f"{what} '{path}'; compare run folders or files that end in {', '.join(LOADERS)}.")
-    return loader(path, time_steps, by_layers)
+    return loader(path, asked)
 
 
 def is_recorded(given: Given) -> bool:
@@ -91,9 +99,9 @@ def _of_run(path: Path) -> Form:
     return _of_torch(network, str(path), "images" if network.config.reads == "images" else "frames")
 
 
-def _netx(path: Path, time_steps: int | None, by_layers: bool) -> Form:
+def _netx(path: Path, asked: Asked) -> Form:
     file = read_layers(path)
-    if file.carries_graph and not by_layers:
+    if file.carries_graph and not asked.by_layers:
         graph = read_graph(path)
         return Form(
             name=str(path),
@@ -106,7 +114,7 @@ def _netx(path: Path, time_steps: int | None, by_layers: bool) -> Form:
         return read_netx(path, time_steps=len(spikes), input_shape=spikes.shape[2:]).graph
 
     def on_images(values: Values) -> Record:
-        run = run_netx(path, values, time_steps=time_steps, runner=simulated)
+        run = run_netx(path, values, time_steps=asked.time_steps, runner=simulated)
         spikes = {f"layer{i}": np.swapaxes(fired, 0, 1) for i, fired in run.spikes.items()}
         membrane = np.swapaxes(run.membrane, 0, 1)
         return Record(spikes=spikes, readout=membrane[-1], readout_steps=membrane, margins={})
@@ -120,37 +128,53 @@ def _netx(path: Path, time_steps: int | None, by_layers: bool) -> Form:
 
 
 def _unrounded(path: Path) -> SpikingGraph | None:
-    """The float graph of the run that a file lies in."""
-    run = run_around(path)
+    """The float graph of the run that a file lies in. Whoever names a file of weights expects no code to be run, as
+    that of an imported network is."""
+    folder = run_around(path)
+    if folder is None:
+        return None
+    run = open_run(folder)
     try:
-        return None if run is None else lower(traced(load_network(open_run(run))).graph)
-    except (InputError, UnsupportedError):
+        if "imported" in read_json(run.config):
+            return None
+        return lower(traced(load_network(run)).graph)
+    except (InputError, UnsupportedError, OSError):
         return None
 
 
-def _onnx(path: Path, time_steps: int | None, by_layers: bool) -> Form:
-    entry = next(iter(read_model(path).graph.input), None)
+def _onnx(path: Path, asked: Asked) -> Form:
+    model = read_model(path)
+    entry = next(iter(model.graph.input), None)
     if entry is not None and entry.name == "images":
         runner = OnnxRunner(path)
         if len(entry.type.tensor_type.shape.dim) == 4:
             return Form(name=str(path), on_images=lambda images: runner(np.asarray(images, np.float32)))
         return Form(name=str(path), on_spikes=lambda spikes: runner(np.ascontiguousarray(np.swapaxes(spikes, 0, 1))))
-    netx = path.with_name("network.net")
-    if not netx.is_file():
+    graph, netx = graph_in(path, model), path.with_name("network.net")
+    if graph is None and not netx.is_file():  # a twin.onnx of before carries none
         raise InputError(
-            f"'{path}' does not read images, so it must be a twin.onnx, whose populations the file '{netx}' names; put "
-            "that beside it."
+            f"'{path}' neither reads images nor carries its graph, and there is no '{netx}' that names its populations;"
+            " export it again."
         )
-    graph = read_graph(netx)
+    known = read_graph(netx) if graph is None else graph
+    run = TwinRunner(path, known) if known.arithmetic == "loihi" else GraphOnnxRunner(path, known)
     return Form(
-        name=str(path),
-        on_spikes=TwinRunner(path, graph),
-        meaning=lambda values: meaning_of(graph),
-        unrounded=lambda: _unrounded(path),
+        name=str(path), on_spikes=run, meaning=lambda values: meaning_of(known), unrounded=lambda: _unrounded(path)
     )
 
 
-def _recorded(path: Path, time_steps: int | None, by_layers: bool) -> Form:
+def _nir(path: Path, asked: Asked) -> Form:
+    def graph_on(spikes: Values) -> SpikingGraph:
+        return read_nir(path, time_steps=len(spikes), dt=asked.dt, input_shape=spikes.shape[2:]).graph
+
+    return Form(
+        name=str(path),
+        on_spikes=lambda spikes: GraphRunner(graph_on(spikes))(spikes),
+        meaning=lambda spikes: meaning_of(graph_on(spikes)),
+    )
+
+
+def _recorded(path: Path, asked: Asked) -> Form:
     """Arrays of an `.npz`: spikes_<i> uint8 [S, T, *shape] of layer/<i>, membrane [S, T, *shape] of the last one, as
     `spikeport run --out` writes them; or spikes under their population's name, and readout [S, classes]."""
     names = names_of(path)
@@ -172,9 +196,8 @@ def _recorded(path: Path, time_steps: int | None, by_layers: bool) -> Form:
 
 
 # A file's ending -> what opens it. A new format is one line here.
-Loader = Callable[[Path, int | None, bool], Form]
-LOADERS: dict[str, Loader] = {".net": _netx, ".onnx": _onnx, ".npz": _recorded}
-Kind = Literal["images", "spikes"]
+Loader = Callable[[Path, Asked], Form]
+LOADERS: dict[str, Loader] = {".net": _netx, ".nir": _nir, ".onnx": _onnx, ".npz": _recorded}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

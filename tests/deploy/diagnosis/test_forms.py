@@ -6,6 +6,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+import onnx
 import pytest
 import torch
 from torch import nn
@@ -19,10 +20,13 @@ from spikeport.deploy.run.record import Record
 from spikeport.errors import InputError
 from spikeport.export.graph import Dense, Population, Projection, SpikeInput, SpikingGraph, check
 from spikeport.export.netx.writer import write_netx
+from spikeport.export.nir.writer import write_nir
+from spikeport.export.onnx.float_graph import write_graph
 from spikeport.export.onnx.twin import write_twin
 from spikeport.export.onnx.window import write_model
 from spikeport.export.passes import lower
 from spikeport.export.simulate import simulate
+from spikeport.search.runs import create_run
 
 from .small_torch import images, names, network, weights_of
 
@@ -41,6 +45,21 @@ def test_a_netx_file_with_flipped_kernels(chip: SpikingGraph, spikes: np.ndarray
     found = diagnose(chip, file, spikes)
     assert (found.verdict, names(found)) == ("different", ["flips kernels, rows and columns"])
     assert diagnose(chip, write_netx(tmp_path / "sound.net", chip), spikes).verdict == "equal"
+
+
+def test_a_nir_file_with_flipped_kernels(graph: SpikingGraph, spikes: np.ndarray, tmp_path: Path) -> None:
+    wrong = write_nir(tmp_path / "wrong.nir", weights_of(graph, "second", lambda w: w[:, :, ::-1, ::-1]))
+    right = write_nir(tmp_path / "right.nir", graph)
+    assert names(diagnose(graph, wrong, spikes)) == ["flips kernels, rows and columns"]
+    assert names(diagnose(right, wrong, spikes)) == ["flips kernels, rows and columns"]
+    assert diagnose(graph, right, spikes).verdict == "equal"
+
+
+def test_a_float_graph_in_onnx(graph: SpikingGraph, spikes: np.ndarray, tmp_path: Path) -> None:
+    right = write_graph(tmp_path / "right.onnx", graph, {})
+    wrong = weights_of(graph, "second", lambda w: w.swapaxes(2, 3))
+    assert diagnose(graph, right, spikes).verdict in ("equal", "equal but for ties")
+    assert names(diagnose(right, wrong, spikes)) == ["swaps rows and columns of kernels"]
 
 
 def test_a_matrix_whose_columns_were_permuted(chip: SpikingGraph, spikes: np.ndarray, tmp_path: Path) -> None:
@@ -66,6 +85,19 @@ def test_weights_rounded_otherwise(graph: SpikingGraph, chip: SpikingGraph, spik
     for says, rounded in roundings.items():
         found = diagnose(chip, weights_of(chip, "second", rounded), spikes, unrounded=lowered)
         assert says in names(found) and found.rules == ("weight rounding",)
+
+
+def test_no_code_of_an_imported_network_runs_for_a_file(
+    chip: SpikingGraph, spikes: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = create_run(tmp_path / "run", {"command": "test", "settings": {}})
+    run.config.parent.mkdir()
+    run.config.write_text('{"imported": {}}')
+    run.export_folder("loihi").mkdir(parents=True)
+    file = write_netx(run.export_folder("loihi") / "network.net", chip)
+    monkeypatch.setattr("spikeport.deploy.diagnosis.forms.load_network", lambda run: pytest.fail("it was run"))
+    flipped = weights_of(chip, "second", lambda w: w[:, :, ::-1, ::-1])
+    assert names(diagnose(file, flipped, spikes)) == ["flips kernels, rows and columns"]
 
 
 def test_a_float_network_and_its_integers(sound: nn.Module, chip: SpikingGraph) -> None:
@@ -200,14 +232,18 @@ def test_inputs_that_nobody_reads(
         diagnose(sound, graph, spikes)
     with pytest.raises(InputError, match="must be 0 or 1"):
         diagnose(graph, graph, 2.0 * spikes)
-    with pytest.raises(InputError, match=r"There is no 'nowhere.net'; .* \.net, \.onnx, \.npz"):
+    with pytest.raises(InputError, match=r"There is no 'nowhere.net'; .* \.net, \.nir, \.onnx, \.npz"):
         diagnose("nowhere.net", graph, spikes)
-    write_twin(tmp_path / "twin.onnx", chip, {})
-    with pytest.raises(InputError, match=r"must be a twin.onnx, whose populations the file .*network.net' names"):
-        diagnose(chip, tmp_path / "twin.onnx", spikes)
-    (tmp_path / "network.nir").write_bytes(b"x")
+    bare = onnx.load(write_twin(tmp_path / "twin.onnx", chip, {}))
+    del bare.metadata_props[:]
+    onnx.save(bare, tmp_path / "bare.onnx")
+    with pytest.raises(InputError, match=r"neither reads images nor carries its graph, and there is no .*network.net"):
+        diagnose(chip, tmp_path / "bare.onnx", spikes)
+    write_netx(tmp_path / "network.net", chip)
+    assert diagnose(chip, tmp_path / "bare.onnx", spikes).verdict == "equal"
+    (tmp_path / "network.keras").write_bytes(b"x")
     with pytest.raises(InputError, match="Nothing is known of the ending of"):
-        diagnose(tmp_path / "network.nir", graph, spikes)
+        diagnose(tmp_path / "network.keras", graph, spikes)
     np.savez(tmp_path / "odd.npz", first=2 * np.ones((2, 3, 4)))
     with pytest.raises(InputError, match=r"must hold spikes, 0 or 1, .* `first` is not"):
         diagnose(graph, tmp_path / "odd.npz", spikes)
