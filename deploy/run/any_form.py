@@ -32,7 +32,8 @@ def run(
     (8, 10)
     """
     if isinstance(form, nn.Module):
-        return TorchRunner(form)(np.asarray(values, np.float32))
+        images = np.asarray(values, np.float32)
+        return TorchRunner(form, torch.from_numpy(images[:1]))(images)
     if isinstance(form, SpikingGraph):
         return GraphRunner(form)(_spikes(values))
     path = Path(form)
@@ -60,7 +61,7 @@ def encode(encoder: nn.Module | Path | str, images: NDArray[np.float32] | torch.
     pixels = np.asarray(images, np.float32)
     if not isinstance(encoder, nn.Module):
         return EncoderRunner(Path(encoder))(pixels)
-    found = TorchRunner(encoder).first_spikes(pixels)
+    found = TorchRunner(encoder, torch.from_numpy(pixels[:1])).first_spikes(pixels)
     return np.ascontiguousarray(found)
 
 

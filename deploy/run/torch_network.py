@@ -17,7 +17,7 @@ from torch import nn
 
 from ...errors import UnsupportedError
 from ...export.onnx.window import with_spikes
-from ...export.trace.walk import leak, population_name, spiking_layers
+from ...export.trace.walk import leak, orders_of, population_name, spiking_layers
 from .record import Record
 
 Hook = Callable[[nn.Module, tuple[torch.Tensor, ...]], tuple[torch.Tensor, ...]]
@@ -30,11 +30,13 @@ class TorchRunner:
     A nudge decides a tie: where a membrane meets its threshold within float32's rounding, two correct implementations
     may differ, and the reference is run again with the other answer.
 
-    Raises UnsupportedError for a neuron whose membrane has no formula here.
+    example: one image, for networks whose forward pass asks for shapes, or whose neurons are counted otherwise than the
+    graph's, as tokens are. Raises UnsupportedError for a neuron whose membrane has no formula here.
     """
 
-    def __init__(self, network: nn.Module) -> None:
-        self.module = with_spikes(network)
+    def __init__(self, network: nn.Module, example: torch.Tensor | None = None) -> None:
+        self.module = with_spikes(network, example)
+        self.orders = {} if example is None else orders_of(network, example)
         self.names = list(spiking_layers(self.module))
         modules = dict(self.module.named_modules())
         self.layers = {
@@ -88,7 +90,9 @@ class TorchRunner:
     def __call__(self, images: NDArray[np.float32 | np.uint8], nudges: Nudges | None = None) -> Record:
         currents: dict[str, torch.Tensor] = {}
         handles = [
-            layer.register_forward_pre_hook(_listener(name, currents, self.leaks[name][1], (nudges or {}).get(name)))
+            layer.register_forward_pre_hook(
+                _listener(name, currents, self.leaks[name][1], (nudges or {}).get(name), self.orders.get(name))
+            )
             for name, layer in self.layers.items()
         ]
         functional.reset_net(self.module)
@@ -103,10 +107,26 @@ class TorchRunner:
         margins = {
             name: _margin(self.layers[name], self.leaks[name], currents[name], spikes[name]) for name in self.names
         }
+        for name, order in self.orders.items():
+            spikes[name], margins[name] = _reordered(spikes[name], order), _reordered(margins[name], order)
         return Record(spikes=spikes, readout=logits.numpy(), margins=margins)
 
 
-def _listener(name: str, currents: dict[str, torch.Tensor], scale: float, nudge: NDArray[np.float32] | None) -> Hook:
+def _reordered(values: NDArray[Any], order: NDArray[np.int64]) -> NDArray[Any]:
+    """[T, N, ...] with the neurons at these places, flat: of the same shape, which says nothing any more."""
+    return values.reshape(*values.shape[:2], -1)[..., order].reshape(values.shape)
+
+
+def _listener(
+    name: str,
+    currents: dict[str, torch.Tensor],
+    scale: float,
+    nudge: NDArray[np.float32] | None,
+    order: NDArray[np.int64] | None,
+) -> Hook:
+    if nudge is not None and order is not None:
+        nudge = _reordered(nudge, np.argsort(order))
+
     def listen(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
         current = inputs[0] if nudge is None else inputs[0] + torch.from_numpy(nudge / np.float32(scale))
         currents[name] = current

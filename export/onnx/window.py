@@ -32,7 +32,7 @@ def write_model(path: Path, network: nn.Module, example: torch.Tensor, metadata:
     >>> spikeport.write_model("model.onnx", network, images[:2]).exists()
     True
     """
-    module = with_spikes(network)
+    module = with_spikes(network, example[:1])
     names = ["logits", *(f"{name}/spikes" for name in spiking_layers(module))]
     return _write(Path(path), module, example, names, metadata or {})
 
@@ -52,9 +52,11 @@ def write_encoder(
     return _write(Path(path), encoder, example, ["spikes"], metadata or {})
 
 
-def with_spikes(network: nn.Module) -> fx.GraphModule:
-    """The same network, sharing its parameters, that returns (logits, *spikes of `spiking_layers`)."""
-    module = symbolic(network)
+def with_spikes(network: nn.Module, example: torch.Tensor | None = None) -> fx.GraphModule:
+    """The same network, sharing its parameters, that returns (logits, *spikes of `spiking_layers`).
+
+    example: tells shapes to a network whose control flow asks for them."""
+    module = symbolic(network, example)
     output = next(node for node in module.graph.nodes if node.op == "output")
     output.args = ((output.args[0], *spiking_layers(module).values()),)
     module.recompile()

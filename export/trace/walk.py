@@ -12,13 +12,14 @@ from typing import Any, Literal, cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from spikingjelly.activation_based import base, functional, layer, neuron
 from torch import fx, nn
 
 from ...errors import InputError, UnsupportedError
 from ..graph import Conv, Population, Projection, SpikeInput, SpikingGraph, check
 from . import linear, views
-from .arrange import arranged, bound
+from .arrange import REORDERS, arranged, bound
 from .following import Following
 from .layout import canonical
 from .linear import Expression
@@ -70,6 +71,25 @@ def trace(network: nn.Module, example: torch.Tensor, time_steps: int, *, reads_s
     spiking = walk.run()
     encoder = None if reads_spikes else _encoder(module, walk.encoder_nodes)
     return Traced(graph=check(spiking), encoder=encoder)
+
+
+def orders_of(network: nn.Module, example: torch.Tensor) -> dict[str, NDArray[np.int64]]:
+    """Of each population that torch counts in another order than the graph does, as tokens [T, N, L, C] are: where each
+    of the graph's neurons stands in torch's tensor. A network that cannot be traced has none.
+    """
+    module = symbolic(network, example)
+    if not any(node.target in REORDERS for node in module.graph.nodes):
+        return {}
+    try:
+        note_shapes(module, example, reads_spikes=False)
+        steps = next(iter(spiking_layers(module).values())).meta["shape"][0]
+        walk = _Walk(module, steps, reads_spikes=False)
+        walk.run()
+    except (UnsupportedError, RuntimeError, ValueError, StopIteration):
+        return {}
+    finally:
+        functional.reset_net(network)
+    return walk.orders
 
 
 def symbolic(network: nn.Module, example: torch.Tensor | None = None) -> fx.GraphModule:
@@ -128,6 +148,7 @@ class _Walk:
         self.populations: list[Population] = []
         self.projections: list[Projection] = []
         self.encoder_nodes: list[fx.Node] = []
+        self.orders: dict[str, NDArray[np.int64]] = {}  # of populations that torch counts in another order
         self.pools: dict[Any, Expression] = {}  # the same max-pool twice is one population
 
     def run(self) -> SpikingGraph:
@@ -226,7 +247,10 @@ class _Walk:
             raise UnsupportedError("a spiking layer after the mean over time has no rule; take the mean last")
         if views.layout_of(x, self.time_steps)[0] != canonical((), self.time_steps)[0]:
             raise UnsupportedError("a spiking layer needs time as an axis of its own, the first one, [T, N, ...]")
-        x = linear.scaled(x, scale)
+        x = linear.scaled(views.in_reading_order(x), scale)
+        order = views.order_in_tensor(x)
+        if order is not None:
+            self.orders[population_name(str(node.target))] = order
         spikes = self._populate(
             x,
             Population(
@@ -285,7 +309,7 @@ class _Walk:
         return self._populate(x, population)
 
     def _readout(self, x: Any) -> Expression:
-        if isinstance(x, Expression) and x.shape[1:] == (1, 1) and x.layout and len(x.layout) == 2 - x.averaged + 1:
+        if isinstance(x, Expression) and x.layout:
             x = as_map(x, views.layout_of(x, self.time_steps), "readout")[0]
         if not isinstance(x, Expression) or len(x.shape) != 1 or not x.averaged:
             raise UnsupportedError("a network must end in a linear layer averaged over time, as x.mean(0)")
