@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from textwrap import dedent
+from typing import Any
 
 import click
 
@@ -88,6 +89,7 @@ def _limits(at_least: float | None, above: float | None, below: float | None) ->
 
 def rules() -> str:
     """The modules and functions that tracing has a rule for, those with the same rule in a line."""
+    from spikeport.export.trace.arrange import COMPUTE, REARRANGE
     from spikeport.export.trace.registry import RULES
     from spikeport.export.trace.rules import FUNCTIONS
 
@@ -95,7 +97,8 @@ def rules() -> str:
     for kind, rule in RULES.items():
         place = {"torch": "nn", "spikingjelly": "layer"}.get(kind.__module__.split(".")[0], kind.__module__)
         lines.setdefault(rule.__name__, []).append(f"`{place}.{kind.__name__}`")
-    for key, rule in FUNCTIONS.items():
+    functions: Mapping[Any, Callable[..., Any]] = {**FUNCTIONS, **REARRANGE, **COMPUTE}
+    for key, rule in functions.items():
         name = f"`{key if isinstance(key, str) else key.__name__}`"
         lines.setdefault(f"function {rule.__name__}", []).append(name)
     return "\n".join(f"- {', '.join(dict.fromkeys(names))}" for names in lines.values())

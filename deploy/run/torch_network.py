@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from queue import SimpleQueue
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from ...errors import UnsupportedError
 from ...export.onnx.window import with_spikes
 from ...export.trace.neurons import Lif, lif_of
 from ...export.trace.recurrent import neurons_of
-from ...export.trace.walk import spiking_layers
+from ...export.trace.walk import orders_of, spiking_layers
 from .record import Record, as_images
 
 Hook = Callable[[nn.Module, tuple[torch.Tensor, ...]], tuple[torch.Tensor, ...]]
@@ -31,12 +32,14 @@ class TorchRunner:
     A nudge decides a tie: where a membrane meets its threshold within float32's rounding, two correct implementations
     may differ, and the reference is run again with the other answer.
 
-    Raises UnsupportedError for a neuron whose membrane has no formula here.
+    example: one image, for networks whose forward pass asks for shapes, or whose neurons are counted otherwise than the
+    graph's, as tokens are. Raises UnsupportedError for a neuron whose membrane has no formula here.
     """
 
-    def __init__(self, network: nn.Module, example: NDArray[np.generic] | None = None) -> None:
-        """example: an image [1, ...], for a network whose control flow depends on shapes."""
-        self.module = with_spikes(network, None if example is None else torch.from_numpy(np.float32(example)))
+    def __init__(self, network: nn.Module, example: torch.Tensor | NDArray[np.generic] | None = None) -> None:
+        image = None if example is None else torch.as_tensor(example, dtype=torch.float32)
+        self.module = with_spikes(network, image)
+        self.orders = {} if image is None else orders_of(network, image)
         self.names = list(spiking_layers(self.module))
         modules = dict(self.module.named_modules())
         self.layers = {name: neurons_of(modules[str(n.target)]) for name, n in spiking_layers(self.module).items()}
@@ -84,7 +87,9 @@ class TorchRunner:
     def __call__(self, images: NDArray[np.float32 | np.uint8], nudges: Nudges | None = None) -> Record:
         currents: dict[str, list[torch.Tensor]] = {name: [] for name in self.names}
         handles = [
-            layer.register_forward_pre_hook(_listener(currents[name], self.lifs[name].scale, (nudges or {}).get(name)))
+            layer.register_forward_pre_hook(
+                _listener(currents[name], self.lifs[name].scale, (nudges or {}).get(name), self.orders.get(name))
+            )
             for name, layer in self.layers.items()
         ]
         functional.reset_net(self.module)
@@ -101,6 +106,8 @@ class TorchRunner:
         margins = {
             name: _margin(self.lifs[name], torch.cat(currents[name]).numpy(), spikes[name]) for name in self.names
         }
+        for name, order in self.orders.items():
+            spikes[name], margins[name] = _reordered(spikes[name], order), _reordered(margins[name], order)
         return Record(spikes=spikes, readout=logits.numpy(), margins=margins)
 
 
@@ -111,8 +118,20 @@ def _lif(name: str, layer: nn.Module) -> Lif:
         raise UnsupportedError(f"Layer '{name}': {error}.") from error
 
 
-def _listener(currents: list[torch.Tensor], scale: float, nudge: NDArray[np.float32] | None) -> Hook:
+def _reordered(values: NDArray[Any], order: NDArray[np.int64]) -> NDArray[Any]:
+    """[T, N, ...] with the neurons at these places, flat: of the same shape, which says nothing any more."""
+    return values.reshape(*values.shape[:2], -1)[..., order].reshape(values.shape)
+
+
+def _listener(
+    currents: list[torch.Tensor],
+    scale: float,
+    nudge: NDArray[np.float32] | None,
+    order: NDArray[np.int64] | None,
+) -> Hook:
     """Keeps the currents [steps, N, *shape] of each call: of all steps or, in a recurrent container, of one."""
+    if nudge is not None and order is not None:
+        nudge = _reordered(nudge, np.argsort(order))
 
     def listen(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
         current, at_once = inputs[0], getattr(module, "step_mode", "m") == "m"

@@ -80,6 +80,9 @@ REARRANGE: dict[Any, Callable[..., Layout]] = {
 _KEYWORDS = {"input", "shape", "dims", "size"}  # torch's names of what stands first here
 
 
+REORDERS = {target for target, rule in REARRANGE.items() if rule in (_permute, _transpose)}
+
+
 def rearranged(
     x: Expression, target: Any, arguments: Sequence[Any], keywords: dict[str, Any], steps: int
 ) -> Expression:

@@ -7,10 +7,6 @@ import torch
 from spikingjelly.activation_based import layer
 from torch.nn import functional
 
-from ...errors import UnsupportedError
-from .linear import Expression
-from .registry import register
-
 # functions of two spikes that are populations
 GATES: dict[Any, Literal["or", "and"]] = {
     **dict.fromkeys((operator.mul, torch.mul, "mul", torch.minimum, "minimum"), "and"),
@@ -32,8 +28,5 @@ REFUSED: dict[Any, str] = {
     **dict.fromkeys((torch.softmax, "softmax", functional.softmax), GATE),
     functional.scaled_dot_product_attention: GATE,
 }
-
-
-@register(layer.MultiDimensionalAttention, layer.TemporalWiseAttention)
-def _attention_gate(x: Expression, module: Any) -> Expression:
-    raise UnsupportedError(f"a {type(module).__name__} is a gate: {GATE}")
+# modules that are one operation of SpikingJelly's
+REFUSED_MODULES: dict[type, str] = dict.fromkeys((layer.MultiDimensionalAttention, layer.TemporalWiseAttention), GATE)

@@ -208,6 +208,10 @@ def _subtract(input: Any, other: Any, /) -> Expression:
     return _add(input, minus)
 
 
+def _negative(input: Expression) -> Expression:
+    return linear.scaled(input, -1.0)
+
+
 def _multiply(input: Any, other: Any, /) -> Expression:
     a, b = (input, other) if isinstance(input, Expression) else (other, input)
     return linear.scaled(a, float(b))
@@ -248,6 +252,7 @@ FUNCTIONS: dict[Any, Callable[..., Expression]] = {
     **dict.fromkeys((operator.sub, torch.sub, "sub"), _subtract),
     **dict.fromkeys((operator.mul, torch.mul, "mul"), _multiply),
     **dict.fromkeys((operator.truediv, torch.div, "div"), _divide),
+    **dict.fromkeys((operator.neg, torch.neg, "neg"), _negative),
     torch.cat: _concatenate,
     **dict.fromkeys((torch.flatten, "flatten"), _flatten),
     **dict.fromkeys((torch.mean, "mean"), _mean),

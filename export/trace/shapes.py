@@ -77,7 +77,7 @@ def known(node: fx.Node, root: nn.Module, arguments: Sequence[Any], keywords: Ma
         value: Any = root
         for name in str(node.target).split("."):
             value = getattr(value, name)
-        return float(value) if isinstance(value, torch.Tensor) and value.numel() == 1 else value
+        return float(value.detach()) if isinstance(value, torch.Tensor) and value.numel() == 1 else value
     try:
         if node.op == "call_method":
             return getattr(arguments[0], str(node.target))(*arguments[1:], **keywords)

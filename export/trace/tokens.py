@@ -20,6 +20,7 @@ from . import linear, views
 from .arrange import rearranged
 from .layout import Factor, Layout, canonical, joined, spelled
 from .linear import Expression
+from .products import REFUSED_MODULES
 from .registry import RULES, rule_of
 from .rules import BATCH_NORMS, array, weight_of
 
@@ -47,6 +48,8 @@ def applied(x: Expression, module: nn.Module, steps: int) -> Expression:
 
 def _ruled(x: Expression, module: nn.Module) -> Expression:
     rule = rule_of(module)
+    if type(module) in REFUSED_MODULES:
+        raise UnsupportedError(f"a {type(module).__name__} is a gate: {REFUSED_MODULES[type(module)]}")
     if rule is None:
         raise UnsupportedError(
             f"a {type(module).__name__} cannot be a synapse or a neuron on the chip; replace it, or export to onnx"
@@ -148,7 +151,8 @@ def as_map(x: Expression, layout: Layout, what: str) -> tuple[Expression, Layout
     rest = layout[lead:]
     axes = [joined(axis) for axis in rest[1:]]
     places = list(canonical(x.shape, 1)[3:]) or [()] * (len(rest) - 1)
-    if len(rest) not in (1, 3) or any(f.axis != "C" for f in rest[0]) or axes not in (places[: len(axes)], []):
+    apart = all(f.axis in "TN" for axis in layout[:lead] for f in axis)
+    if not apart or len(rest) not in (1, 3) or any(f.axis != "C" for f in rest[0]) or axes != places[: len(axes)]:
         raise UnsupportedError(
             f"a {what} needs [T, N, C, H, W], but the tensor is {spelled(layout)}; bring it back into that order first"
         )

@@ -91,6 +91,24 @@ def _in_order(x: Expression, layout: Layout, order: Sequence[Factor]) -> tuple[E
     return _gathered(plain(x), channels), _renumbered(layout, order)
 
 
+def in_reading_order(x: Expression) -> Expression:
+    """x with its channels counted as its tensor counts them."""
+    if x.layout is None:
+        return x
+    y, layout = _in_order(x, x.layout, [f for axis in x.layout for f in axis if f.axis == "C"])
+    return replace(y, layout=layout)
+
+
+def order_in_tensor(x: Expression) -> Index | None:
+    """For each neuron of the map, its place among those of the tensor, both flat; None where it is the same."""
+    if x.layout is None:
+        return None
+    weight = {"C": neurons(x.shape[1:]), "H": x.shape[-1], "W": 1}
+    factors = [f for axis in x.layout for f in axis if f.axis in weight]
+    there = _counted([f.size for f in factors], [f.stride * weight[f.axis] for f in factors])
+    return None if np.array_equal(there, np.arange(len(there))) else np.argsort(there)
+
+
 def through(x: Expression, weight: Array) -> Expression:
     """Channels (or the neurons of a flat x) through a matrix [C', C], the same at every place of the map."""
     if np.array_equal(weight, np.eye(x.shape[0])):

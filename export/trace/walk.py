@@ -12,13 +12,14 @@ from typing import Any, Literal, cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from spikingjelly.activation_based import functional, layer
 from torch import fx, nn
 
 from ...errors import InputError, UnsupportedError
 from ..graph import Conv, Population, Projection, SpikeInput, SpikingGraph, check
 from . import linear, views
-from .arrange import arranged, bound
+from .arrange import REORDERS, arranged, bound
 from .ends import ended, readout
 from .layout import Batch, canonical, sizes_of
 from .linear import Expression
@@ -99,6 +100,25 @@ def _check_rolled(module: fx.GraphModule, network: nn.Module, example: torch.Ten
         )
 
 
+def orders_of(network: nn.Module, example: torch.Tensor) -> dict[str, NDArray[np.int64]]:
+    """Of each population that torch counts in another order than the graph does, as tokens [T, N, L, C] are: where each
+    of the graph's neurons stands in torch's tensor. A network that cannot be traced has none.
+    """
+    module = symbolic(network, example)
+    if not any(node.target in REORDERS for node in module.graph.nodes):
+        return {}
+    try:
+        note_shapes(module, example, reads_spikes=False)
+        steps = next(iter(spiking_layers(module).values())).meta["shape"][0]
+        walk = _Walk(module, steps, reads_spikes=False)
+        walk.run()
+    except (UnsupportedError, RuntimeError, ValueError, StopIteration):
+        return {}
+    finally:
+        functional.reset_net(network)
+    return walk.orders
+
+
 class _Walk:
     """One pass over the fx graph: node -> value, collecting populations and projections."""
 
@@ -114,6 +134,7 @@ class _Walk:
         self.projections: list[Projection] = []
         self.encoder_nodes: list[fx.Node] = []
         self.images = 1  # of the example
+        self.orders: dict[str, NDArray[np.int64]] = {}  # of populations that torch counts in another order
         self.pools: dict[Any, Expression] = {}  # the same max-pool twice is one population
 
     def run(self) -> SpikingGraph:
@@ -225,12 +246,15 @@ class _Walk:
             raise UnsupportedError("a spiking layer needs time as an axis of its own, the first one, [T, N, ...]")
         if isinstance(module, RECURRENT):
             x, module = fed_back(x, module, name, FUNCTIONS)
-            layout = views.layout_of(x, self.time_steps)
+        x = views.in_reading_order(x)
+        order, layout = views.order_in_tensor(x), views.layout_of(x, self.time_steps)
+        if order is not None:
+            self.orders[name] = order
         return views.shown(self._populate(*population_of(name, module, x)), layout, self.time_steps)
 
     def _answer(self, x: Any) -> Any:
         """What is returned, one number for each class, as a flat value."""
-        if isinstance(x, Expression) and x.shape[1:] == (1, 1) and x.layout and len(x.layout) == 2 - x.averaged + 1:
+        if isinstance(x, Expression) and x.layout:
             return as_map(x, views.layout_of(x, self.time_steps), "readout")[0]
         return x
 

@@ -10,14 +10,18 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from spikeport.deploy.equivalence.verdict import compare
+from spikeport.deploy.run.any_form import encode, run
 from spikeport.deploy.run.forms import GraphRunner, NetxRunner, lava_records
 from spikeport.deploy.run.record import Record, differing
+from spikeport.deploy.run.torch_network import TorchRunner
 from spikeport.export.graph import SpikingGraph
 from spikeport.export.netx.writer import write_netx
 from spikeport.export.passes import lower
 from spikeport.export.passes.quantize import quantize
 from spikeport.export.trace.walk import trace
 from spikeport.tests.export.trace.built_by_others import NETWORKS, T, inputs_of, prepared
+from spikeport.tests.export.trace.small_network import IMAGES, Small, lif, tuned
 
 from .as_lava import LARGE
 
@@ -75,6 +79,57 @@ def assert_alive(one: Written) -> None:
     roles = {p.name: p.role for p in one.graph.populations}
     rates = [float(s.mean()) for name, s in record.spikes.items() if roles.get(name) in ("neuron", "and")]
     assert sum(0.03 < rate < 0.6 for rate in rates) > 0.75 * len(rates) and all(rates), rates
+
+
+class Tokens(Small):
+    """Neurons on tokens [T, N, L, C], which a graph counts as [C, H, W]."""
+
+    def __init__(self) -> None:
+        super().__init__(tokens=lif())
+
+    def body(self, x: torch.Tensor) -> torch.Tensor:
+        tokens = self.tokens((4.0 * self.middle(x) + 0.4).flatten(3).transpose(2, 3))
+        return self.norm(2.0 * tokens.transpose(2, 3).unflatten(3, (8, 8)))
+
+
+def test_neurons_on_tokens_are_compared_one_by_one() -> None:
+    network = tuned(Tokens())
+    traced = trace(network, IMAGES[:1], 3)
+    assert traced.encoder is not None
+    reference, found = run(network, IMAGES.numpy()), run(traced.graph, encode(traced.encoder, IMAGES))
+    assert reference.spikes["tokens"].shape == (3, 4, 64, 3) and found.spikes["tokens"].shape == (3, 4, 3, 8, 8)
+    assert 0.05 < found.spikes["tokens"].mean() < 0.95
+    assert compare(reference, found).verdict == "pass"
+    as_torch_counts = TorchRunner(network)(IMAGES.numpy())
+    assert compare(as_torch_counts, found).verdict == "fail"
+    nudged = np.zeros((3, 4, 64, 3), np.float32)
+    nudged[1, 2, 5, 1] = 100.0  # in the record's order
+    again = TorchRunner(network, IMAGES[:1])(IMAGES.numpy(), {"tokens": nudged})
+    assert again.spikes["tokens"][1, 2, 5, 1] and np.array_equal(
+        again.spikes["tokens"][0], reference.spikes["tokens"][0]
+    )
+    moved = again.margins["tokens"][1] - reference.margins["tokens"][1]
+    assert np.argwhere(moved > 50.0).tolist() == [[2, 5, 1]]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["spike-driven transformer", "Q-K attention of channels"])
+def test_forms_whose_populations_have_other_shapes_are_compared(name: str) -> None:
+    """Heads in torch, one neuron per channel in the graph, a map of them on the chip."""
+    built = NETWORKS[name]
+    network, images = prepared(built), inputs_of(built, SAMPLES)
+    traced = trace(network, images[:1], T)
+    assert traced.encoder is not None
+    spikes, reference = encode(traced.encoder, images), run(network, images.numpy())
+    lowered = lower(traced.graph)
+    for graph in (traced.graph, lowered):
+        assert compare(reference, run(graph, spikes)).verdict == "pass"
+    (target,) = [p.name for p in lowered.populations if p.name.endswith("attn_lif")]
+    silent = tuple(replace(p, threshold=1e9) if p.name == target else p for p in lowered.populations)
+    check = compare(reference, run(replace(lowered, populations=silent), spikes))
+    assert check.verdict == "fail" and check.first_divergence is not None
+    assert check.first_divergence["population"] == target
+    assert check.first_divergence["cause"].startswith("only the reference spikes")
 
 
 @pytest.mark.slow

@@ -45,7 +45,7 @@ def side_by_side(decays: list[float], product: bool, steps: int) -> SpikingGraph
         inner.append(population("and", 0.0, "and"))
     last = population("readout", 1.0, "readout")
     swapped = np.eye(2) + np.eye(2)[::-1]
-    kernels = {p.name: swapped if p.role == "and" else np.eye(2) * 0.6 for p in inner}
+    kernels = {p.name: swapped if p.role == "and" else np.eye(2) * 0.62 for p in inner}
     projections = [Projection(source="x", target=p.name, kernel=Dense(weight=kernels[p.name])) for p in inner]
     projections += [Projection(source=p.name, target="readout", kernel=Dense(weight=np.eye(2) * 1.5)) for p in inner]
     return SpikingGraph(
