@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from .export.netx.reader import read_netx
     from .export.netx.writer import read_graph, write_netx
     from .export.onnx.twin import write_twin
-    from .export.onnx.window import write_encoder, write_model
+    from .export.onnx.window import write_encoder, write_model, write_step
     from .export.passes import lower
     from .export.passes.quantize import quantize
     from .export.trace.registry import register
@@ -72,6 +72,7 @@ _PLACES = {
     "read_graph": "export.netx.writer",
     "read_netx": "export.netx.reader",
     "write_model": "export.onnx.window",
+    "write_step": "export.onnx.window",
     "write_encoder": "export.onnx.window",
     "write_twin": "export.onnx.twin",
     "encode": "deploy.run.any_form",
