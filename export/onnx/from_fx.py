@@ -13,6 +13,7 @@ from typing import Any
 
 import onnx
 from onnx import TensorProto, helper
+from spikingjelly.activation_based import layer
 from torch import fx, nn
 
 from ...errors import UnsupportedError
@@ -22,6 +23,7 @@ from .modules import MODULES, convolution_of_steps
 from .neurons import DOMAIN
 from .nodes import BATCH, Nodes, NoRule, Shape, Value
 from .operations import FUNCTIONS, spelled
+from .recurrent import linear_recurrent
 
 OPSET = 18
 IR_VERSION = 9  # read by ONNX Runtime 1.20 and later
@@ -67,12 +69,12 @@ def step_of(
         by_time = output != outputs[0]
         writer.result(writer.steps(value)[0] if by_time else writer.plain(value), output)
         made.append(_info(output, value.shape[by_time:]))
-    for layer, (shape, _) in writer.carried.items():
-        path = population_name(layer)
-        writer.result(writer.states[layer], f"next.{path}")
+    for carried, (shape, _) in writer.carried.items():
+        path = population_name(carried)
+        writer.result(writer.states[carried], f"next.{path}")
         inputs.append(_info(f"state.{path}", shape))
         made.append(_info(f"next.{path}", shape))
-    rests = {f"rest.{population_name(layer)}": str(rest) for layer, (_, rest) in writer.carried.items() if rest}
+    rests = {f"rest.{population_name(path)}": str(rest) for path, (_, rest) in writer.carried.items() if rest}
     steps = {"time_steps": str(found[1].shape[0])} if len(found) > 1 else {}
     return _model(writer, "step", inputs, made, {**metadata, **steps, **rests})
 
@@ -187,7 +189,7 @@ class _Walk(Nodes):
     def module(self, name: str, module: Any, arguments: Sequence[Any], keywords: Mapping[str, Any]) -> Any:
         if module.training:
             raise NoRule(f"{name} is in training mode")
-        rule = MODULES.get(type(module))
+        rule = linear_recurrent if type(module) is layer.LinearRecurrentContainer else MODULES.get(type(module))
         if rule is None and "as_convolution" in vars(type(module)):
             behind = getattr(module, "folded", None)
             rule, module = convolution_of_steps, module.as_convolution()

@@ -31,7 +31,9 @@ KINDS: dict[type, str] = {neuron.IFNode: "IF", neuron.LIFNode: "LIF", neuron.Par
 def neurons(writer: Nodes, name: str, module: Any, value: Value) -> Value:
     """h = charge(v, x), a spike where h >= threshold, then the reset. The layer goes on where it ended before."""
     if module.step_mode != "m":
-        return Value(shape=value.shape, name=_step(writer, name, module, writer.plain(value), value.shape, name))
+        return Value(
+            shape=value.shape, name=step_of_neurons(writer, name, module, writer.plain(value), value.shape, name)
+        )
     if value.shape[0] == BATCH:
         raise NoRule(f"{name} of samples where it wants time steps")
     if value.shape[0] >= SCANNED and not writer.one_step:
@@ -41,11 +43,11 @@ def neurons(writer: Nodes, name: str, module: Any, value: Value) -> Value:
     fired = []
     for t, x in enumerate(entering[:count]):
         ends = t + 1 == count and name in writer.called_once
-        fired.append(_step(writer, name, module, x, shape, f"{name}/{t}" if count > 1 else name, ends=ends))
+        fired.append(step_of_neurons(writer, name, module, x, shape, f"{name}/{t}" if count > 1 else name, ends=ends))
     return Value(shape=value.shape, steps=tuple(fired * (len(entering) // count)))
 
 
-def _step(writer: Nodes, name: str, module: Any, x: str, shape: Shape, at: str, *, ends: bool = False) -> str:
+def step_of_neurons(writer: Nodes, name: str, module: Any, x: str, shape: Shape, at: str, *, ends: bool = False) -> str:
     """The spikes of one step; what the membrane is left at waits in `writer.states`, unless this is the last step."""
     if name not in writer.states:
         if writer.one_step:
