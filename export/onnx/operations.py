@@ -279,9 +279,8 @@ def _item(writer: Nodes, name: str, value: Any, index: Any) -> Any:
     if isinstance(value, list | tuple) and isinstance(index, int):
         return value[index]
     if isinstance(value, Value) and type(index) is int and value.shape[0] != BATCH:
-        return Value(
-            shape=value.shape[1:], name=writer.node("Gather", [writer.plain(value), writer.index(index)], name)
-        )
+        one = writer.node("Gather", [writer.plain(value), writer.integers([index])], f"{name}/one")
+        return _reshaped(writer, name, Value(shape=(1, *value.shape[1:]), name=one), value.shape[1:])
     indices = index if isinstance(index, tuple) else (index,)
     if not isinstance(value, Value) or not all(i is None or i == slice(None) for i in indices):
         raise NoRule(f"{name} takes a part of a tensor")
