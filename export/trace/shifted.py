@@ -23,7 +23,7 @@ AXES: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
 ELEMENTWISE = frozenset(
     (
         *("add", "iadd", "sub", "mul", "truediv", "div", "neg", "minimum", "maximum", "relu", "sigmoid", "tanh", "abs"),
-        *("float", "clone", "detach", "contiguous"),
+        *("isub", "imul", "itruediv", "float", "clone", "detach", "contiguous"),
     )
 )
 

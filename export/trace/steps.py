@@ -75,6 +75,12 @@ def all_steps(x: Any) -> Any:
     raise NotImplementedError
 
 
+IN_PLACE: dict[Any, Any] = {  # what a step changes in place is shared with the other steps
+    operator.iadd: operator.add,
+    operator.isub: operator.sub,
+    operator.imul: operator.mul,
+    operator.itruediv: operator.truediv,
+}
 RANDOM = ("rand", "bernoulli", "poisson", "normal")  # how names of what is drawn anew in every step begin
 NEXT_STEP = (
     "only neurons and recurrent containers can remember a step; use layer.LinearRecurrentContainer, or step_mode='m'"
@@ -299,6 +305,7 @@ class _Roll:
         self, op: str, target: Any, arguments: Any, keywords: Any, name: str, held: Any, once: bool = False
     ) -> fx.Node:
         """A node of the new graph; the same again is the same node, unless it is `once`."""
+        target = IN_PLACE.get(target, target) if op == "call_function" else target
         if held is not None and isinstance(held, nn.Module):
             target = self._hold(str(target), held)
         elif op == "get_attr":

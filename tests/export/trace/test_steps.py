@@ -83,6 +83,18 @@ def last_step(s: Loop, x: torch.Tensor) -> torch.Tensor:
     return answer
 
 
+def in_place(s: Loop, x: torch.Tensor) -> torch.Tensor:
+    total, current = 0.0, s.conv(x)
+    for _ in range(T):
+        spikes = s.lif(current)
+        more = s.conv2(spikes)
+        more += spikes
+        more *= 0.5
+        total = total + s.out(s.lif2(more).flatten(1))
+    total /= T
+    return total
+
+
 LOOPS: dict[str, Callable[[Any, torch.Tensor], Any]] = {
     "a sum": summed,
     "a sum that begins with zeros": lambda s, x: summed(s, x, torch.zeros(1, 5)),
@@ -92,6 +104,7 @@ LOOPS: dict[str, Callable[[Any, torch.Tensor], Any]] = {
     "all steps": lambda s, x: torch.stack([s.step(x) for _ in range(T)]),
     "Python's sum": lambda s, x: sum(s.step(x) for _ in range(T)),
     "the last step": last_step,
+    "sums in place": in_place,
     "two branches": lambda s, x: sum(
         s.last(s.out((y := s.lif(s.conv(x))).flatten(1)) + s.out(s.lif2(y).flatten(1))) for _ in range(T)
     ),
@@ -127,8 +140,9 @@ def test_the_network_itself_is_left_in_single_step_mode() -> None:
     assert traced.encoder is not None and traced.encoder(IMAGES).shape == (T, 3, 4, 8, 8)
 
 
-def test_a_loop_as_onnx(tmp_path: Path) -> None:
-    network = settled(lambda: Loop(summed), drive=2.0)
+@pytest.mark.parametrize("case", ["a sum", "the last step", "Python's sum"])
+def test_a_loop_as_onnx(tmp_path: Path, case: str) -> None:
+    network = settled(lambda: Loop(LOOPS[case]), drive=2.0)
     fired, answer = by_hooks(network, IMAGES)
     found = run(write_model(tmp_path / "model.onnx", network, IMAGES), IMAGES.numpy())
     assert all(np.array_equal(found.spikes[name], spikes) for name, spikes in fired.items())
