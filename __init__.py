@@ -27,6 +27,7 @@ if "OMP_WAIT_POLICY" not in os.environ:
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 if TYPE_CHECKING:
+    from .deploy.diagnosis.diagnose import diagnose
     from .deploy.equivalence.verdict import compare
     from .deploy.mapping.capacity import find_chip
     from .deploy.mapping.core_mapping import map_graph
@@ -35,17 +36,24 @@ if TYPE_CHECKING:
     from .deploy.report.plain import figures, report
     from .deploy.run.any_form import encode, run
     from .errors import InputError, SpikeportError, ToolError, UnsupportedError
+    from .export.convert import convert
+    from .export.importing import import_network
     from .export.netx.reader import read_netx
     from .export.netx.writer import read_graph, write_netx
+    from .export.nir.reader import read_nir
+    from .export.nir.writer import write_nir
     from .export.onnx.twin import write_twin
     from .export.onnx.window import write_encoder, write_model
     from .export.passes import lower
     from .export.passes.quantize import quantize
+    from .export.trace.neurons import Lif, register_neuron
     from .export.trace.registry import register
+    from .export.trace.steps import OverTime
     from .export.trace.walk import trace
     from .search.data.datasets import load_dataset
     from .search.pipeline import find_cell, run_search, train
     from .search.runs import open_run
+    from .search.settings.imported import ImportSettings
     from .search.settings.run import SearchSettings, changed, choose
     from .search.space.example import example_network
     from .search.space.genotype import random_genotype
@@ -64,19 +72,28 @@ _PLACES = {
     "open_run": "search.runs",
     "load_network": "search.space.network",
     "example_network": "search.space.example",
+    "ImportSettings": "search.settings.imported",
+    "import_network": "export.importing",
     "trace": "export.trace.walk",
     "register": "export.trace.registry",
+    "register_neuron": "export.trace.neurons",
+    "Lif": "export.trace.neurons",
+    "OverTime": "export.trace.steps",
     "lower": "export.passes",
     "quantize": "export.passes.quantize",
     "write_netx": "export.netx.writer",
     "read_graph": "export.netx.writer",
     "read_netx": "export.netx.reader",
+    "write_nir": "export.nir.writer",
+    "read_nir": "export.nir.reader",
     "write_model": "export.onnx.window",
     "write_encoder": "export.onnx.window",
     "write_twin": "export.onnx.twin",
+    "convert": "export.convert",
     "encode": "deploy.run.any_form",
     "run": "deploy.run.any_form",
     "compare": "deploy.equivalence.verdict",
+    "diagnose": "deploy.diagnosis.diagnose",
     "count": "deploy.measure",
     "activity": "deploy.measure",
     "find_chip": "deploy.mapping.capacity",

@@ -133,7 +133,7 @@ class Console:
 
     def searched(self, run: Run, missed: Sequence[str] = ()) -> tuple[Mapping[str, Any], Iterable[Table | str]]:
         metrics = read_metrics(run)
-        table = _table("Found and trained", "", "")
+        table = titled_table("Found and trained", "", "")
         table.add_row("test accuracy", f"{metrics['test_accuracy']:.4f}")
         table.add_row("spikes per inference", f"{metrics['spikes_per_inference']:.0f}")
         table.add_row("SOPs per inference", f"{metrics['sops_per_inference']:.0f}")
@@ -149,7 +149,7 @@ class Console:
         ]
 
     def exported(self, run: Run, folders: list[Path]) -> tuple[Mapping[str, Any], Iterable[Table | str]]:
-        table = _table("Exported", "target", "files")
+        table = titled_table("Exported", "target", "files")
         for folder in folders:
             table.add_row(folder.name, "\n".join(str(path) for path in sorted(folder.iterdir())))
         data = {"run": str(run.path), "targets": {folder.name: str(folder) for folder in folders}}
@@ -157,7 +157,7 @@ class Console:
 
     def deployed(self, found: "Deployment") -> tuple[Mapping[str, Any], Iterable[Table | str]]:
         checks = found.equivalence["checks"]
-        table = _table(
+        table = titled_table(
             f"Verdict: {found.equivalence['verdict']}", "check", "forms", "spikes compared", "differ", "result"
         )
         for check in checks:
@@ -197,7 +197,7 @@ class Console:
     def compared(self, found: "Comparison", out: Path) -> tuple[Mapping[str, Any], Iterable[Table | str]]:
         files = [str(out), str(out.with_suffix(".md"))]
         headers = ("run", "verdict", "accuracy", "energy, uJ", "latency, us", "cores", "Pareto-optimal in")
-        table = _table(f"Priced by {found.profile or 'no list that all have'}", *headers)
+        table = titled_table(f"Priced by {found.profile or 'no list that all have'}", *headers)
         for run in found.runs:
             numbers = (
                 run.accuracy and f"{run.accuracy:.4f}",
@@ -246,7 +246,7 @@ class Console:
     def fitted(self, source: "FitSource", found: "Fit") -> tuple[Mapping[str, Any], Iterable[Table | str]]:
         from .deploy.mapping.fit.words import advice, contents, headline
 
-        table = _table("", "level", "populations", "neurons", "cores", "fullest limit", "used")
+        table = titled_table("", "level", "populations", "neurons", "cores", "fullest limit", "used")
         for layer in found.layers:
             table.add_row(
                 str(layer.layer),
@@ -260,7 +260,7 @@ class Console:
         return {"source": str(source.path), **found.as_json()}, [*lines, table, *(f"note: {n}" for n in found.notes)]
 
     def ran(self, file: Path, found: "RunSummary", out: Path | None) -> tuple[Mapping[str, Any], Iterable[Table | str]]:
-        table = _table("", "layer", "neurons", "spikes", "per neuron and step")
+        table = titled_table("", "layer", "neurons", "spikes", "per neuron and step")
         layers = []
         for index, total in found.spikes.items():
             shape = found.shapes[index]
@@ -282,7 +282,7 @@ class Console:
         return data, [head, table, *_remarks(found.network.remarks), kept]
 
     def examined(self, findings: "Iterable[Finding]") -> tuple[Mapping[str, Any], Iterable[Table | str]]:
-        table = _table("spikeport doctor", "", "part", "found", "what mends it")
+        table = titled_table("spikeport doctor", "", "part", "found", "what mends it")
         for finding in findings:
             table.add_row(
                 "ok" if finding.ok else "missing", finding.name, finding.found, "" if finding.ok else finding.mend
@@ -290,7 +290,7 @@ class Console:
         return {"findings": [asdict(finding) for finding in findings]}, [table]
 
 
-def _table(title: str, *headers: str) -> Table:
+def titled_table(title: str, *headers: str) -> Table:
     table = Table(title=title or None, title_justify="left", show_header=any(headers))
     for header in headers:
         table.add_column(header, overflow="fold")
@@ -299,7 +299,7 @@ def _table(title: str, *headers: str) -> Table:
 
 def _candidates(drawn: Mapping[str, Any]) -> Table:
     """The random cells of a search, the best marked."""
-    table = _table("Random cells", "", "validation", "test", "parameters", "spikes", "SOPs")
+    table = titled_table("Random cells", "", "validation", "test", "parameters", "spikes", "SOPs")
     for row in drawn["candidates"]:
         table.add_row(
             row["name"] + (" best" if row["name"] == drawn["best"] else ""),
@@ -350,7 +350,7 @@ def _costs(energy: Mapping[str, Any] | None) -> list[Table]:
     if energy is None:
         return []
     headers = ("price list", "dynamic uJ", "total uJ", "latency us", "cores", "unpriced")
-    table = _table("One inference", *headers)
+    table = titled_table("One inference", *headers)
     table.columns[0].no_wrap = True
     for name, profile in energy["profiles"].items():
         mapping = energy["mappings"].get(profile["mapping"]) or {}

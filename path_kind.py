@@ -39,11 +39,11 @@ KINDS: Mapping[Kind, tuple[str, str]] = {
     "empty": ("an empty file", "write or copy it again"),
     "pointer": ("a Git LFS pointer", "fetch the file that it stands for: `git lfs pull`"),
     "netx": ("an HDF5 file, as NetX is", "`spikeport inspect {path}` reads it, and so do run, energy and fit"),
-    "onnx": ("an ONNX file", "`spikeport deploy {run}` compares those of a run, and no command reads one by itself"),
+    "onnx": ("an ONNX file", "`spikeport deploy {run}` compares those of a run, and `spikeport compare` two forms"),
     "safetensors": ("a file of weights (safetensors)", "name its run: `spikeport export {run}`"),
     "array": ("an array (.npy)", "`spikeport run NETWORK.net --input {path}` reads it"),
     "arrays": ("a file of several arrays (.npz)", "`spikeport search --dataset npz:{path},TEST.npz` reads images"),
-    "checkpoint": ("a PyTorch checkpoint", "no command unpickles; name a run: `spikeport export RUN`"),
+    "checkpoint": ("a PyTorch checkpoint", "`spikeport import MODULE:BUILDER --weights {path}` reads its weights"),
     "archive": ("an archive", "unpack it and name a file in it"),
     "pickle": ("a pickle, which may run any code", "no command opens it; save arrays with numpy.save"),
     "image": ("an image", "save its pixels with numpy.save, or with numpy.savez for --dataset npz:"),
@@ -77,6 +77,7 @@ class Wanted:
 
 RUN = Wanted(words="a run folder", kinds=frozenset({"run"}))
 NETX = Wanted(words="a NetX file (HDF5)", kinds=frozenset({"netx"}), of_a_run="export/loihi/network.net")
+NIR = Wanted(words="a NIR file (HDF5)", kinds=frozenset({"netx"}), of_a_run="export/nir/network.nir")
 ARRAY = Wanted(words="an array that numpy.save wrote", kinds=frozenset({"array"}))
 ARRAYS = Wanted(words="an .npz file of `images` and `labels`", kinds=frozenset({"arrays", "archive"}))
 GENOTYPE = Wanted(
@@ -86,6 +87,9 @@ SETTINGS = Wanted(words="a settings file (TOML)", kinds=frozenset({"settings", "
 CHIP = Wanted(words="the limits of a chip (TOML)", kinds=frozenset({"chip", "toml", "text"}))
 PRICES = Wanted(words="a price list (TOML)", kinds=frozenset({"prices", "toml", "text"}))
 NETWORK = Wanted(words="a run folder, a NetX file or a genotype", kinds=frozenset({"run", "netx", "genotype", "json"}))
+WEIGHTS = Wanted(
+    words="weights (safetensors or a checkpoint)", kinds=frozenset({"safetensors", "checkpoint", "pickle"})
+)
 PRICED = Wanted(words="a run folder or a NetX file", kinds=frozenset({"run", "netx"}))
 
 
@@ -238,7 +242,9 @@ OF_JSON: tuple[tuple[set[str], Kind], ...] = (
     ({"test_accuracy", "parameters"}, "metrics"),
     ({"command", "settings"}, "manifest"),
     ({"populations", "places"}, "manifest"),
+    ({"populations", "dt"}, "manifest"),
     ({"genotype", "network"}, "config"),
+    ({"imported"}, "config"),
 )
 
 OF_TOML: tuple[tuple[set[str], Kind], ...] = (

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +14,10 @@ from ..export.netx.file import read_layers
 from ..export.netx.reader import read_netx
 from ..export.netx.writer import read_graph
 from ..export.simulate import simulate
-from ..search.data.datasets import Images, load_dataset
+from ..export.targets import encoder_macs as macs_of_encoder
+from ..search.data.datasets import Dataset, Images, load_dataset
 from ..search.runs import Run
-from ..search.space.cell import Stem
-from ..search.space.network import SpikingNetwork, load_network
+from ..search.space.network import RunNetwork, load_network
 from .batches import at_once, batches
 from .cost.activity import ActivityRecorder
 from .cost.counts import Activity, Counter, Counts
@@ -149,19 +149,19 @@ def priced(
     measured: Measured,
     graph: SpikingGraph,
     profiles: Sequence[Profile],
-    network: SpikingNetwork,
-    labels: NDArray[np.int64],
+    network: RunNetwork,
+    dataset: Dataset,
     *,
     zeros: bool = False,
 ) -> dict[str, Any]:
-    """What `energy.json` holds of a trained network that was measured on images with these labels."""
+    """What `energy.json` holds of a trained network that was measured on the test split of its data."""
     return energy_json(
         graph=graph,
         counts=measured.counts,
         profiles=profiles,
         mapped=measured.mapped,
-        encoder_macs=_encoder_macs(network),
-        accuracy=measured.accuracy(labels),
+        encoder_macs=macs_of_encoder(network),
+        accuracy=measured.accuracy(dataset.test_labels) if dataset.labelled else None,
         zeros=zeros,
     )
 
@@ -182,10 +182,10 @@ def measure_run(run: Run, profiles: Sequence[Profile], tell: Tell = _silent, *, 
     tell("measuring the twin on the test split, counting and mapping")
     runner = measuring(TwinRunner(folder / "twin.onnx", graph), len(dataset.test_images))
     measured = measure(runner, entering(network, folder), dataset.test_images, profiles, tell, zeros=zeros)
-    return priced(measured, graph, profiles, network, dataset.test_labels, zeros=zeros)
+    return priced(measured, graph, profiles, network, dataset, zeros=zeros)
 
 
-def entering(network: SpikingNetwork, folder: Path) -> Enter:
+def entering(network: RunNetwork, folder: Path) -> Enter:
     """Images of a batch -> the spikes that the chip gets: what encoder.onnx makes of them; of events the events."""
     if network.config.reads == "spikes":
         return lambda images: np.ascontiguousarray(images.swapaxes(0, 1), np.uint8)
@@ -298,15 +298,6 @@ def _metered(
         if answers:
             meter.answers.append(classes)
     return meter
-
-
-def _encoder_macs(network: SpikingNetwork) -> int:
-    """Multiply-accumulates of the stem's convolution for one image and step; events need no encoder."""
-    if network.config.reads == "spikes":
-        return 0
-    conv = cast(Stem, network.stem).conv
-    rows, columns = network.config.stem_size
-    return int(conv.weight.numel() * rows * columns)
 
 
 def mapped_on(graph: SpikingGraph, chip: Chip, on_chip_inputs: frozenset[str] = frozenset()) -> Mapped:

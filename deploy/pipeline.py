@@ -2,6 +2,7 @@
 
 onnx      torch against model.onnx: every spike, ties apart, and every class
 graph     torch against the float SpikingGraph: the same
+nir       the float SpikingGraph against network.nir, read back: every spike and membrane, exactly
 encoder   torch's first spiking layer against encoder.onnx: every spike, ties apart; not with events, which need none
 twin      the quantized graph as `export/simulate.py` defines it against twin.onnx: every spike and membrane, exactly
 netx      twin.onnx against network.net, read and run without Lava: the same
@@ -19,13 +20,14 @@ import numpy as np
 
 from ..errors import InputError, UnsupportedError
 from ..export.netx.writer import read_graph
+from ..export.nir.reader import read_nir
 from ..export.spent import spent
 from ..export.targets import TARGETS, traced
 from ..files import writable, write_json
 from ..search.data.datasets import Dataset, Images, load_dataset
 from ..search.run_lock import claimed
 from ..search.runs import Run
-from ..search.space.network import SpikingNetwork, load_network
+from ..search.space.network import RunNetwork, load_network
 from .batches import at_once, batches
 from .cost.counts import Counts
 from .cost.prices import price_lists
@@ -91,13 +93,16 @@ def _deploy(run: Run, settings: DeploySettings, tell: Tell) -> Deployment:
         writable(path)
     checks: list[Check] = []
     energy = activity = None
-    torch = TorchRunner(network)
+    torch = TorchRunner(network, dataset.test_images[:1])
     reference = _Reference(torch, dataset.test_images[: settings.samples], tell)
     if "onnx" in found:
         tell("comparing model.onnx with torch")
         checks.append(_timed(lambda: _check_onnx(run, reference)))
     tell("comparing the float graph with torch")
     checks.append(_timed(lambda: _check_graph(network, reference)))
+    if "nir" in found:
+        tell("comparing network.nir with the float graph")
+        checks.append(_timed(lambda: _check_nir(run, network, reference)))
     if "loihi" in found:
         loihi, energy, activity = _deploy_loihi(run, settings, profiles, network, dataset, reference, tell)
         checks += loihi
@@ -148,7 +153,7 @@ def _check_onnx(run: Run, reference: _Reference) -> Check:
     )
 
 
-def _check_graph(network: SpikingNetwork, reference: _Reference) -> Check:
+def _check_graph(network: RunNetwork, reference: _Reference) -> Check:
     try:
         graph = traced(network).graph
     except UnsupportedError as error:
@@ -162,11 +167,21 @@ def _check_graph(network: SpikingNetwork, reference: _Reference) -> Check:
     )
 
 
+def _check_nir(run: Run, network: RunNetwork, reference: _Reference) -> Check:
+    graph = traced(network).graph
+    ours, theirs = GraphRunner(graph), GraphRunner(read_nir(run.export_folder("nir") / "network.nir").graph)
+    checks = []
+    for part in reference.parts():
+        spikes = part.spikes(graph.inputs[0].name)
+        checks.append(compare_integers("nir", "float SpikingGraph", "network.nir", ours(spikes), theirs(spikes)))
+    return joined(checks)
+
+
 def _deploy_loihi(
     run: Run,
     settings: DeploySettings,
     profiles: Sequence[Profile],
-    network: SpikingNetwork,
+    network: RunNetwork,
     dataset: Dataset,
     reference: _Reference,
     tell: Tell,
@@ -237,7 +252,7 @@ def _deploy_loihi(
     checks.append(accuracy)
 
     tell("pricing")
-    energy = priced(measured, graph, profiles, network, dataset.test_labels, zeros=settings.count_zero_weights)
+    energy = priced(measured, graph, profiles, network, dataset, zeros=settings.count_zero_weights)
     return checks, energy, measured.activity
 
 
@@ -275,6 +290,12 @@ def _check_accuracy(
         right.append(answers)
         reference_spikes += fired
     expected = np.concatenate(right)
+    agreement = float((expected == predictions).mean())
+    if not dataset.labelled:
+        reason = (
+            f"the run has no labelled data; on {'; '.join(dataset.notes)}, {agreement:.1%} of {samples} answers agree"
+        )
+        return _not_run("accuracy", "torch", candidate, reason)
     accuracy, twin_accuracy = float((expected == labels).mean()), float((predictions == labels).mean())
     return Check(
         name="accuracy",
@@ -282,7 +303,7 @@ def _check_accuracy(
         candidate=candidate,
         verdict="pass" if accuracy - twin_accuracy <= allowed else "fail",
         samples=samples,
-        top1_agreement=float((expected == predictions).mean()),
+        top1_agreement=agreement,
         accuracy_reference=accuracy,
         accuracy_candidate=twin_accuracy,
         allowed_accuracy_drop=allowed,

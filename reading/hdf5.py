@@ -37,18 +37,19 @@ START_LIMIT_S = 60.0
 LIMIT_S, BYTES_PER_S = 5.0, 2**20
 MAX_TEXT = 2**28  # bytes of what the process says of the tree, words included
 
-Pattern = Mapping[str, Any]  # name or "*" -> True, or the pattern of a group
+Pattern = Mapping[str, Any]  # name or "*" -> True, "words" for an array of words, or the pattern of a group
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dataset:
-    """An array or a word. refused: why its value was not read."""
+    """An array, a word, or an array of words in C-order. refused: why its value was not read."""
 
     where: str
     shape: tuple[int, ...] = ()
     dtype: np.dtype[Any] | None = None  # as it is stored; None: a word, or nothing that could be read
     values: NDArray[Any] | None = None
     word: str | None = None
+    words: tuple[str, ...] | None = None
     refused: str = ""
 
     @property
@@ -139,6 +140,8 @@ def _node(told: Mapping[str, Any], where: str, arrays: Iterator[bytearray]) -> G
     if "word" in told:
         return Dataset(where=where, word=told["word"])
     shape = tuple(told.get("shape", ()))
+    if "words" in told:
+        return Dataset(where=where, shape=shape, words=tuple(told["words"]))
     dtype = np.dtype(told["dtype"]) if "dtype" in told else None
     if "refused" in told:
         return Dataset(where=where, shape=shape, dtype=dtype, refused=told["refused"])

@@ -1,12 +1,14 @@
 """Reads HDF5 for `hdf5.py`, as a process of its own that may crash: stdin asks, stdout answers.
 
 A question is a line of JSON, {"path": ..., "pattern": ..., "numbers": ...}. The pattern says what is read: a name, or
-"*" for every one, -> `true` for an array or a word, or the pattern of a group. Of everything else the name is told.
+"*" for every one, -> `true` for an array or a word, "words" for an array of words, or the pattern of a group. Of
+everything else the name is told.
 
 An answer is the bytes of each array, in the order of the tree, and then a text of JSON, each after twice 8 bytes: the
 length of the text and that of the array, one of which is 0. The text says {"error": ...} or {"root": NODE}, where NODE
-is {"group": {name: NODE}}, {"word": ...}, {"dtype": ..., "shape": ...}, {"refused": reason} (with dtype and shape where
-it would be an array), or {} for what is not read. An array is sent before the next one is read: memory holds one.
+is {"group": {name: NODE}}, {"word": ...}, {"words": [...], "shape": ...}, {"dtype": ..., "shape": ...}, {"refused":
+reason} (with dtype and shape where it would be an array), or {} for what is not read. An array is sent before the next
+one is read: memory holds one.
 """
 
 import codecs
@@ -38,6 +40,7 @@ CHUNK_OVERHEAD = 2**10  # bytes that packing may add to one that it makes no sma
 NAMES = 2**16  # of a group
 NAME_LENGTH = 1000
 WORD_BYTES = 2**26
+WORDS = 2**18  # of an array of words
 FILTERS = {"gzip": 1, "shuffle": 2, "fletcher32": 3, "szip": 4, "nbit": 5, "scaleoffset": 6, "lzf": 32000}
 ENCODINGS = ("ascii", "latin-1", "utf-8")
 HEAP = b"GCOL\x01\0\0\0"
@@ -74,16 +77,16 @@ class Reader:
             return {"refused": f"cannot be opened ({line(error)})"}
         if isinstance(found, h5py.Group):
             return self.group(found, wanted if isinstance(wanted, dict) else {})
-        return self.array(found) if isinstance(found, h5py.Dataset) else {"refused": "is no array"}
+        return self.array(found, wanted) if isinstance(found, h5py.Dataset) else {"refused": "is no array"}
 
-    def array(self, data: h5py.Dataset) -> dict[str, Any]:
+    def array(self, data: h5py.Dataset, wanted: Any) -> dict[str, Any]:
         described: dict[str, Any] = {}
         try:
             if data.is_virtual or data.external:
                 raise Refused("lies in another file")
             if h5py.check_string_dtype(data.dtype) is not None:
                 check_packing(data)
-                return {"word": word(data)}
+                return self.words(data) if wanted == "words" else {"word": word(data)}
             if data.shape is None or data.dtype.kind not in "biuf" or data.dtype.itemsize > 8 or data.dtype.subdtype:
                 raise Refused("holds no numbers")
             described = {"dtype": data.dtype.str, "shape": list(data.shape)}
@@ -91,14 +94,24 @@ class Reader:
             size = 1
             for number in data.shape:
                 size *= number
-            if size > self.left:
-                raise Refused(f"declares {size} numbers, but this file may have {self.limit} in all")
-            self.left -= size
+            self.take(size)
             values = np.ascontiguousarray(data[()], data.dtype.newbyteorder("="))
         except Refused as reason:
             return described | {"refused": str(reason)}
         self.send(values)
         return {"dtype": values.dtype.str, "shape": list(data.shape)}
+
+    def words(self, data: h5py.Dataset) -> dict[str, Any]:
+        if data.shape is None or data.size > WORDS or data.size * data.dtype.itemsize > WORD_BYTES:
+            raise Refused(f"has no words, or more than {WORDS}")
+        self.take(data.size)
+        found = np.asarray(data[()]).reshape(-1)
+        return {"words": [text_of(value) for value in found], "shape": list(data.shape)}
+
+    def take(self, size: int) -> None:
+        if size > self.left:
+            raise Refused(f"declares {size} numbers, but this file may have {self.limit} in all")
+        self.left -= size
 
 
 def check_packing(data: h5py.Dataset) -> None:
@@ -137,7 +150,10 @@ def check_chunks(data: h5py.Dataset, size: int) -> None:
 def word(data: h5py.Dataset) -> str:
     if data.shape is None or data.size != 1 or data.dtype.itemsize > WORD_BYTES:
         raise Refused("is not one word")
-    value = np.asarray(data[()]).reshape(-1)[0]
+    return text_of(np.asarray(data[()]).reshape(-1)[0])
+
+
+def text_of(value: Any) -> str:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 

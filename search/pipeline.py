@@ -162,6 +162,8 @@ def _load(settings: SearchSettings, download: bool) -> Dataset:
         return load_dataset(name, folder, time_steps=steps)
     dataset = load_dataset(name, folder, download=download, time_steps=steps)
     processes.wait()
+    if not dataset.labelled:
+        raise InputError(f"A network is trained on images whose classes are known, which '{name}' does not say.")
     return dataset
 
 

@@ -1,5 +1,6 @@
 """Named tensors in one file, written whole or not at all: safetensors, never pickle."""
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,7 +11,10 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..files import replacing
-from ..path_kind import itself
+from ..path_kind import WEIGHTS, expected, itself, kind_of
+
+STATE_DICTS = ("state_dict", "model_state_dict", "model", "network", "net")  # where checkpoints keep weights
+UNSAFE = torch.serialization.pickle.UnpicklingError  # type: ignore[attr-defined]  # what torch raises of more than weights
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
@@ -33,6 +37,50 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise InputError(
             f"'{path}' must be a safetensors file, but is damaged ({error}); copy it again or train again."
         ) from error
+
+
+def load_weights(path: Path, wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights of a network that was trained elsewhere: safetensors, or what torch.save wrote, never unpickled.
+
+    Where a checkpoint holds more than weights, those under one of the usual names are meant, and what DataParallel,
+    torch.compile or a module around the network put before every name is taken off, so that they are those of `wanted`.
+    Raises InputError where the file is missing or damaged or holds no weights.
+    """
+    if kind_of(expected(path, WEIGHTS, "--weights")) == "safetensors":
+        return _renamed(load_tensors(path)[0], wanted)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Detected pickle protocol")  # it is read, or refused below
+            found = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, ValueError, OSError, EOFError, UNSAFE) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(
+            f"'{path}' cannot be read as weights alone ({reason}); save them with "
+            "safetensors.torch.save_file(network.state_dict(), 'weights.safetensors')."
+        ) from error
+    for _ in range(3):  # {"model": {"state_dict": {...}}}
+        if isinstance(found, Mapping) and not _are_tensors(found):
+            found = next((found[name] for name in STATE_DICTS if name in found), found)
+    if not isinstance(found, Mapping) or not _are_tensors(found):
+        raise InputError(
+            f"'{path}' holds no state dict, neither by itself nor as {', '.join(STATE_DICTS)}; save "
+            "network.state_dict()."
+        )
+    return _renamed(dict(found), wanted)
+
+
+def _are_tensors(found: Mapping[object, object]) -> bool:
+    return bool(found) and all(isinstance(n, str) and isinstance(t, Tensor) for n, t in found.items())
+
+
+def _renamed(tensors: dict[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Without what stands before every name, if they are those that are wanted then."""
+    inner = tensors
+    while inner.keys() != wanted.keys():
+        if len({name.partition(".")[0] for name in inner}) != 1 or not all("." in name for name in inner):
+            return tensors
+        inner = {name.partition(".")[2]: tensor for name, tensor in inner.items()}
+    return inner
 
 
 def check_tensors(path: Path, tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:

@@ -31,30 +31,33 @@ FLOORS = (
     ("search.evaluators",),
     ("search.strategies",),
     ("search.pipeline",),
-    ("export.graph", "export.spent"),
-    ("export.simulate", "export.taps"),
+    ("export.graph", "export.spent", "export.settings"),
+    ("export.simulate", "export.taps", "export.parts"),
     ("export.trace",),
     ("export.passes",),
-    ("export.netx",),
+    ("export.netx", "export.nir"),
     ("export.onnx",),
     ("export.targets",),
+    ("export.importing", "export.convert"),
     ("deploy.settings", "deploy.sourced_numbers", "deploy.synapses", "deploy.batches"),
     ("deploy.mapping",),
     ("deploy.cost",),
     ("deploy.run",),
     ("deploy.equivalence",),
+    ("deploy.diagnosis",),
     ("deploy.report",),
-    ("deploy.measure", "deploy.netx_table", "deploy.doctor"),
+    ("deploy.measure", "deploy.netx_table", "deploy.doctor", "deploy.capabilities"),
     ("deploy.pipeline",),
     ("demo",),
     ("console",),
     ("options",),
+    ("commands",),
     ("cli",),
 )
 # Export and deploy know networks, not searches: of search they see these alone.
 SEEN = (
     *("search.space", "search.data", "search.run_lock", "search.runs", "search.settings"),
-    "search.random_streams",
+    *("search.random_streams", "search.tensors"),
 )
 TRACE_SEES_NOTHING_OF = ("search",)  # what a module is to the trace it says itself
 

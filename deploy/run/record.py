@@ -1,6 +1,6 @@
 """What a run of any form of the network left behind, and where two of them part."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +32,11 @@ class Record:
         return np.asarray(self.readout.argmax(1), np.int64)
 
 
+def as_images(spikes: Spikes) -> Spikes:
+    """Spikes of lines [T, N, C, L] as those of images of one row, [T, N, C, 1, L]; all others as they are."""
+    return spikes[:, :, :, None] if spikes.ndim == 4 else spikes
+
+
 def some_of(record: Record, samples: slice) -> Record:
     """The record of some samples."""
     steps = record.readout_steps
@@ -40,6 +45,18 @@ def some_of(record: Record, samples: slice) -> Record:
         readout=record.readout[samples],
         margins={name: margins[:, samples] for name, margins in record.margins.items()},
         readout_steps=None if steps is None else steps[:, samples],
+    )
+
+
+def joined(records: Sequence[Record]) -> Record:
+    """The records of samples that ran apart, as one."""
+    first = records[0]
+    steps = [record.readout_steps for record in records if record.readout_steps is not None]
+    return Record(
+        spikes={name: np.concatenate([r.spikes[name] for r in records], axis=1) for name in first.spikes},
+        readout=np.concatenate([r.readout for r in records]),
+        margins={name: np.concatenate([r.margins[name] for r in records], axis=1) for name in first.margins},
+        readout_steps=np.concatenate(steps, axis=1) if steps else None,
     )
 
 

@@ -16,7 +16,6 @@ The quantized graph itself travels in the same file under /spikeport, which Lava
 
 import json
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
@@ -26,11 +25,12 @@ from ...errors import InputError, UnsupportedError
 from ...files import replacing
 from ...path_kind import NETX, expected
 from ...reading.hdf5 import Dataset, Group, read_tree
-from ..graph import REGISTERS, Array, Conv, Dense, Population, Projection, SpikeInput, SpikingGraph, check
+from ..graph import REGISTERS, Array, Conv, Dense, Population, Projection, SpikingGraph
+from ..parts import graph_of, parts_of
 from ..simulate import DECAY_UNITY, in_registers
 from .chain import Chain, chain_of
+from .loaded_weights import lava_matrices
 
-FORMAT = 1  # of the group /spikeport
 PATTERN = {"spikeport": {"graph": True, **{key: {"*": True} for key in ("weight", "bias", "delay", *REGISTERS)}}}
 
 
@@ -46,17 +46,33 @@ def layer_indices(chain: Chain) -> dict[str, int]:
 
 
 def check_netx(chain: Chain) -> None:
-    """Raises UnsupportedError for a matrix that lava-dl would load with other weights.
+    """Raises UnsupportedError for matrices that lava-dl would load with other weights.
 
     Its `optimize_weight_bits` (lava/lib/dl/netx/utils.py) divides by the largest weight and stores a matrix without
     positive weights unsigned: -64 is read as -63, and all zeros cannot be loaded.
     """
-    for projection in chain.graph.projections:
-        if isinstance(projection.kernel, Dense) and not (projection.kernel.weight > 0).any():
+    for population in chain.graph.populations:
+        weights = [p.kernel.weight for p in chain.graph.incoming(population.name) if isinstance(p.kernel, Dense)]
+        if len(weights) == 1 and not (weights[0] > 0).any():
             raise UnsupportedError(
-                f"Population '{projection.target}': lava-dl needs a positive weight in a full matrix, but there is "
-                "none; train the network further."
+                f"Population '{population.name}': lava-dl needs a positive weight in a full matrix, but there is none; "
+                "train the network further."
             )
+        if len(weights) > 1 and not _loaded_as_they_are(weights):
+            raise UnsupportedError(
+                f"Population '{population.name}': lava-dl stores the two matrices of a recurrent layer with one number "
+                "of bits and loads them with other weights where only one of them has weights of both signs; train the "
+                "network further."
+            )
+
+
+def _loaded_as_they_are(weights: list[Array]) -> bool:
+    """Of a recurrent layer."""
+    whole = [weight.astype(np.int64) for weight in weights]
+    if not any(weight.any() for weight in whole):
+        return False
+    loaded = lava_matrices(*whole)
+    return all(m.linear and np.array_equal(m.effective, w) for m, w in zip(loaded, whole, strict=True))
 
 
 def write_netx(path: Path, graph: SpikingGraph, chain: Chain | None = None) -> Path:
@@ -107,7 +123,7 @@ def read_graph(path: Path) -> SpikingGraph:
         found = root.get("spikeport")
         if not isinstance(found, Group):
             raise KeyError("there is none; `spikeport export` did not write this file")
-        return check(_read_graph(found))
+        return _read_graph(found)
     except (InputError, KeyError, ValueError, TypeError, AttributeError) as error:
         raise InputError(f"{path} is damaged in its group /spikeport ({error}); export it again.") from error
 
@@ -143,102 +159,26 @@ def _whole(weight: Array) -> NDArray[np.signedinteger]:
     return weight.astype(np.int16 if np.abs(weight).max() < 2**15 else np.int32)
 
 
-# One JSON attribute for what is small, one data set per array: null stands for a register that is one.
-
-
 def _write_graph(group: h5py.Group, graph: SpikingGraph) -> None:
-    nodes = [
-        {
-            "name": p.name,
-            "shape": p.shape,
-            **{word: None if isinstance(getattr(p, word), np.ndarray) else getattr(p, word) for word in REGISTERS},
-            "reset": p.reset,
-            "role": p.role,
-        }
-        for p in graph.populations
-    ]
-    joins: list[dict[str, Any]] = []
-    for i, projection in enumerate(graph.projections):
-        kernel = projection.kernel
-        join: dict[str, Any] = {"source": projection.source, "target": projection.target}
-        if isinstance(kernel, Conv):
-            join |= {
-                "stride": kernel.stride,
-                "padding": kernel.padding,
-                "dilation": kernel.dilation,
-                "groups": kernel.groups,
-            }
-        joins.append(join)
-        group.create_dataset(f"weight/{i}", data=_whole(kernel.weight), compression="gzip")
-        if projection.delay is not None:
-            group[f"delay/{i}"] = projection.delay
-    for i, population in enumerate(graph.populations):
-        group[f"bias/{i}"] = population.bias.astype(np.int32)
-        for word in REGISTERS:
-            if isinstance(value := getattr(population, word), np.ndarray):
-                group[f"{word}/{i}"] = value
-    head = {
-        "format": FORMAT,
-        "time_steps": graph.time_steps,
-        "inputs": [{"name": node.name, "shape": node.shape} for node in graph.inputs],
-        "populations": nodes,
-        "projections": joins,
-    }
+    """As data sets: the head in JSON, and the arrays."""
+    head, arrays = parts_of(graph)
+    for name, array in arrays.items():
+        kind = name.partition("/")[0]
+        if kind == "weight":
+            group.create_dataset(name, data=_whole(array), compression="gzip")
+        else:
+            group[name] = array.astype(np.int32) if kind == "bias" else array
     group["graph"] = json.dumps(head)
 
 
 def _read_graph(group: Group) -> SpikingGraph:
-    def array(path: str) -> NDArray[Any]:
-        return dataset(path).numbers()
-
     def dataset(path: str) -> Dataset:
         found = group.get(path)
         if not isinstance(found, Dataset):
             raise ValueError(f"`{path}` is a group, or does not exist")
         return found
 
-    head = json.loads(dataset("graph").text())
-    if head["format"] != FORMAT:
-        raise ValueError(f"format {head['format']} instead of {FORMAT}")
-    populations = []
-    for i, node in enumerate(head["populations"]):
-        arrays = {word: array(f"{word}/{i}").astype(np.float64) for word in REGISTERS if node[word] is None}
-        bias = array(f"bias/{i}").astype(np.float64)
-        numbers = {word: _number(node[word]) for word in REGISTERS if word not in arrays}
-        told = {**node, **numbers, **arrays, "name": _name(node["name"]), "shape": _sizes(node["shape"])}
-        populations.append(Population(**told, bias=bias))
-    projections = []
-    for i, join in enumerate(head["projections"]):
-        weight = array(f"weight/{i}").astype(np.float64)
-        geometry: dict[str, Any] = {key: _sizes(join[key]) for key in ("stride", "padding", "dilation") if key in join}
-        kernel = (
-            Conv(weight=weight, groups=_sizes([join["groups"]])[0], **geometry) if geometry else Dense(weight=weight)
-        )
-        delay = array(f"delay/{i}").astype(np.int64) if f"delay/{i}" in group else None
-        projections.append(Projection(source=join["source"], target=join["target"], kernel=kernel, delay=delay))
-    return SpikingGraph(
-        inputs=tuple(SpikeInput(name=_name(each["name"]), shape=_sizes(each["shape"])) for each in head["inputs"]),
-        populations=tuple(populations),
-        projections=tuple(projections),
-        time_steps=_sizes([head["time_steps"]])[0],
-        arithmetic="loihi",
-    )
-
-
-def _sizes(values: Any) -> tuple[int, ...]:
-    """A list of JSON of whole numbers, none of them beyond what a size can be."""
-    if not isinstance(values, list) or not all(type(value) is int and 0 <= value < 2**31 for value in values):
-        raise ValueError(f"whole numbers are needed, but there is {values}")
-    return tuple(values)
-
-
-def _number(value: Any) -> float:
-    if type(value) not in (int, float) or not abs(value) < 2**53:
-        raise ValueError(f"a number is needed, but there is {value}")
-    return value  # type: ignore[no-any-return]
-
-
-def _name(value: Any) -> str:
-    if not isinstance(value, str):
-        raise ValueError(f"a name is needed, but there is {value}")
-    return value
+    graph = graph_of(json.loads(dataset("graph").text()), lambda path: dataset(path).numbers(), lambda n: n in group)
+    if graph.arithmetic != "loihi":
+        raise ValueError(f"a NetX file holds the chip's integers, but the graph is {graph.arithmetic}")
+    return graph

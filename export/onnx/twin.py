@@ -1,7 +1,7 @@
 """The quantized graph as ONNX, integer for integer what Lava computes: the fast Loihi run.
 
 Input  <input>             uint8 [T, N, C, H, W], 0 or 1
-Output readout             int64 [N, classes]: the readout's membrane after the last step
+Output <last population>   int64 [N, classes]: its membrane after the last step, of the readout the answer
        spikes/<population> int64 [N]: spikes per sample;   active/<population> int64 [N]: neuron-steps in which the
                            current or the membrane before the threshold was not zero
 Inside <population>/spikes float [T, N, *shape], <population>/v_before int64 (membrane before the reset),
@@ -20,8 +20,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from ...errors import UnsupportedError
 from ...files import replacing
-from ..graph import Conv, PerNeuron, Population, SpikingGraph
+from ..graph import Array, Conv, PerNeuron, Population, SpikingGraph
 from ..simulate import DECAY_UNITY, MANTISSA_SHIFT, STATE_LIMIT, in_membrane_units, in_registers
+from .carried import text_of, weight_name
 
 OPSET = 18
 IR_VERSION = 9  # read by ONNX Runtime 1.20 and later
@@ -36,22 +37,27 @@ def twin_of(graph: SpikingGraph, metadata: dict[str, str]) -> onnx.ModelProto:
     """
     if graph.arithmetic != "loihi":
         raise ValueError("twin_of takes a quantized graph")
+    return model_of(Builder(graph), "twin", metadata)
+
+
+def model_of(builder: "Builder", name: str, metadata: dict[str, str]) -> onnx.ModelProto:
+    """The checked model of all populations, which carries its graph. Raises UnsupportedError as `twin_of` says."""
+    graph = builder.graph
     for projection in graph.projections:
         if projection.source == projection.target or projection.delay is not None:
             raise UnsupportedError(
-                f"Projection '{projection.source}' -> '{projection.target}' is recurrent or delayed, which the ONNX "
-                "twin cannot hold; write it as NetX and run that with `spikeport run`."
+                f"Projection '{projection.source}' -> '{projection.target}' is recurrent or delayed, which an ONNX "
+                f"{name} cannot hold; write it as NetX and run that with `spikeport run`."
             )
-    builder = _Builder(graph)
     for population in graph.populations:
         builder.population(population)
     model = helper.make_model(
-        helper.make_graph(builder.nodes, "twin", builder.inputs(), builder.outputs(), builder.constants),
+        helper.make_graph(builder.nodes, name, builder.inputs(), builder.outputs(), builder.constants),
         opset_imports=[helper.make_opsetid("", OPSET)],
         ir_version=IR_VERSION,
         producer_name="spikeport",
     )
-    helper.set_model_props(model, {"time_steps": str(graph.time_steps), **metadata})
+    helper.set_model_props(model, {"time_steps": str(graph.time_steps), **metadata, **text_of(graph)})
     onnx.checker.check_model(model, full_check=True)
     return model
 
@@ -77,16 +83,20 @@ def with_spikes(model: onnx.ModelProto, graph: SpikingGraph) -> onnx.ModelProto:
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     for population in graph.populations:
-        inside = {"is_active": TensorProto.BOOL, "membrane": TensorProto.INT64}
+        inside = {"is_active": TensorProto.BOOL}
+        if population is graph.readout:
+            inside |= {"membrane": TensorProto.INT64}
         if population.role != "readout":
-            inside = {"is_active": TensorProto.BOOL, "spikes": TensorProto.FLOAT, "v_before": TensorProto.INT64}
+            inside |= {"spikes": TensorProto.FLOAT, "v_before": TensorProto.INT64}
         for word, kind in inside.items():
             shape: list[str | int | None] = [graph.time_steps, "N", *population.shape]
             copy.graph.output.append(helper.make_tensor_value_info(f"{population.name}/{word}", kind, shape))
     return copy
 
 
-class _Builder:
+class Builder:
+    """Population by population; a float graph's builder (`float_graph.py`) differs in its neurons."""
+
     def __init__(self, graph: SpikingGraph) -> None:
         self.graph = graph
         self.shapes = graph.shapes()
@@ -120,10 +130,7 @@ class _Builder:
         self.nodes.append(
             helper.make_node("Split", [current], split, name=f"{p.name}/Split", axis=0, num_outputs=steps)
         )
-        bias = self._constant(
-            f"{p.name}/bias",
-            self._per_neuron(p, in_membrane_units(p.bias)),
-        )
+        bias = self._bias(p)
         u, v = "", ""
         currents, fired, before, after = [], [], [], []
         for t in range(steps):
@@ -135,6 +142,9 @@ class _Builder:
             fired.append(spike)
             after.append(v)
         self._results(p, currents, fired, before, after)
+
+    def _bias(self, p: Population) -> str:
+        return self._constant(f"{p.name}/bias", self._per_neuron(p, in_membrane_units(p.bias)))
 
     def _current_step(self, p: Population, t: int, u: str, a: str) -> str:
         """u of this step from u of the step before and what arrives."""
@@ -179,9 +189,10 @@ class _Builder:
         active = self._node("Or", is_active, f"{p.name}/is_active")
         counted = self._node("Cast", [active], f"{p.name}/active_int", to=TensorProto.INT64)
         self._node("ReduceSum", [counted, axes], f"active/{p.name}", keepdims=0)
-        if p.role == "readout":
+        if p is self.graph.readout:
             self._node("Concat", after, f"{p.name}/membrane", axis=0)
             self._node("Squeeze", [after[-1], self._constant("first_axis", np.array([0], np.int64))], p.name)
+        if p.role == "readout":
             return
         spikes = self._node("Concat", fired, f"{p.name}/fires", axis=0)
         self._node("Cast", [spikes], f"{p.name}/spikes", to=TensorProto.FLOAT)
@@ -190,26 +201,33 @@ class _Builder:
 
     def _currents(self, p: Population) -> str:
         """int64 [T, N, *shape], in membrane units."""
+        whole = self._node("Cast", [self._sum(p)], f"{p.name}/sum_int", to=TensorProto.INT64)
+        unit = self._constant("mantissa_unit", 1 << MANTISSA_SHIFT)
+        return self._node("Mul", [whole, unit], f"{p.name}/current")
+
+    def _sum(self, p: Population) -> str:
+        """float32 [T, N, *shape] of all projections."""
         parts = []
-        for i, projection in enumerate(self.graph.incoming(p.name)):
+        for i, projection in enumerate(self.graph.projections):
+            if projection.target != p.name:
+                continue
             name, kernel = f"{p.name}/from/{projection.source}/{i}", projection.kernel
             source = self._flat(projection.source, images=isinstance(kernel, Conv))
-            weight = kernel.weight.astype(np.float32)
+            weight = self._weight(i, name, kernel.weight)
             if isinstance(kernel, Conv):
                 part = self._node(
                     "Conv",
-                    [source, self._constant(f"{name}/weight", weight)],
+                    [source, weight],
                     f"{name}/conv",
-                    kernel_shape=list(weight.shape[2:]),
+                    kernel_shape=list(kernel.weight.shape[2:]),
                     strides=list(kernel.stride),
                     pads=[*kernel.padding, *kernel.padding],
                     dilations=list(kernel.dilation),
                     group=kernel.groups,
                 )
             else:
-                part = self._node(
-                    "MatMul", [source, self._constant(f"{name}/weight", weight.T.copy())], f"{name}/matmul"
-                )
+                columns = self._node("Transpose", [weight], f"{name}/columns", perm=[1, 0])
+                part = self._node("MatMul", [source, columns], f"{name}/matmul")
             parts.append(part)
         if not parts:
             raise UnsupportedError(f"Population '{p.name}' has no incoming projection; connect or remove it.")
@@ -217,10 +235,12 @@ class _Builder:
         for i, part in enumerate(parts[1:]):
             total = self._node("Add", [total, part], f"{p.name}/sum/{i}")
         shape = self._constant(f"{p.name}/shape", np.array([self.graph.time_steps, -1, *p.shape], np.int64))
-        total = self._node("Reshape", [total, shape], f"{p.name}/sum")
-        whole = self._node("Cast", [total], f"{p.name}/sum_int", to=TensorProto.INT64)
-        unit = self._constant("mantissa_unit", 1 << MANTISSA_SHIFT)
-        return self._node("Mul", [whole, unit], f"{p.name}/current")
+        return self._node("Reshape", [total, shape], f"{p.name}/sum")
+
+    def _weight(self, index: int, name: str, weight: Array) -> str:
+        """In 16 bits, as the chip's weights fit; ONNX Runtime makes them float32 once, when it loads the model."""
+        whole = weight.astype(np.int16 if np.abs(weight).max(initial=0.0) < 2**15 else np.int32)
+        return self._node("Cast", [self._constant(weight_name(index), whole)], f"{name}/weight", to=TensorProto.FLOAT)
 
     def _flat(self, source: str, *, images: bool) -> str:
         """[T, N, *shape] -> [T * N, C, H, W] or [T * N, I]."""

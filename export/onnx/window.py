@@ -17,6 +17,7 @@ from spikingjelly.activation_based import functional
 from torch import fx, nn
 
 from ...files import replacing
+from ..trace.ends import with_answer
 from ..trace.walk import spiking_layers, symbolic
 from .from_fx import OPSET, model_of
 from .nodes import NoRule
@@ -55,8 +56,9 @@ def write_encoder(
 def with_spikes(network: nn.Module, example: torch.Tensor | None = None) -> fx.GraphModule:
     """The same network, sharing its parameters, that returns (logits, *spikes of `spiking_layers`).
 
-    example: tells shapes to a network whose control flow asks for them."""
-    module = symbolic(network, example)
+    The logits of a network that returns all steps are their mean. example: where its control flow depends on shapes.
+    """
+    module = with_answer(symbolic(network, example))
     output = next(node for node in module.graph.nodes if node.op == "output")
     output.args = ((output.args[0], *spiking_layers(module).values()),)
     module.recompile()

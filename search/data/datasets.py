@@ -20,6 +20,7 @@ from ...reading.arrays import read_arrays
 from ..settings.data import DataSettings
 from .events import Binned, of_events
 from .image_files import Decoded, of_archive, of_folders
+from .unlabelled import Inputs, of_file, of_random
 
 Images = NDArray[np.float32 | np.uint8]  # float32 [N, C, H, W], or frames of spikes uint8 [N, T, C, H, W]
 Pixels = NDArray[np.uint8]  # [N, H, W, C]
@@ -69,6 +70,7 @@ class Dataset:
     classes: int
     normalisation: Normalisation | None = None  # None: pixels in 0..1
     notes: tuple[str, ...] = ()  # what was done to the images, a sentence each
+    labelled: bool = True  # False: nobody knows the classes, and all labels are 0
 
     def record(self) -> dict[str, Any]:
         """What a run writes down about its images."""
@@ -182,6 +184,19 @@ def _events(argument: str, wanted: Wanted) -> Dataset:
     classes = _classes(files[0], files[1], found)
     images, labels = (found.train_images, found.test_images), (found.train_labels, found.test_labels)
     return Dataset(f"events:{argument}", images[0], labels[0], images[1], labels[1], classes, notes=found.notes)
+
+
+def _random(argument: str, wanted: Wanted) -> Dataset:
+    return _unlabelled(f"random:{argument}", of_random(argument, wanted.time_steps))
+
+
+def _inputs(argument: str, wanted: Wanted) -> Dataset:
+    return _unlabelled(f"inputs:{argument}", of_file(Path(argument), wanted.time_steps))
+
+
+def _unlabelled(name: str, found: Inputs) -> Dataset:
+    labels = np.zeros(len(found.values), np.int64)
+    return Dataset(name, found.values, labels, found.values, labels, classes=0, notes=(found.note,), labelled=False)
 
 
 def _of_pixels(name: str, train: str, test: str, found: Decoded, notes: tuple[str, ...] = ()) -> Dataset:
@@ -312,6 +327,9 @@ SOURCES: Mapping[str, Source] = {
     "npz": Source(load=_npz, spelling="npz:TRAIN.npz,TEST.npz", colon="needed"),
     "folder": Source(load=_folders, spelling="folder:TRAIN,TEST", colon="needed"),
     "events": Source(load=_events, spelling="events:TRAIN.npz,TEST.npz", colon="needed"),
+    # without labels, for networks that were imported
+    "inputs": Source(load=_inputs, spelling="inputs:FILE.npy", colon="needed"),
+    "random": Source(load=_random, spelling="random:3x32x32", colon="needed"),
 }
 
 

@@ -19,6 +19,8 @@ from .cell import Cell, CellBuilder, FrameStem, Stem
 from .genotype import NODES, CellKind, Genotype, Layer
 from .genotype import from_dict as genotype_from_dict
 from .genotype import to_dict as genotype_to_dict
+from .imported import ImportedNetwork, load_imported
+from .imported import to_dict as imported_to_dict
 from .layout import STEM_MULTIPLIER, CellPlan, check_even, default_layers, plan_cells
 from .primitives import PRIMITIVES, Builder
 
@@ -168,14 +170,23 @@ class SpikingNetwork(SpikingBackbone):
         self.genotype = genotype
 
 
+RunNetwork = SpikingNetwork | ImportedNetwork
+
+
 def save_network(run: Run, network: SpikingNetwork) -> None:
     """Write model.safetensors and config.json."""
     save_tensors(run.weights, network.state_dict())
     write_json(run.config, {"genotype": genotype_to_dict(network.genotype), "network": asdict(network.config)})
 
 
-def load_network(run: Run) -> SpikingNetwork:
-    """The trained network of a run, in eval mode.
+def save_imported(run: Run, network: ImportedNetwork) -> None:
+    """Write model.safetensors, its tensors named as its own code names them, and config.json."""
+    save_tensors(run.weights, network.imported.state_dict())
+    write_json(run.config, {"imported": imported_to_dict(network.config)})
+
+
+def load_network(run: Run) -> RunNetwork:
+    """The trained network of a run, in eval mode; of one that was imported, its code is run.
 
     Raises InputError when the run has no model, or when the weights are damaged, not finite or of another network.
 
@@ -188,12 +199,17 @@ def load_network(run: Run) -> SpikingNetwork:
             f"The run '{run.path}' has no trained network; finish it with `spikeport search --resume --out {run.path}`."
         )
     config = read_json(run.config)
+    tensors, _ = load_tensors(run.weights)
+    if config.keys() == {"imported"}:
+        theirs = load_imported(run.config, config["imported"])
+        check_tensors(run.weights, tensors, theirs.imported.state_dict())
+        theirs.imported.load_state_dict(tensors)
+        return theirs
     if config.keys() != {"genotype", "network"}:
         raise InputError(
             f"'{run.config}' must have the keys genotype and network, but has {', '.join(config) or 'none'}."
         )
     network = SpikingNetwork(genotype_from_dict(config["genotype"]), _config(run.config, config["network"]))
-    tensors, _ = load_tensors(run.weights)
     check_tensors(run.weights, tensors, network.state_dict())
     network.load_state_dict(tensors)
     return network.eval()

@@ -15,7 +15,18 @@ HEAVY = {
 }
 # Of the package, what a command may need before it has anything to do.
 LIGHT = {
-    *("cli", "console", "errors", "files", "options", "path_kind", "setting"),
+    *(
+        "cli",
+        "commands",
+        *(f"commands.{name}" for name in ("comparing", "converting", "importing", "targets")),
+        "console",
+        "errors",
+        "files",
+        "options",
+        "path_kind",
+        "setting",
+    ),
+    *("export", "export.settings"),
     *("deploy", "deploy.mapping", "deploy.mapping.capacity", "deploy.settings", "deploy.sourced_numbers"),
     *(
         "search",
@@ -27,7 +38,7 @@ LIGHT = {
         "search.settings",
     ),
     *(f"search.settings.{name}" for name in ("darts", "data", "file", "network", "objective", "random_cells", "run")),
-    *(f"search.settings.{name}" for name in ("supernet", "training", "trials")),
+    *(f"search.settings.{name}" for name in ("imported", "supernet", "training", "trials")),
 }
 # The error of a price list is known once the lists have been read.
 PRICES = {"deploy.cost", "deploy.cost.prices", "deploy.cost.profiles"}
@@ -58,7 +69,9 @@ def started(folder: Path, *words: str) -> tuple[int, set[str], str]:
         (("--version",), 0, "spikeport, version"),
         (("search", "--help"), 0, "--search-epochs"),
         (("search", "--help-all"), 0, "--zero-one-weight"),
-        (("export", "--help"), 0, "onnx, loihi or all"),
+        (("import", "--help"), 0, "--example"),
+        (("import", "nets.py:build", "--example", "3x3"), 1, "--example 3x32x32"),
+        (("export", "--help"), 0, "onnx, loihi, nir or all"),
         (("deploy", "--help"), 0, "--lava-samples"),
         (("fit", "--help"), 0, "truenorth"),
         (("serch",), 2, "No such command"),
@@ -72,12 +85,13 @@ def started(folder: Path, *words: str) -> tuple[int, set[str], str]:
         (("search", "--settings", "nowhere.toml"), 1, "There is no 'nowhere.toml'"),
         (("search", "--genotype", "nowhere.json"), 1, "There is no 'nowhere.json'"),
         (("search", "--resume", "--out", "nowhere"), 1, "There is no run folder 'nowhere'"),
-        (("export", "--target", "akida"), 1, "Unknown target 'akida'; choose from onnx, loihi, all"),
+        (("export", "--target", "akida"), 1, "Unknown target 'akida'; choose from onnx, loihi, nir, all"),
         (("export", "nowhere"), 1, "There is no run folder 'nowhere'"),
         (("deploy", "--run", "nowhere"), 1, "There is no run folder 'nowhere'"),
         (("deploy", "a", "--run", "b"), 2, "named twice"),
         (("inspect", "nowhere.net"), 1, "There is no 'nowhere.net'"),
         (("run", "nowhere.net", "--input", "nowhere.npy"), 1, "There is no 'nowhere.npy'"),
+        (("compare", "a.net", "b.net", "--input", "nowhere.npy"), 1, "There is no 'nowhere.npy'"),
         (("fit", "nowhere"), 1, "There is no 'nowhere'"),
         (("report", "nowhere"), 1, "There is no run folder 'nowhere'"),
     ],

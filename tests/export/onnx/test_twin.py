@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from spikeport.errors import UnsupportedError
 from spikeport.export.graph import Conv, Dense, Population, Projection, SpikeInput, SpikingGraph, check
-from spikeport.export.onnx.twin import _Builder, twin_of, with_spikes, write_twin
+from spikeport.export.onnx.twin import Builder, twin_of, with_spikes, write_twin
 from spikeport.export.passes import lower
 from spikeport.export.passes.quantize import quantize
 from spikeport.export.simulate import STATE_LIMIT, simulate
@@ -148,7 +148,7 @@ def test_the_graphs_above_do_wrap_and_clip(random_spikes: Any) -> None:
     trace = simulate(graph, random_spikes(graph, samples=5, seed=5))
     assert any((np.abs(v) == STATE_LIMIT - 1).any() for v in trace.membranes.values())
     arrives = [currents(replace(graph, arithmetic="loihi"), p, trace.spikes) for p in graph.populations[:3]]
-    bound = [_Builder(graph)._bound(p) << 6 for p in graph.populations[:3]]
+    bound = [Builder(graph)._bound(p) << 6 for p in graph.populations[:3]]
     assert all(b > STATE_LIMIT for b in bound) and all(np.abs(u).max() <= 2 * STATE_LIMIT for u in arrives)
 
 
@@ -237,7 +237,9 @@ def test_the_file(tmp_path: Path, quantized: SpikingGraph) -> None:
     write_twin(path, quantized, {"run": "x"})
     model = onnx.load(str(path))
     onnx.checker.check_model(model, full_check=True)
-    assert {p.key: p.value for p in model.metadata_props} == {"time_steps": "3", "run": "x"}
+    told = {p.key: p.value for p in model.metadata_props}
+    assert {key: told[key] for key in ("time_steps", "run")} == {"time_steps": "3", "run": "x"}
+    assert told.keys() == {"time_steps", "run", "spikeport.graph"}
     assert [i.name for i in model.graph.input] == ["input"]
     names = [p.name for p in quantized.populations]
     assert [o.name for o in model.graph.output] == [

@@ -88,7 +88,7 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], tuple[int, int, int], bool, st
         former(spikformer.Spikformer, img_size_h=16, img_size_w=16, patch_size=4, embed_dims=16, num_heads=2, depths=1),
         (3, 16, 16),
         False,
-        r"Layer 'patch_embed.stages.2.conv_bn.block': its part '2', a MaxPool2d, has no rule; put it outside, directly",
+        r"Layer 'patch_embed.stages.2.conv_bn.block.2': max-pool is exact on spikes only; put it directly behind",
     ),
     "QKFormer": (
         former(qkformer.QKFormer, embed_dims=16, num_heads=(1, 2, 2), depths=(1, 1, 1)),
