@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from .export.nir.reader import read_nir
     from .export.nir.writer import write_nir
     from .export.onnx.twin import write_twin
-    from .export.onnx.window import write_encoder, write_model
+    from .export.onnx.window import write_encoder, write_model, write_step
     from .export.passes import lower
     from .export.passes.quantize import quantize
     from .export.trace.neurons import Lif, register_neuron
@@ -87,6 +87,7 @@ _PLACES = {
     "write_nir": "export.nir.writer",
     "read_nir": "export.nir.reader",
     "write_model": "export.onnx.window",
+    "write_step": "export.onnx.window",
     "write_encoder": "export.onnx.window",
     "write_twin": "export.onnx.twin",
     "convert": "export.convert",

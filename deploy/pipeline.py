@@ -1,6 +1,7 @@
 """Prove, count, price, report: the whole stage, into the run folder.
 
 onnx      torch against model.onnx: every spike, ties apart, and every class
+step      torch against step.onnx, once for each time step: the same
 graph     torch against the float SpikingGraph: the same
 nir       the float SpikingGraph against network.nir, read back: every spike and membrane, exactly
 encoder   torch's first spiking layer against encoder.onnx: every spike, ties apart; not with events, which need none
@@ -42,6 +43,7 @@ from .run.forms import (
     LavaRunner,
     NetxRunner,
     OnnxRunner,
+    StepRunner,
     TwinRunner,
     lava_takes_longer,
 )
@@ -97,7 +99,9 @@ def _deploy(run: Run, settings: DeploySettings, tell: Tell) -> Deployment:
     reference = _Reference(torch, dataset.test_images[: settings.samples], tell)
     if "onnx" in found:
         tell("comparing model.onnx with torch")
-        checks.append(_timed(lambda: _check_onnx(run, reference)))
+        checks.append(_timed(lambda: _check_onnx("onnx", "model.onnx", OnnxRunner, run, reference)))
+        tell("comparing step.onnx with torch")
+        checks.append(_timed(lambda: _check_onnx("step", "step.onnx", StepRunner, run, reference)))
     tell("comparing the float graph with torch")
     checks.append(_timed(lambda: _check_graph(network, reference)))
     if "nir" in found:
@@ -146,11 +150,15 @@ class _Reference:
             yield _Reference(self.run, self.images[chosen], self.tell)
 
 
-def _check_onnx(run: Run, reference: _Reference) -> Check:
-    model = OnnxRunner(run.export_folder("onnx") / "model.onnx")
-    return joined(
-        [compare_float("onnx", "torch", "model.onnx", part, model(part.images)) for part in reference.parts()]
-    )
+def _check_onnx(name: str, file: str, opened: type[OnnxRunner | StepRunner], run: Run, reference: _Reference) -> Check:
+    path = run.export_folder("onnx") / file
+    if name == "step" and not path.exists():
+        reason = (
+            "the export has no step.onnx, as where a layer sees several time steps at once; `spikeport export` says it"
+        )
+        return _not_run(name, "torch", file, reason)
+    model = opened(path)
+    return joined([compare_float(name, "torch", file, part, model(part.images)) for part in reference.parts()])
 
 
 def _check_graph(network: RunNetwork, reference: _Reference) -> Check:

@@ -129,6 +129,16 @@ def causes() -> str:
     return table(("rule", "the candidate ...", "what shows it", "what to do"), rows)
 
 
+def neurons() -> str:
+    """SpikingJelly's spiking neurons: those that are a LIF, and why others are none."""
+    from spikeport.export.trace.neurons import NEURONS, NO_LIF
+
+    known = {kind: rule for kind, rule in NEURONS.items() if kind.__module__.startswith("spikingjelly")}
+    rows = [(f"`neuron.{kind.__name__}`", escaped((rule.__doc__ or "").split("\n")[0])) for kind, rule in known.items()]
+    rows += [(f"`neuron.{kind.__name__}`", f"refused: {escaped(why)}") for kind, why in NO_LIF.items()]
+    return table(("neuron", "what it is to the trace"), rows)
+
+
 def rooms() -> str:
     """Every package, what it is for, and its files."""
     rows = []
@@ -206,6 +216,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "causes": causes,
     "commands": commands,
     **{f"modules_{stage}": partial(modules, stage) for stage in STAGES},
+    "neurons": neurons,
     "public_names": public_names,
     "rooms": rooms,
     "rules": rules,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from ..errors import InputError
+from ..errors import InputError, UnsupportedError
 from ..files import replacing_folder, write_json
 from ..search.data.datasets import load_dataset
 from ..search.run_lock import claimed
@@ -20,7 +20,7 @@ from .netx.chain import chain_of
 from .netx.writer import check_netx, layer_indices, write_netx
 from .nir.writer import write_nir
 from .onnx.twin import write_twin
-from .onnx.window import write_encoder, write_model
+from .onnx.window import write_encoder, write_model, write_step
 from .passes import lower
 from .passes.quantize import quantize
 from .passes.relays import levels
@@ -68,7 +68,13 @@ def encoder_macs(network: RunNetwork) -> int:
 
 def _onnx(run: Run, network: RunNetwork, folder: Path, settings: ExportSettings, tell: Tell) -> None:
     tell("writing model.onnx, the whole time window")
-    write_model(folder / "model.onnx", network, _example(network), _metadata(run, network))
+    metadata = _metadata(run, network)
+    write_model(folder / "model.onnx", network, _example(network), metadata)
+    try:
+        write_step(folder / "step.onnx", network, _example(network), metadata)
+        tell("wrote step.onnx, one time step")
+    except UnsupportedError as error:
+        tell(f"without step.onnx. {error}")
 
 
 def _loihi(run: Run, network: RunNetwork, folder: Path, settings: ExportSettings, tell: Tell) -> None:

@@ -3,7 +3,7 @@
 A model may say that its numbers lie in another file. Neither `onnx` nor ONNX Runtime gets to see one that does.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import onnx
@@ -25,8 +25,8 @@ def read_model(path: Path) -> onnx.ModelProto:
         raise InputError(f"There is no file '{path}'; write it with `spikeport export`.") from error
     except (DecodeError, OSError, ValueError) as error:
         raise InputError(f"'{path}' is no readable ONNX file ({error}); export it again.") from error
-    graphs = [model.graph, *(part for function in model.functions for part in _inner(function.node))]
-    for tensor in (tensor for graph in graphs for tensor in _tensors(graph)):
+    inside = (tensor for function in model.functions for tensor in _of_nodes(function.node))
+    for tensor in (*_tensors(model.graph), *inside):
         if tensor.data_location == onnx.TensorProto.EXTERNAL or tensor.external_data:
             raise InputError(
                 f"'{path}' must hold its numbers itself, but those of '{tensor.name}' lie in another file; export it "
@@ -40,12 +40,16 @@ def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
     yield from graph.initializer
     for sparse in graph.sparse_initializer:
         yield from (sparse.values, sparse.indices)
-    for node in graph.node:
+    yield from _of_nodes(graph.node)
+
+
+def _of_nodes(nodes: Sequence[onnx.NodeProto]) -> Iterator[onnx.TensorProto]:
+    for node in nodes:
         for attribute in node.attribute:
             yield from (attribute.t, *attribute.tensors)
             for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
                 yield from (sparse.values, sparse.indices)
-    for inner in _inner(graph.node):
+    for inner in _inner(nodes):
         yield from _tensors(inner)
 
 

@@ -13,7 +13,7 @@ import pytest
 import spikeport
 
 TRAIN = ("find_cell", "train", "run_search", "load_network")
-EXPORT = ("write_model", "write_encoder")
+EXPORT = ("write_model", "write_step", "write_encoder")
 VERBS = [
     pytest.param(name, marks=[pytest.mark.training] * (name in TRAIN) + [pytest.mark.slow] * (name in EXPORT))
     for name in spikeport.__all__

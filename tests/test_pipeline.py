@@ -85,7 +85,7 @@ def copy(run: Run, tmp_path: Path) -> Run:
 def test_run_folder_holds_what_the_stages_promise(run: Run) -> None:
     onnx, loihi, nir = (run.export_folder(target) for target in ("onnx", "loihi", "nir"))
     files = [run.genotype, run.history, run.cells_svg, run.history_svg, run.weights, run.config, run.metrics]
-    files += [onnx / "model.onnx"]
+    files += [onnx / "model.onnx", onnx / "step.onnx"]
     files += [loihi / name for name in ("network.net", "encoder.onnx", "twin.onnx", "manifest.json")]
     files += [nir / name for name in ("network.nir", "encoder.onnx", "manifest.json")]
     assert [path for path in files if not path.is_file()] == []
@@ -96,7 +96,7 @@ def test_every_check_without_lava(run: Run, deployed: Deployment) -> None:
     found = deployed
     checks = {check["name"]: check for check in found.equivalence["checks"]}
     assert {name for name, check in checks.items() if check["status"] == "not run"} == {"loihi"}
-    for name in ("onnx", "graph", "nir", "encoder", "twin", "netx"):
+    for name in ("onnx", "step", "graph", "nir", "encoder", "twin", "netx"):
         assert checks[name]["spikes_differing"] == 0, checks[name]
         assert checks[name]["spikes_compared"] > 0
     assert checks["onnx"]["top1_agreement"] == 1.0
@@ -128,6 +128,7 @@ def test_a_network_that_does_not_fit_into_memory_at_once(
     checks = {check["name"]: check for check in found.equivalence["checks"]}
     for name, samples in (
         ("onnx", 5),
+        ("step", 5),
         ("graph", 5),
         ("nir", 5),
         ("encoder", 5),
@@ -239,6 +240,19 @@ def test_a_weight_broken_in_model_onnx_fails(copy: Run) -> None:
     assert check["first_divergence"]["population"] == "stem"
 
 
+def test_a_weight_broken_in_step_onnx_fails_and_a_missing_one_is_told(copy: Run) -> None:
+    path = copy.export_folder("onnx") / "step.onnx"
+    shutil.rmtree(copy.export_folder("loihi"))
+    break_weight(path, "stem.conv.weight")
+    found = deploy(copy, DeploySettings(lava=False), silent)
+    checks = {check["name"]: check for check in found.equivalence["checks"]}
+    assert found.equivalence["verdict"] == checks["step"]["verdict"] == "fail"
+    assert checks["step"]["first_divergence"]["population"] == "stem" and checks["onnx"]["verdict"] == "pass"
+    path.unlink()
+    checks = {check["name"]: check for check in deploy(copy, DeploySettings(lava=False), silent).equivalence["checks"]}
+    assert checks["step"]["status"] == "not run" and "has no step.onnx" in checks["step"]["reason"]
+
+
 def test_a_weight_broken_in_network_net_fails_without_lava(copy: Run, quarters: str) -> None:
     population = _break_one_weight(copy, load_dataset(quarters).test_images)
     found = deploy(copy, DeploySettings(lava=False), silent)
@@ -279,7 +293,7 @@ def test_a_path_that_was_found_goes_the_whole_road(on_a_path: Run) -> None:
     found = deploy(on_a_path, DeploySettings(lava=False, samples=64, lava_samples=32), silent)
     checks = {check["name"]: check for check in found.equivalence["checks"]}
     assert found.equivalence["verdict"] == "pass"
-    for name in ("onnx", "graph", "encoder", "twin", "netx"):
+    for name in ("onnx", "step", "graph", "encoder", "twin", "netx"):
         assert (checks[name]["verdict"], checks[name]["spikes_differing"]) == ("pass", 0), checks[name]
         assert checks[name]["spikes_compared"] > 0
     assert on_a_path.report.is_file()

@@ -44,20 +44,66 @@ class OnnxRunner:
     """model.onnx in ONNX Runtime: images or frames -> logits and the spikes of every spiking layer."""
 
     def __init__(self, path: Path) -> None:
-        self.session = _Session(path, read_model(path), "images", ["logits"])
+        self.session = _Session(path, read_model(path), ["images"], ["logits"])
 
     def __call__(self, images: Images) -> Record:
-        results = self.session.run(images.astype(np.float32, copy=False))
+        results = self.session.run({"images": images.astype(np.float32, copy=False)})
         fired = {n.removesuffix("/spikes"): r for n, r in results.items() if n.endswith("/spikes")}
         spikes = {name: as_images(value.astype(np.uint8)) for name, value in fired.items()}
         return Record(spikes=spikes, readout=results["logits"], margins={})
+
+
+class StepRunner:
+    """step.onnx in ONNX Runtime, once for each time step, each from the states that the one before left: images or
+    frames -> the record that model.onnx gives."""
+
+    def __init__(self, path: Path) -> None:
+        model = read_model(path)
+        named = {value.name: value.type.tensor_type.shape.dim for value in model.graph.input}
+        words = {pair.key: pair.value for pair in model.metadata_props}
+        self.states = {name: [n.dim_value for n in dims][1:] for name, dims in named.items() if name[:6] == "state."}
+        self.reads = "frame" if "frame" in named else "image"
+        gives = ["logits", *(_next(name) for name in self.states)]
+        self.session = _Session(path, model, [self.reads, *self.states], gives)
+        try:
+            self.time_steps = int(words["time_steps"])
+            self.rest = {name: float(words.get(f"rest.{name[6:]}", "0")) for name in self.states}
+        except (KeyError, ValueError) as error:
+            raise InputError(f"'{path}' does not say its time steps and states at rest; export it again.") from error
+
+    def __call__(self, images: Images) -> Record:
+        values = images.astype(np.float32, copy=False)
+        if self.reads == "frame" and values.shape[1] != self.time_steps:
+            raise InputError(
+                f"'{self.session.path}' has {self.time_steps} time steps, but the frames are of {values.shape[1]}."
+            )
+        states = {
+            name: np.full((len(values), *shape), self.rest[name], np.float32) for name, shape in self.states.items()
+        }
+        steps = []
+        for t in range(self.time_steps):
+            now = np.ascontiguousarray(values[:, t]) if self.reads == "frame" else values
+            results = self.session.run({self.reads: now, **states})
+            states = {name: results[_next(name)] for name in states}
+            steps.append(results)
+        spikes = {
+            n.removesuffix("/spikes"): np.stack([step[n].astype(np.uint8) for step in steps])
+            for n in steps[0]
+            if n.endswith("/spikes")
+        }
+        answers = np.stack([step["logits"] for step in steps])
+        return Record(spikes=spikes, readout=answers.mean(0), margins={})
+
+
+def _next(state: str) -> str:
+    return f"next.{state.removeprefix('state.')}"
 
 
 class EncoderRunner:
     """encoder.onnx: images -> spikes [T, N, C, H, W]."""
 
     def __init__(self, path: Path) -> None:
-        self.session = _Session(path, read_model(path), "images", ["spikes"])
+        self.session = _Session(path, read_model(path), ["images"], ["spikes"])
 
     def __call__(self, images: Images) -> Spikes:
         batches = [images[i : i + BATCH] for i in range(0, len(images), BATCH)]
@@ -65,7 +111,7 @@ class EncoderRunner:
 
     def batch(self, images: Images) -> Spikes:
         """Of images that are all in memory at the same time."""
-        return np.asarray(self.session.run(images)["spikes"].astype(np.uint8))
+        return np.asarray(self.session.run({"images": images})["spikes"].astype(np.uint8))
 
 
 class GraphRunner:
@@ -90,7 +136,7 @@ class TwinRunner:
     def __init__(self, path: Path, graph: SpikingGraph) -> None:
         self.graph = graph
         populations = [f"{p.name}/is_active" for p in graph.populations]
-        self.session = _Session(path, with_spikes(read_model(path), graph), graph.inputs[0].name, populations)
+        self.session = _Session(path, with_spikes(read_model(path), graph), [graph.inputs[0].name], populations)
 
     def __call__(self, spikes: Spikes) -> Record:
         return self.run(spikes)[0]
@@ -98,7 +144,7 @@ class TwinRunner:
     def run(self, spikes: Spikes) -> tuple[Record, dict[str, Activity]]:
         """The record, and what every input and population did."""
         (entry,) = self.graph.inputs
-        results = self.session.run(spikes)
+        results = self.session.run({entry.name: spikes})
         fired = {entry.name: spikes}
         margins: dict[str, NDArray[np.generic]] = {}
         for p in self.graph.populations:
@@ -123,10 +169,10 @@ class GraphOnnxRunner:
 
     def __init__(self, path: Path, graph: SpikingGraph) -> None:
         self.graph = graph
-        self.session = _Session(path, read_model(path), graph.inputs[0].name, [graph.readout.name])
+        self.session = _Session(path, read_model(path), [graph.inputs[0].name], [graph.readout.name])
 
     def __call__(self, spikes: Spikes) -> Record:
-        results = self.session.run(spikes)
+        results = self.session.run({self.graph.inputs[0].name: spikes})
         fired = {n.removesuffix("/spikes"): r.astype(np.uint8) for n, r in results.items() if n.endswith("/spikes")}
         entry = {self.graph.inputs[0].name: spikes}
         return Record(spikes=entry | fired, readout=results[self.graph.readout.name], margins={})
@@ -238,8 +284,8 @@ def _layers_record(
 class _Session:
     """A checked model in ONNX Runtime. Raises InputError, in one line with the file's name, for whatever is wrong."""
 
-    def __init__(self, path: Path, model: onnx.ModelProto, reads: str, gives: list[str]) -> None:
-        self.path, self.reads = path, reads
+    def __init__(self, path: Path, model: onnx.ModelProto, reads: list[str], gives: list[str]) -> None:
+        self.path = path
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4  # fatal only: errors are raised, and warnings are about constants it folds
         options.enable_mem_reuse = False  # planning it takes 10 times as long as all else for a twin's 3000 nodes
@@ -251,15 +297,15 @@ class _Session:
         inputs = [node.name for node in self.session.get_inputs()]
         self.outputs = [node.name for node in self.session.get_outputs()]
         missing = [name for name in gives if name not in self.outputs]
-        if inputs != [reads] or missing:
+        if sorted(inputs) != sorted(reads) or missing:
             raise InputError(
-                f"'{path}' must read '{reads}' and give {', '.join(gives)}, but reads {', '.join(inputs)} and lacks "
-                f"{', '.join(missing) or 'nothing'}; export it again."
+                f"'{path}' must read {', '.join(map(repr, reads))} and give {', '.join(gives)}, but reads "
+                f"{', '.join(inputs)} and lacks {', '.join(missing) or 'nothing'}; export it again."
             )
 
-    def run(self, values: NDArray[Any]) -> dict[str, NDArray[Any]]:
+    def run(self, values: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         try:
-            results = self.session.run(None, {self.reads: values})
+            results = self.session.run(None, values)
         except RUNTIME_ERRORS as error:
             raise InputError(f"'{self.path}' refused its input ({_line(error)}); export the run again.") from error
         return dict(zip(self.outputs, results, strict=True))

@@ -36,10 +36,10 @@ class TorchRunner:
     graph's, as tokens are. Raises UnsupportedError for a neuron whose membrane has no formula here.
     """
 
-    def __init__(self, network: nn.Module, example: NDArray[np.generic] | None = None) -> None:
-        one = None if example is None else torch.from_numpy(np.float32(example))
-        self.module = with_spikes(network, one)
-        self.orders = {} if one is None else orders_of(network, one)
+    def __init__(self, network: nn.Module, example: torch.Tensor | NDArray[np.generic] | None = None) -> None:
+        image = None if example is None else torch.as_tensor(example, dtype=torch.float32)
+        self.module = with_spikes(network, image)
+        self.orders = {} if image is None else orders_of(network, image)
         self.names = list(spiking_layers(self.module))
         modules = dict(self.module.named_modules())
         self.layers = {name: neurons_of(modules[str(n.target)]) for name, n in spiking_layers(self.module).items()}
@@ -88,9 +88,7 @@ class TorchRunner:
         currents: dict[str, list[torch.Tensor]] = {name: [] for name in self.names}
         handles = [
             layer.register_forward_pre_hook(
-                _listener(
-                    currents[name], self.lifs[name].scale, _in_tensor((nudges or {}).get(name), self.orders.get(name))
-                )
+                _listener(currents[name], self.lifs[name].scale, (nudges or {}).get(name), self.orders.get(name))
             )
             for name, layer in self.layers.items()
         ]
@@ -113,16 +111,6 @@ class TorchRunner:
         return Record(spikes=spikes, readout=logits.numpy(), margins=margins)
 
 
-def _reordered(values: NDArray[Any], order: NDArray[np.int64]) -> NDArray[Any]:
-    """[T, N, ...] with the neurons at these places, flat: of the same shape, which says nothing any more."""
-    return values.reshape(*values.shape[:2], -1)[..., order].reshape(values.shape)
-
-
-def _in_tensor(nudge: NDArray[Any] | None, order: NDArray[np.int64] | None) -> NDArray[Any] | None:
-    """A nudge in a record's order as torch counts."""
-    return nudge if nudge is None or order is None else _reordered(nudge, np.argsort(order))
-
-
 def _lif(name: str, layer: nn.Module) -> Lif:
     try:
         return lif_of(layer)
@@ -130,8 +118,20 @@ def _lif(name: str, layer: nn.Module) -> Lif:
         raise UnsupportedError(f"Layer '{name}': {error}.") from error
 
 
-def _listener(currents: list[torch.Tensor], scale: float, nudge: NDArray[np.float32] | None) -> Hook:
+def _reordered(values: NDArray[Any], order: NDArray[np.int64]) -> NDArray[Any]:
+    """[T, N, ...] with the neurons at these places, flat: of the same shape, which says nothing any more."""
+    return values.reshape(*values.shape[:2], -1)[..., order].reshape(values.shape)
+
+
+def _listener(
+    currents: list[torch.Tensor],
+    scale: float,
+    nudge: NDArray[np.float32] | None,
+    order: NDArray[np.int64] | None,
+) -> Hook:
     """Keeps the currents [steps, N, *shape] of each call: of all steps or, in a recurrent container, of one."""
+    if nudge is not None and order is not None:
+        nudge = _reordered(nudge, np.argsort(order))
 
     def listen(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
         current, at_once = inputs[0], getattr(module, "step_mode", "m") == "m"

@@ -33,6 +33,7 @@ from ..graph import (
 )
 from ..passes.relays import levels
 from ..taps import Taps, convolution_of, taps_of
+from .phases import LARGEST, Phases, phases_of
 
 PAD = "pad the images so that every reduction halves an even size"
 
@@ -73,17 +74,17 @@ def chain_of(graph: SpikingGraph) -> Chain:
     places[graph.inputs[0].name] = Place(layer=-1, start=0, factor=(1, 1), shape=source_shape)
     for number in range(1, max(level.values()) + 1):
         members = [p for p in graph.populations if level[p.name] == number]
-        shape = _place(members, number - 1, places)
-        layer = _layer(members, shape, number - 1, places)
         incoming = [projection for member in members for projection in graph.incoming(member.name)]
         forward = [p for p in incoming if p.source != p.target]
+        shape, forms = _placed(members, forward, number - 1, places)
+        layer = _layer(members, shape, number - 1, places)
         source = before.name if before else graph.inputs[0].name
         layers.append(layer)
         projections.append(
             Projection(
                 source=source,
                 target=layer.name,
-                kernel=_kernel(members, forward, source_shape, shape, places),
+                kernel=_kernel(forward, forms, source_shape, shape, places),
                 delay=_delay(forward, source_shape, shape, places) if len(shape) == 1 else None,
             )
         )
@@ -119,8 +120,41 @@ def unpacked(values: NDArray[Any], place: Place) -> NDArray[Any]:
     return np.moveaxis(split, (-4, -3), (-3, -1)).reshape(*lead, *place.shape)
 
 
-def _place(members: list[Population], layer: int, places: dict[str, Place]) -> Shape:
-    """Give every member of a level its place; return the layer's shape."""
+def _placed(
+    members: list[Population], forward: list[Projection], layer: int, places: dict[str, Place]
+) -> tuple[Shape, list[Phases]]:
+    """The shape of a level and what enters it, on the finest grid on which all strides are whole.
+
+    That is the coarsest resolution of its members; behind an Upsample it stays as coarse as what it reads.
+    """
+    shape = _place(members, layer, places)
+    if len(shape) == 1:
+        return shape, []
+    forms = [_form(p, places[p.source].shape, places[p.target].shape) for p in forward]
+    divisors = [[d for d in range(1, LARGEST + 1) if size % d == 0] for size in shape[1:]]
+    for rows, columns in sorted(product(*divisors), key=lambda sides: sides[0] * sides[1]):
+        found = _place(members, layer, places, (rows, columns))
+        ends = [(places[p.source], places[p.target]) for p in forward]
+        if all(_stride(form, *end) for form, end in zip(forms, ends, strict=True)):
+            return found, forms
+    return _place(members, layer, places), forms
+
+
+def _form(projection: Projection, source: Shape, target: Shape) -> Phases:
+    kernel = projection.kernel
+    if isinstance(kernel, Conv):
+        return Phases(block=(1, 1), stride=kernel.stride, taps={(0, 0): taps_of(kernel)})
+    found = phases_of(kernel, source, target)
+    if found is None:
+        raise UnsupportedError(
+            f"Population '{projection.target}': a full matrix into an image has no NetX layer, unless it repeats in "
+            f"blocks of up to {LARGEST}x{LARGEST}; put a flatten before it, or export to onnx."
+        )
+    return found
+
+
+def _place(members: list[Population], layer: int, places: dict[str, Place], coarser: tuple[int, int] = (1, 1)) -> Shape:
+    """Give every member of a level its place, on a grid so many times coarser; return the layer's shape."""
     if len({len(m.shape) for m in members}) > 1:
         names = ", ".join(f"'{m.name}'" for m in members)
         raise UnsupportedError(
@@ -132,7 +166,7 @@ def _place(members: list[Population], layer: int, places: dict[str, Place]) -> S
             places[member.name] = Place(layer=layer, start=start, factor=(1, 1), shape=member.shape)
             start += member.shape[0]
         return (start,)
-    grid = (min(m.shape[1] for m in members), min(m.shape[2] for m in members))
+    grid = (min(m.shape[1] for m in members) // coarser[0], min(m.shape[2] for m in members) // coarser[1])
     start = 0
     for member in members:
         if member.shape[1] % grid[0] or member.shape[2] % grid[1]:
@@ -177,46 +211,45 @@ def _differ(one: PerNeuron, other: PerNeuron) -> bool:
 
 
 def _kernel(
-    members: list[Population], incoming: list[Projection], source: Shape, target: Shape, places: dict[str, Place]
+    incoming: list[Projection], forms: list[Phases], source: Shape, target: Shape, places: dict[str, Place]
 ) -> Kernel:
     if len(target) == 1:
         return _dense(incoming, source, target, places)
     stride: tuple[int, int] | None = None
     taps: Taps = {}
-    for projection in incoming:
-        if isinstance(projection.kernel, Dense):
-            raise UnsupportedError(
-                f"Population '{projection.target}': a full matrix into an image has no NetX layer; "
-                "it comes of an Upsample or of a pool whose windows differ: put a flatten behind it, or export to onnx."
-            )
+    for projection, form in zip(incoming, forms, strict=True):
         here, there = places[projection.source], places[projection.target]
-        wanted = _layer_stride(projection.kernel, projection.target, here, there)
+        wanted = _stride(form, here, there)
+        if wanted is None:
+            raise UnsupportedError(
+                f"Population '{projection.target}': stride {form.stride} does not fit the resolutions "
+                f"{here.shape[1:]} -> {there.shape[1:]}; {PAD}."
+            )
         if stride is not None and wanted != stride:
             raise UnsupportedError(
                 f"Population '{projection.target}': its level would need the strides {stride} and {wanted} in one "
                 f"layer; {PAD}."
             )
         stride = wanted
-        _place_taps(taps, projection.kernel, here, there, (target[0], source[0]))
+        _place_taps(taps, form, here, there, (target[0], source[0]))
     return convolution_of(taps, stride or (1, 1), source, target)
 
 
-def _layer_stride(kernel: Conv, name: str, source: Place, target: Place) -> tuple[int, int]:
-    numerators = [s * ft for s, ft in zip(kernel.stride, target.factor, strict=True)]
-    if any(n % fs for n, fs in zip(numerators, source.factor, strict=True)):
-        raise UnsupportedError(
-            f"Population '{name}': stride {kernel.stride} does not fit the resolutions {source.shape[1:]} -> "
-            f"{target.shape[1:]}; {PAD}."
-        )
-    return (numerators[0] // source.factor[0], numerators[1] // source.factor[1])
+def _stride(form: Phases, source: Place, target: Place) -> tuple[int, int] | None:
+    """Of a layer between these places; None where it would be no whole number."""
+    blocks = [divmod(g, b) for g, b in zip(target.factor, form.block, strict=True)]
+    steps = [divmod(s * n, f) for s, (n, _), f in zip(form.stride, blocks, source.factor, strict=True)]
+    if any(rest for _, rest in (*blocks, *steps)):
+        return None
+    return (steps[0][0], steps[1][0])
 
 
-def _place_taps(taps: Taps, kernel: Conv, source: Place, target: Place, channels: tuple[int, int]) -> None:
+def _place_taps(taps: Taps, form: Phases, source: Place, target: Place, channels: tuple[int, int]) -> None:
     """Add a projection's taps, carried to the layer's grid, at the rows and columns of its populations."""
-    (fy, fx), (gy, gx) = source.factor, target.factor
-    for (row, column), weight in taps_of(kernel).items():
-        for py, px in product(range(gy), range(gx)):
-            y, x = kernel.stride[0] * py + row, kernel.stride[1] * px + column
+    (fy, fx), (gy, gx), (by, bx) = source.factor, target.factor, form.block
+    for py, px in product(range(gy), range(gx)):
+        for (row, column), weight in form.taps[py % by, px % bx].items():
+            y, x = form.stride[0] * (py // by) + row, form.stride[1] * (px // bx) + column
             tap = taps.setdefault((y // fy, x // fx), np.zeros(channels))
             phase = (y % fy) * fx + x % fx
             rows = target.start + np.arange(target.shape[0]) * gy * gx + py * gx + px

@@ -1,4 +1,4 @@
-"""The operations of a float network as nodes of ONNX: modules by their types, functions by their names.
+"""The functions and methods of a float network as nodes of ONNX, by their names.
 
 A rule's parameters are named as torch names them; an option that it lacks, and what it cannot say, raise `NoRule`.
 """
@@ -8,229 +8,61 @@ import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import torch
-from onnx import TensorProto, helper
-from spikingjelly.activation_based import layer, neuron
-from torch import nn
-
-from ..trace.rules import BATCH_NORMS, pair, weight_of
 from .nodes import BATCH, Nodes, NoRule, Shape, Value
 
-Module = Callable[[Nodes, str, Any, Value], Value]
 
-
-def _window(module: Any, size: Shape, kernel: Any, padding: Any, dilation: Any) -> tuple[Shape, dict[str, list[int]]]:
-    """Rows and columns that a kernel leaves, and what ONNX calls its geometry."""
-    strides, paddings = _many(module.stride, size), _many(padding, size)
-    kernels, dilations = _many(kernel, size), _many(dilation, size)
-    left = tuple(
-        (n + 2 * p - d * (k - 1) - 1) // s + 1
-        for n, k, s, p, d in zip(size, kernels, strides, paddings, dilations, strict=True)
-    )
-    geometry = {"strides": list(strides), "pads": [*paddings, *paddings], "kernel_shape": list(kernels)}
-    return left, geometry | ({"dilations": list(dilations)} if set(dilations) != {1} else {})
-
-
-def _many(value: Any, size: Shape) -> Shape:
-    return pair(value) if len(size) == 2 else (value[0] if isinstance(value, tuple) else int(value),)
-
-
-def _convolution(writer: Nodes, name: str, module: Any, value: Value, rank: int = 4) -> Value:
-    if module.padding_mode != "zeros" or isinstance(module.padding, str):
-        raise NoRule(f"{name} is padded otherwise than by zeros in numbers")
-    entering, made = writer.images(module, value, rank)
-    size, geometry = _window(module, value.shape[2 - rank :], module.kernel_size, module.padding, module.dilation)
-    inputs = [entering, writer.constant(f"{name}.weight", weight_of(module))]
-    if module.bias is not None:
-        inputs.append(writer.constant(f"{name}.bias", module.bias))
-    return made((module.out_channels, *size), writer.node("Conv", inputs, name, group=module.groups, **geometry))
-
-
-def convolution_of_steps(writer: Nodes, name: str, module: Any, value: Value) -> Value:
-    """What `as_convolution` gives, for one step."""
-    module.step_mode = "m"
-    return _convolution(writer, name, module, value)
-
-
-def _convolution_of_lines(writer: Nodes, name: str, module: Any, value: Value) -> Value:
-    return _convolution(writer, name, module, value, rank=3)
-
-
-def _linear(writer: Nodes, name: str, module: Any, value: Value) -> Value:
-    weight = writer.constant(f"{name}.weight", weight_of(module).T)
-    made = writer.node("MatMul", [writer.plain(value), weight], f"{name}/product" if module.bias is not None else name)
-    if module.bias is not None:
-        made = writer.node("Add", [made, writer.constant(f"{name}.bias", module.bias)], name)
-    return Value(shape=(*value.shape[:-1], module.out_features), name=made)
-
-
-def _batch_norm(writer: Nodes, name: str, module: Any, value: Value) -> Value:
-    if module.running_var is None or module.training:
-        raise NoRule(f"{name} has no running statistics")
-    steps = getattr(module, "step_mode", "s") == "m"
-    entering, made = writer.images(module, value, 4 if "2d" in type(module).__name__ else len(value.shape) - steps)
-    ones, zeros = torch.ones_like(module.running_var), torch.zeros_like(module.running_var)
-    parts = {
-        "weight": module.weight if module.affine else ones,
-        "bias": module.bias if module.affine else zeros,
-        "running_mean": module.running_mean,
-        "running_var": module.running_var,
-    }
-    inputs = [entering, *(writer.constant(f"{name}.{part}", tensor) for part, tensor in parts.items())]
-    shape = value.shape[1 + steps :]
-    return made(shape, writer.node("BatchNormalization", inputs, name, epsilon=module.eps))
-
-
-def _max_pool(writer: Nodes, name: str, module: Any, value: Value) -> Value:
-    if module.ceil_mode or module.return_indices:
-        raise NoRule(f"{name} rounds up or returns places")
-    entering, made = writer.images(module, value, 4)
-    size, geometry = _window(module, value.shape[-2:], module.kernel_size, module.padding, module.dilation)
-    return made((value.shape[-3], *size), writer.node("MaxPool", [entering], name, **geometry))
-
-
-def _average_pool(writer: Nodes, name: str, module: Any, value: Value) -> Value:
-    if module.ceil_mode or module.divisor_override:
-        raise NoRule(f"{name} rounds up or divides by another number")
-    entering, made = writer.images(module, value, 4)
-    size, geometry = _window(module, value.shape[-2:], module.kernel_size, module.padding, 1)
-    counted = int(module.count_include_pad)
-    made_name = writer.node("AveragePool", [entering], name, count_include_pad=counted, **geometry)
-    return made((value.shape[-3], *size), made_name)
-
-
-def _adaptive_pool(writer: Nodes, name: str, module: Any, value: Value) -> Value:
-    wanted = module.output_size if isinstance(module.output_size, tuple) else (module.output_size,) * 2
-    size = value.shape[-2:]
-    left = tuple(n if new is None else new for n, new in zip(size, wanted, strict=True))
-    entering, made = writer.images(module, value, 4)
-    shape = (value.shape[-3], *left)
-    if left == (1, 1):
-        return made(shape, writer.node("GlobalAveragePool", [entering], name))
-    if size == (1, 1):
-        return made(shape, writer.node("Tile", [entering, writer.integers((1, 1, *left))], name))
-    if any(n % new for n, new in zip(size, left, strict=True)):
-        raise NoRule(f"{name} has windows of several sizes")
-    window = [n // new for n, new in zip(size, left, strict=True)]
-    return made(shape, writer.node("AveragePool", [entering], name, kernel_shape=window, strides=window))
-
-
-def _voting(writer: Nodes, name: str, module: Any, value: Value) -> Value:
-    entering, made = writer.images(module, value, 2)
-    size, left = module.voting_size, value.shape[-1] // module.voting_size
-    lines = writer.node("Reshape", [entering, writer.integers((BATCH, 1, value.shape[-1]))], f"{name}/lines")
-    means = writer.node("AveragePool", [lines], f"{name}/means", kernel_shape=[size], strides=[size])
-    return made((left,), writer.node("Reshape", [means, writer.integers((BATCH, left))], name))
-
-
-def _contained(writer: Nodes, name: str, module: Any, value: Value) -> Value:
-    """What it contains, on all steps as if they were images."""
-    inner = Value(shape=(BATCH, *value.shape[2:]), name=writer.folded(value))
-    for path, part in module.named_children():
-        rule = MODULES.get(type(part))
-        if rule is None:
-            raise NoRule(f"{name}.{path} is a {type(part).__name__}")
-        inner = rule(writer, f"{name}.{path}", part, inner)
-    return Value(shape=(*value.shape[:2], *inner.shape[1:]), folded=writer.plain(inner))
-
-
-def _same(writer: Nodes, name: str, module: Any, value: Value) -> Value:
-    return value
-
-
-def _flatten_module(writer: Nodes, name: str, module: Any, value: Value) -> Value:
-    first = module.start_dim + (getattr(module, "step_mode", "s") == "m") * (module.start_dim >= 0)
-    return _flatten(writer, name, value, first, module.end_dim)
-
-
-def _neurons(writer: Nodes, name: str, module: Any, value: Value) -> Value:
-    """h = charge(v, x), a spike where h >= threshold, then the reset: operation by operation as SpikingJelly has them
-    (`_ops/lif/reference.py`, `_ops/if_/reference.py` and `_ops/plif/reference.py` of 2.0)."""
-    entering, steps = writer.plain(value), value.shape[0]
-    if module.step_mode != "m" or steps == BATCH or name in writer.neurons:
-        raise NoRule(f"{name} runs step by step, or goes on where it ended")
-    writer.neurons.add(name)
-    currents = [writer.fresh(f"{name}/current/{t}") for t in range(steps)]
-    writer.nodes.append(
-        helper.make_node("Split", [entering], currents, name=f"{name}:Split", axis=0, num_outputs=steps)
-    )
-    threshold = writer.number(module.v_threshold)
-    reset = None if module.v_reset is None else writer.number(module.v_reset)
-    fired, v = [], writer.number(module.v_reset) if module.v_reset else ""
-    for t, x in enumerate(currents):
-        at = f"{name}/{t}"
-        h = _charged(writer, at, module, x, v)
-        fires = writer.node("GreaterOrEqual", [h, threshold], f"{at}/fires")
-        fired.append(writer.node("Cast", [fires], f"{at}/spikes", to=TensorProto.FLOAT))
-        if t + 1 == steps:
-            break
-        if reset is None:
-            v = writer.node("Sub", [h, writer.node("Mul", [fired[-1], threshold], f"{at}/taken")], f"{at}/v")
-        else:
-            v = writer.node("Where", [fires, reset, h], f"{at}/v")
-    return Value(shape=value.shape, name=writer.node("Concat", fired, f"{name}/spikes", axis=0))
-
-
-def _charged(writer: Nodes, at: str, module: Any, x: str, v: str) -> str:
-    """The membrane before the threshold. v: "" where it is 0, as at the start."""
-
-    def node(kind: str, *inputs: str) -> str:
-        return writer.node(kind, inputs, f"{at}/{kind.lower()}")
-
-    if type(module) is neuron.IFNode:
-        return node("Add", v, x) if v else x
-    if type(module) is neuron.ParametricLIFNode:
-        kind, rate = "Mul", writer.number(float(torch.sigmoid(module.w.detach())))
-    else:
-        kind, rate = "Div", writer.number(module.tau)
-    if not v:
-        return node(kind, x, rate) if module.decay_input else x
-    above = node("Sub", v, writer.number(module.v_reset)) if module.v_reset else v
-    if module.decay_input:
-        return node("Add", v, node(kind, node("Sub", x, above), rate))
-    return node("Add", node("Sub", v, node(kind, above, rate)), x)
-
-
-MODULES: dict[type, Module] = {
-    **dict.fromkeys((nn.Conv2d, layer.Conv2d, layer.WSConv2d), _convolution),
-    nn.Conv1d: _convolution_of_lines,
-    **dict.fromkeys((nn.Linear, layer.Linear, layer.WSLinear), _linear),
-    **dict.fromkeys(BATCH_NORMS, _batch_norm),
-    **dict.fromkeys((nn.MaxPool2d, layer.MaxPool2d), _max_pool),
-    **dict.fromkeys((nn.AvgPool2d, layer.AvgPool2d), _average_pool),
-    **dict.fromkeys((nn.AdaptiveAvgPool2d, layer.AdaptiveAvgPool2d), _adaptive_pool),
-    layer.VotingLayer: _voting,
-    layer.SeqToANNContainer: _contained,
-    **dict.fromkeys((nn.Flatten, layer.Flatten), _flatten_module),
-    **dict.fromkeys((nn.Identity, nn.Dropout, nn.Dropout2d, layer.Dropout, layer.Dropout2d), _same),
-    nn.ReLU: lambda writer, name, module, value: _elementwise("Relu")(writer, name, value),
-    nn.Sigmoid: lambda writer, name, module, value: _elementwise("Sigmoid")(writer, name, value),
-    **dict.fromkeys((neuron.IFNode, neuron.LIFNode, neuron.ParametricLIFNode), _neurons),
-}
-
-
-# functions and methods, whose parameters are named as torch names them
-
-
-def _elementwise(kind: str) -> Callable[[Nodes, str, Value], Value]:
+def elementwise(kind: str) -> Callable[[Nodes, str, Value], Value]:
     def rule(writer: Nodes, name: str, input: Value) -> Value:
+        if writer.apart(input):
+            return writer.each([input], input.shape[2:], lambda x, at: writer.node(kind, x, at), name)
+        if input.folded:
+            return Value(shape=input.shape, folded=writer.node(kind, [input.folded], name))
         return Value(shape=input.shape, name=writer.node(kind, [writer.plain(input)], name))
 
     return rule
 
 
-def _arithmetic(kind: str) -> Callable[[Nodes, str, Any, Any], Value]:
-    def rule(writer: Nodes, name: str, input: Any, other: Any) -> Value:
+def _arithmetic(kind: str) -> Callable[[Nodes, str, Any, Any], Any]:
+    def rule(writer: Nodes, name: str, input: Any, other: Any) -> Any:
         both = [value for value in (input, other) if isinstance(value, Value)]
-        if len(both) == 2 and all(value.folded for value in both) and both[0].shape == both[1].shape:
-            made = writer.node(kind, [value.folded for value in both], name)
-            return Value(shape=both[0].shape, folded=made)
         if not all(isinstance(value, Value | int | float) for value in (input, other)):
             raise NoRule(f"{name} of something else than tensors and numbers")
-        names = [writer.plain(v) if isinstance(v, Value) else writer.number(v) for v in (input, other)]
-        return Value(shape=_broadcast([value.shape for value in both]), name=writer.node(kind, names, name))
+        if not both:
+            return PLAIN[kind](input, other)
+        shape = _broadcast([value.shape for value in both])
+
+        def apply(names: Sequence[str], at: str) -> str:
+            left = iter(names)
+            return writer.node(
+                kind, [next(left) if isinstance(v, Value) else writer.number(v) for v in (input, other)], at
+            )
+
+        if kind == "Add" and any(isinstance(value, int | float) and value == 0 for value in (input, other)):
+            return both[0]
+        if writer.apart(*both):
+            return writer.each(both, shape[2:], apply, name)
+        if all(value.folded for value in both) and len({value.shape for value in both}) == 1:
+            return Value(shape=shape, folded=apply([value.folded for value in both], name))
+        return Value(shape=shape, name=apply([writer.plain(value) for value in both], name))
 
     return rule
+
+
+def _floor_division(writer: Nodes, name: str, input: Any, other: Any) -> int:
+    """Of sizes."""
+    if not isinstance(input, int) or not isinstance(other, int):
+        raise NoRule(f"{name} divides something else than whole numbers")
+    return input // other
+
+
+PLAIN: dict[str, Callable[[Any, Any], Any]] = {
+    "Add": operator.add,
+    "Sub": operator.sub,
+    "Mul": operator.mul,
+    "Div": operator.truediv,
+    "Max": max,
+    "Min": min,
+}
 
 
 def _broadcast(shapes: Sequence[Shape]) -> Shape:
@@ -243,34 +75,69 @@ def _reduced(kind: str) -> Callable[..., Value]:
     def rule(writer: Nodes, name: str, input: Value, dim: Any = None, keepdim: bool = False) -> Value:
         rank = len(input.shape)
         axes = sorted({d % rank for d in ([*range(rank)] if dim is None else [dim] if isinstance(dim, int) else dim)})
-        made = writer.node(kind, [writer.plain(input), writer.integers(axes)], name, keepdims=int(keepdim))
         kept = [1 if i in axes else n for i, n in enumerate(input.shape) if keepdim or i not in axes]
-        return Value(shape=tuple(kept), name=made)
+
+        def apply(given: Sequence[str], at: str, less: int = 0) -> str:
+            inner = writer.integers([axis - less for axis in axes])
+            return writer.node(f"Reduce{kind}", [*given, inner], at, keepdims=int(keepdim))
+
+        if writer.apart(input) and axes[0] > 1:
+            return writer.each([input], tuple(kept[2:]), lambda x, at: apply(x, at, 1), name)
+        if writer.apart(input) and axes == [0] and kind in MEANS:
+            return _over_time(writer, name, input, kind, tuple(kept))
+        return Value(shape=tuple(kept), name=apply([writer.plain(input)], name))
 
     return rule
 
 
+MEANS = ("Mean", "Sum")  # of the steps of a window; of one step alone, that step's share in the mean over the steps
+
+
+def _over_time(writer: Nodes, name: str, value: Value, kind: str, kept: Shape) -> Value:
+    steps = writer.steps(value)
+    if writer.one_step:
+        made = steps[0] if kind == "Mean" else writer.node("Mul", [steps[0], writer.number(len(steps))], name)
+        writer.averaged.add(made)
+    else:
+        made = steps[0] if kind == "Mean" and len(set(steps)) == 1 else writer.node(kind, steps, name)
+    return Value(shape=kept, name=made) if len(kept) < len(value.shape) else Value(shape=kept, steps=(made,))
+
+
+def reshaped(writer: Nodes, name: str, shape: Shape, at: str) -> str:
+    return writer.node("Reshape", [name, writer.integers(shape)], at)
+
+
 def _reshaped(writer: Nodes, name: str, value: Value, shape: Shape) -> Value:
+    """Step by step where the first two axes stay."""
     if shape.count(BATCH) > 1:
         raise NoRule(f"{name} of several batches")
-    return Value(shape=shape, name=writer.node("Reshape", [writer.plain(value), writer.integers(shape)], name))
+    if writer.apart(value) and shape[:2] == value.shape[:2]:
+        inner = (BATCH, *shape[2:])
+        return writer.each([value], shape[2:], lambda x, at: reshaped(writer, x[0], inner, at), name)
+    return Value(shape=shape, name=reshaped(writer, writer.plain(value), shape, name))
 
 
-def _flatten(writer: Nodes, name: str, input: Value, start_dim: int = 0, end_dim: int = -1) -> Value:
+def flatten(writer: Nodes, name: str, input: Value, start_dim: int = 0, end_dim: int = -1) -> Value:
     rank = len(input.shape)
     first, last = start_dim % rank, end_dim % rank
     inner = input.shape[first : last + 1]
+    if (first, last) == (0, 1) and input.shape[0] != BATCH and input.shape[1] == BATCH:
+        return Value(shape=(BATCH, *input.shape[2:]), name=writer.folded(input))
     size = BATCH if BATCH in inner else math.prod(inner)
     return _reshaped(writer, name, input, (*input.shape[:first], size, *input.shape[last + 1 :]))
 
 
 def _unsqueeze(writer: Nodes, name: str, input: Value, dim: int) -> Value:
     at = dim % (len(input.shape) + 1)
+    if at == 0 and input.shape[0] == BATCH and not input.steps:
+        return Value(shape=(1, *input.shape), steps=(writer.plain(input),))
     return _reshaped(writer, name, input, (*input.shape[:at], 1, *input.shape[at:]))
 
 
 def _squeeze(writer: Nodes, name: str, input: Value, dim: int) -> Value:
     at = dim % len(input.shape)
+    if at == 0 and input.shape[0] == 1 and input.steps:
+        return Value(shape=input.shape[1:], name=input.steps[0])
     kept = input.shape if input.shape[at] != 1 else input.shape[:at] + input.shape[at + 1 :]
     return _reshaped(writer, name, input, kept)
 
@@ -278,13 +145,13 @@ def _squeeze(writer: Nodes, name: str, input: Value, dim: int) -> Value:
 def _item(writer: Nodes, name: str, value: Any, index: Any) -> Any:
     if isinstance(value, list | tuple) and isinstance(index, int):
         return value[index]
-    if isinstance(value, Value) and type(index) is int and value.shape[0] != BATCH:
-        return Value(
-            shape=value.shape[1:], name=writer.node("Gather", [writer.plain(value), writer.index(index)], name)
-        )
     indices = index if isinstance(index, tuple) else (index,)
+    if isinstance(value, Value) and type(index) is int and value.shape[0] != BATCH and not writer.one_step:
+        return Value(shape=value.shape[1:], name=writer.steps(value)[index])
     if not isinstance(value, Value) or not all(i is None or i == slice(None) for i in indices):
         raise NoRule(f"{name} takes a part of a tensor")
+    if indices[0] is None and all(i == slice(None) for i in indices[1:]):
+        return _unsqueeze(writer, name, value, 0)
     lengths, shape = iter(value.shape), []
     for i in indices:
         shape.append(1 if i is None else next(lengths))
@@ -292,27 +159,79 @@ def _item(writer: Nodes, name: str, value: Any, index: Any) -> Any:
 
 
 def _repeat(writer: Nodes, name: str, input: Value, *sizes: int) -> Value:
-    if len(sizes) != len(input.shape) or any(
-        n == BATCH and times != 1 for n, times in zip(input.shape, sizes, strict=True)
+    given = tuple(sizes[0]) if len(sizes) == 1 and isinstance(sizes[0], list | tuple) else sizes
+    if input.shape[0] == BATCH and len(given) == len(input.shape) + 1:
+        input = _unsqueeze(writer, name, input, 0)
+    if len(given) != len(input.shape) or any(
+        n == BATCH and times != 1 for n, times in zip(input.shape, given, strict=True)
     ):
         raise NoRule(f"{name} repeats the batch, or adds axes")
-    shape = tuple(n if n == BATCH else n * times for n, times in zip(input.shape, sizes, strict=True))
-    return Value(shape=shape, name=writer.node("Tile", [writer.plain(input), writer.integers(sizes)], name))
+    shape = tuple(n if n == BATCH else n * times for n, times in zip(input.shape, given, strict=True))
+    if input.shape[0] == 1 and input.steps and set(given[1:]) <= {1}:
+        return Value(shape=shape, steps=input.steps * given[0])
+    return Value(shape=shape, name=writer.node("Tile", [writer.plain(input), writer.integers(given)], name))
+
+
+def _expand(writer: Nodes, name: str, input: Value, *sizes: int) -> Value:
+    given = tuple(sizes[0]) if len(sizes) == 1 and isinstance(sizes[0], list | tuple) else sizes
+    if input.shape[0] == BATCH and len(given) == len(input.shape) + 1:
+        input = _unsqueeze(writer, name, input, 0)
+    if len(given) != len(input.shape) or given[0] == BATCH:
+        raise NoRule(f"{name} adds axes")
+    times = [1 if new in (BATCH, n) else new for n, new in zip(input.shape, given, strict=True)]
+    if any(n != 1 and t != 1 for n, t in zip(input.shape, times, strict=True)):
+        raise NoRule(f"{name} to another size")
+    return _repeat(writer, name, input, *times)
 
 
 def _permute(writer: Nodes, name: str, input: Value, *dims: int) -> Value:
-    order = [d % len(input.shape) for d in dims]
-    made = writer.node("Transpose", [writer.plain(input)], name, perm=order)
-    return Value(shape=tuple(input.shape[d] for d in order), name=made)
+    given = tuple(dims[0]) if len(dims) == 1 and isinstance(dims[0], list | tuple) else dims
+    order = [d % len(input.shape) for d in given]
+    shape = tuple(input.shape[d] for d in order)
+    if writer.apart(input) and order[:2] == [0, 1]:
+        inner = [0, *(d - 1 for d in order[2:])]
+        return writer.each([input], shape[2:], lambda x, at: writer.node("Transpose", x, at, perm=inner), name)
+    return Value(shape=shape, name=writer.node("Transpose", [writer.plain(input)], name, perm=order))
 
 
 def _transpose(writer: Nodes, name: str, input: Value, dim0: int, dim1: int) -> Value:
+    if name in writer.turned:
+        return writer.turned[name]
     order = [*range(len(input.shape))]
     order[dim0], order[dim1] = order[dim1], order[dim0]
     return _permute(writer, name, input, *order)
 
 
-def _attribute(writer: Nodes, name: str, value: Value, word: str) -> Value:
+def _view(writer: Nodes, name: str, input: Value, *sizes: Any) -> Value:
+    """To sizes in numbers, of which one at most is -1; the batch is the one that stays as it is."""
+    given = list(sizes[0] if len(sizes) == 1 and isinstance(sizes[0], list | tuple) else sizes)
+    if given == [BATCH if n == BATCH else n for n in input.shape]:
+        return input
+    known = math.prod(n for n in input.shape if n != BATCH)
+    at = next((i for i, n in enumerate(given) if isinstance(n, _Batch)), None)
+    if at is not None and given.count(BATCH) == 0:
+        return _reshaped(writer, name, input, tuple(BATCH if i == at else int(n) for i, n in enumerate(given)))
+    if at is not None:
+        rest = math.prod(int(n) for i, n in enumerate(given) if i != at and n != BATCH)
+        if known % rest:
+            raise NoRule(f"{name} to {given}")
+        whole = [BATCH if i == at else known // rest if n == BATCH else int(n) for i, n in enumerate(given)]
+        return _reshaped(writer, name, input, tuple(whole))
+    return _reshaped(writer, name, input, tuple(int(n) for n in given))
+
+
+class _Batch(int):
+    """The size of the batch, as a network reads it."""
+
+
+def _size(writer: Nodes, name: str, input: Value, dim: int | None = None) -> Any:
+    sizes = tuple(_Batch(1) if n == BATCH else n for n in input.shape)
+    return sizes if dim is None else sizes[dim]
+
+
+def _attribute(writer: Nodes, name: str, value: Value, word: str) -> Any:
+    if word == "shape":
+        return _size(writer, name, value)
     if word != "T" or len(value.shape) != 2:
         raise NoRule(f"{name} reads .{word}")
     return _permute(writer, name, value, 1, 0)
@@ -324,6 +243,10 @@ def _concatenate(writer: Nodes, name: str, tensors: Sequence[Value], dim: int = 
     if BATCH in lengths:
         raise NoRule(f"{name} along the batch")
     shape = (*tensors[0].shape[:axis], sum(lengths), *tensors[0].shape[axis + 1 :])
+    if axis == 0 and all(value.steps for value in tensors):
+        return Value(shape=shape, steps=tuple(step for value in tensors for step in value.steps))
+    if axis > 1 and writer.apart(*tensors):
+        return writer.each(tensors, shape[2:], lambda x, at: writer.node("Concat", x, at, axis=axis - 1), name)
     return Value(shape=shape, name=writer.node("Concat", [*map(writer.plain, tensors)], name, axis=axis))
 
 
@@ -332,11 +255,23 @@ def _stack(writer: Nodes, name: str, tensors: Sequence[Value], dim: int = 0) -> 
     return _concatenate(writer, name, single, dim % len(single[0].shape))
 
 
+def _matmul(writer: Nodes, name: str, input: Value, other: Value) -> Value:
+    shape = (*_broadcast([input.shape[:-2], other.shape[:-2]]), input.shape[-2], other.shape[-1])
+    if BATCH in (*input.shape[-2:], *other.shape[-2:]):
+        raise NoRule(f"{name} over the batch")
+    if writer.apart(input, other):
+        return writer.each([input, other], shape[2:], lambda x, at: writer.node("MatMul", x, at), name)
+    return Value(shape=shape, name=writer.node("MatMul", [writer.plain(input), writer.plain(other)], name))
+
+
+def _as_it_is(writer: Nodes, name: str, input: Value) -> Value:
+    return input
+
+
 def spelled(function: Any) -> str:
     """torch and Python have the same function in several places."""
-    return {operator.add: "add", operator.sub: "sub", operator.mul: "mul", operator.getitem: "getitem"}.get(
-        function, getattr(function, "__name__", "")
-    )
+    names = {operator.add: "add", operator.iadd: "add", operator.truediv: "div", operator.matmul: "matmul"}
+    return names.get(function, getattr(function, "__name__", ""))
 
 
 FUNCTIONS: dict[Any, Callable[..., Any]] = {
@@ -344,19 +279,28 @@ FUNCTIONS: dict[Any, Callable[..., Any]] = {
     "sub": _arithmetic("Sub"),
     "mul": _arithmetic("Mul"),
     **dict.fromkeys(("truediv", "div"), _arithmetic("Div")),
-    "sigmoid": _elementwise("Sigmoid"),
-    "relu": _elementwise("Relu"),
-    "mean": _reduced("ReduceMean"),
-    "sum": _reduced("ReduceSum"),
-    "amax": _reduced("ReduceMax"),
-    "flatten": _flatten,
+    "floordiv": _floor_division,
+    "minimum": _arithmetic("Min"),
+    "maximum": _arithmetic("Max"),
+    "sigmoid": elementwise("Sigmoid"),
+    "relu": elementwise("Relu"),
+    "mean": _reduced("Mean"),
+    "sum": _reduced("Sum"),
+    "amax": _reduced("Max"),
+    "amin": _reduced("Min"),
+    "flatten": flatten,
     "unsqueeze": _unsqueeze,
     "squeeze": _squeeze,
     "getitem": _item,
     "getattr": _attribute,
+    "size": _size,
     "repeat": _repeat,
+    "expand": _expand,
     "permute": _permute,
-    "transpose": _transpose,
+    **dict.fromkeys(("transpose", "swapaxes"), _transpose),
+    **dict.fromkeys(("view", "reshape"), _view),
+    "contiguous": _as_it_is,
     "cat": _concatenate,
     "stack": _stack,
+    "matmul": _matmul,
 }

@@ -1,7 +1,12 @@
-"""ONNX of the torch network: the whole time window (`model.onnx`) and the encoder alone (`encoder.onnx`), float32.
+"""ONNX of the torch network: the whole time window (`model.onnx`), one step of it (`step.onnx`) and the encoder alone
+(`encoder.onnx`), float32.
 
 model.onnx     images float32 [batch, C, H, W] -> logits [batch, classes]; <population>/spikes [T, batch, C, H, W] of
                every spiking layer, so that equality is checked on spikes and not on the argmax alone
+step.onnx      image float32 [batch, C, H, W], or frame where the network reads frames, and state.<population>
+               [batch, C, H, W] of every spiking layer -> logits, of which the mean over the T steps is model.onnx's;
+               <population>/spikes [batch, C, H, W]; next.<population>, the states of the next step. States begin at 0,
+               or at what the metadata `rest.<population>` says
 encoder.onnx   images float32 [batch, C, H, W] -> spikes [T, batch, C, H, W]
 
 `from_fx.py` writes them; where it has no rule, torch's exporter does, which takes a hundred times as long.
@@ -16,10 +21,11 @@ import torch
 from spikingjelly.activation_based import functional
 from torch import fx, nn
 
+from ...errors import UnsupportedError
 from ...files import replacing
 from ..trace.ends import with_answer
 from ..trace.walk import spiking_layers, symbolic
-from .from_fx import OPSET, model_of
+from .from_fx import OPSET, model_of, step_of
 from .nodes import NoRule
 
 
@@ -36,6 +42,27 @@ def write_model(path: Path, network: nn.Module, example: torch.Tensor, metadata:
     module = with_spikes(network, example[:1])
     names = ["logits", *(f"{name}/spikes" for name in spiking_layers(module))]
     return _write(Path(path), module, example, names, metadata or {})
+
+
+def write_step(path: Path, network: nn.Module, example: torch.Tensor, metadata: dict[str, str] | None = None) -> Path:
+    """One time step of a network in eval mode as ONNX, with every membrane as input and output. Returns the path.
+
+    example and metadata: as of `write_model`. Raises UnsupportedError where a layer sees several time steps at once, as
+    attention over the window does, or the answer is not a mean or sum over time.
+
+    >>> network, images = spikeport.example_network()
+    >>> spikeport.write_step("step.onnx", network, images[:2]).exists()
+    True
+    """
+    module = with_spikes(network)
+    names = ["logits", *(f"{name}/spikes" for name in spiking_layers(module))]
+    try:
+        model = step_of(module, tuple(example.shape[1:]), names, metadata or {})
+    except NoRule as error:
+        raise UnsupportedError(
+            f"The network cannot be written as one time step: {error}; run the whole window, model.onnx."
+        ) from error
+    return _saved(Path(path), model)
 
 
 def write_encoder(
@@ -70,6 +97,10 @@ def _write(path: Path, module: nn.Module, example: torch.Tensor, outputs: list[s
         model = model_of(symbolic(module), tuple(example.shape[1:]), outputs, metadata)
     except NoRule:
         model = _by_torch(module, example, outputs, metadata)
+    return _saved(path, model)
+
+
+def _saved(path: Path, model: onnx.ModelProto) -> Path:
     with replacing(path) as temporary:
         onnx.save(model, str(temporary))
     return path

@@ -31,6 +31,9 @@ class Lif:
     """Constants of the equations above. reset: of v, to zero or by subtraction of the threshold.
 
     floor: v never falls below 0, so it is a LIF where nothing that it reads is negative.
+
+    >>> spikeport.Lif(decay=0.5, threshold=1.0).reset
+    'zero'
     """
 
     decay: float
@@ -68,6 +71,7 @@ CONSTANTS = frozenset({"v_threshold", "v_reset", "tau", "w", "k", "decay_input",
 def register_neuron(*kinds: type) -> Callable[[Rule], Rule]:
     """The rule below says which LIF the neurons of these types are, module -> Lif.
 
+    >>> import torch
     >>> class Fast(torch.nn.Module): ...
     >>> @spikeport.register_neuron(Fast)
     ... def fast(module):
@@ -182,16 +186,19 @@ def _reset(module: Any, lowered: float, **constants: float | bool) -> Lif:
 
 @register_neuron(neuron.IFNode, neuron.SimpleIFNode)
 def _if(module: Any) -> Lif:
+    """a LIF that forgets nothing"""
     return _reset(module, module.v_reset or 0.0, decay=1.0)
 
 
 @register_neuron(neuron.LIFNode, neuron.SimpleLIFNode, neuron.SLTTLIFNode)
 def _lif(module: Any) -> Lif:
+    """a LIF"""
     return _leaky(module, 1.0 / float(module.tau))
 
 
 @register_neuron(neuron.ParametricLIFNode)
 def _parametric(module: Any) -> Lif:
+    """a LIF"""
     return _leaky(module, float(torch.sigmoid(module.w.detach())))
 
 
@@ -202,7 +209,10 @@ def _leaky(module: Any, rate: float) -> Lif:
 
 @register_neuron(neuron.KLIFNode)
 def _k_lif(module: Any) -> Lif:
-    """h = relu(k * charge), fires at v_threshold; the membrane goes on from h, or, with scale_reset, from h / k."""
+    """a LIF where no weight and no bias before it is negative
+
+    h = relu(k * charge), fires at v_threshold; the membrane goes on from h, or, with scale_reset, from h / k.
+    """
     rate, k = 1.0 / float(module.tau), float(module.k)
     scale = rate if module.decay_input else 1.0
     if module.v_reset or k <= 0.0:
@@ -217,7 +227,10 @@ def _k_lif(module: Any) -> Lif:
 
 @register_neuron(neuron.CUBALIFNode)
 def _current_based(module: Any) -> Lif:
-    """c = c * c_decay + x, v = v * v_decay + c: it leaks to 0, and begins at v_reset."""
+    """a LIF that keeps its current, behind a layer without bias
+
+    c = c * c_decay + x, v = v * v_decay + c: it leaks to 0, and begins at v_reset.
+    """
     decay, start = float(module.v_decay), module.v_reset or 0.0
     return _reset(module, start, decay=decay, bias=start * (decay - 1.0), current_decay=float(module.c_decay))
 

@@ -85,6 +85,21 @@ def trace(network: nn.Module, example: torch.Tensor, time_steps: int, *, reads_s
     return Traced(graph=check(spiking), encoder=encoder)
 
 
+def _check_rolled(module: fx.GraphModule, network: nn.Module, example: torch.Tensor, found: Any) -> None:
+    """Where steps became layers of all steps, the answer is still that of the network."""
+    if "rolled" not in module.meta or not isinstance(found, torch.Tensor):
+        return
+    functional.reset_net(network)
+    with torch.no_grad():
+        wanted = network(example)
+    functional.reset_net(network)
+    if wanted.shape != found.shape or not torch.allclose(wanted, found, rtol=1e-4, atol=1e-5):
+        raise UnsupportedError(
+            "Run step by step the network answers otherwise than on all steps at once: it draws random numbers, or it "
+            "keeps something from step to step that torch.fx does not see; let only neurons remember."
+        )
+
+
 def orders_of(network: nn.Module, example: torch.Tensor) -> dict[str, NDArray[np.int64]]:
     """Of each population that torch counts in another order than the graph does, as tokens [T, N, L, C] are: where each
     of the graph's neurons stands in torch's tensor. A network that cannot be traced has none.
@@ -104,21 +119,6 @@ def orders_of(network: nn.Module, example: torch.Tensor) -> dict[str, NDArray[np
     return walk.orders
 
 
-def _check_rolled(module: fx.GraphModule, network: nn.Module, example: torch.Tensor, found: Any) -> None:
-    """Where steps became layers of all steps, the answer is still that of the network."""
-    if "rolled" not in module.meta or not isinstance(found, torch.Tensor):
-        return
-    functional.reset_net(network)
-    with torch.no_grad():
-        wanted = network(example)
-    functional.reset_net(network)
-    if wanted.shape != found.shape or not torch.allclose(wanted, found, rtol=1e-4, atol=1e-5):
-        raise UnsupportedError(
-            "Run step by step the network answers otherwise than on all steps at once: it draws random numbers, or it "
-            "keeps something from step to step that torch.fx does not see; let only neurons remember."
-        )
-
-
 class _Walk:
     """One pass over the fx graph: node -> value, collecting populations and projections."""
 
@@ -133,8 +133,8 @@ class _Walk:
         self.populations: list[Population] = []
         self.projections: list[Projection] = []
         self.encoder_nodes: list[fx.Node] = []
-        self.orders: dict[str, NDArray[np.int64]] = {}  # of populations that torch counts in another order
         self.images = 1  # of the example
+        self.orders: dict[str, NDArray[np.int64]] = {}  # of populations that torch counts in another order
         self.pools: dict[Any, Expression] = {}  # the same max-pool twice is one population
 
     def run(self) -> SpikingGraph:
@@ -244,13 +244,12 @@ class _Walk:
         layout = views.layout_of(x, self.time_steps)
         if layout[0] != canonical((), self.time_steps)[0]:
             raise UnsupportedError("a spiking layer needs time as an axis of its own, the first one, [T, N, ...]")
-        x = views.in_reading_order(x)
-        layout, order = views.layout_of(x, self.time_steps), views.order_in_tensor(x)
-        if order is not None:
-            self.orders[name] = order
         if isinstance(module, RECURRENT):
             x, module = fed_back(x, module, name, FUNCTIONS)
-            layout = views.layout_of(x, self.time_steps)
+        x = views.in_reading_order(x)
+        order, layout = views.order_in_tensor(x), views.layout_of(x, self.time_steps)
+        if order is not None:
+            self.orders[name] = order
         return views.shown(self._populate(*population_of(name, module, x)), layout, self.time_steps)
 
     def _answer(self, x: Any) -> Any:

@@ -19,19 +19,28 @@ def elsewhere() -> TensorProto:
     return tensor
 
 
-def model(*, weight: TensorProto | None = None, inner: TensorProto | None = None) -> onnx.ModelProto:
-    """Doubles an image; `inner` is a constant in a branch of an `If`."""
+def model(
+    *, weight: TensorProto | None = None, inner: TensorProto | None = None, called: TensorProto | None = None
+) -> onnx.ModelProto:
+    """Doubles an image; `inner` is a constant in a branch of an `If`, `called` one in a function."""
     nodes = [helper.make_node("Add", ["images", "images"], ["twice"])]
     if inner is not None:
         constant = helper.make_node("Constant", [], ["c"], value=inner)
         output = [helper.make_tensor_value_info("c", TensorProto.FLOAT, [4])]
         branch = helper.make_graph([constant], "branch", [], output)
         nodes.append(helper.make_node("If", ["yes"], ["other"], then_branch=branch, else_branch=branch))
+    functions = []
+    if called is not None:
+        constant = helper.make_node("Constant", [], ["c"], value=called)
+        opsets = [helper.make_opsetid("", 18)]
+        functions = [helper.make_function("mine", "Inner", ["x"], ["c"], [constant], opsets)]
     values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [4]) for name in ("images", "twice")]
-    return helper.make_model(helper.make_graph(nodes, "g", values[:1], values[1:], [weight] if weight else []))
+    return helper.make_model(
+        helper.make_graph(nodes, "g", values[:1], values[1:], [weight] if weight else []), functions=functions
+    )
 
 
-@pytest.mark.parametrize("made", [model(weight=elsewhere()), model(inner=elsewhere())])
+@pytest.mark.parametrize("made", [model(weight=elsewhere()), model(inner=elsewhere()), model(called=elsewhere())])
 def test_numbers_in_another_file_are_refused(tmp_path: Path, made: onnx.ModelProto) -> None:
     (tmp_path / "words.txt").write_bytes(b"secretword" * 10)
     (tmp_path / "a.onnx").write_bytes(made.SerializeToString())

@@ -12,6 +12,7 @@ from spikeport.errors import UnsupportedError
 from spikeport.export.graph import Conv, Dense, Population, Projection, SpikeInput, SpikingGraph, check
 from spikeport.export.netx import chain as chain_module
 from spikeport.export.netx.chain import Chain, Place, chain_of, packed, unpacked
+from spikeport.export.netx.phases import Phases
 from spikeport.export.passes import lower
 from spikeport.export.passes.quantize import quantize
 from spikeport.export.simulate import simulate
@@ -181,8 +182,8 @@ def conv(size: int = 1, stride: int = 1) -> Conv:
         (two((1, 6, 6), (1, 2, 2), (conv(), conv(1, 4)), (1, 6, 6)), "'b'.*strides .*pad the images"),
         (two((1, 4, 4), (2,), (conv(), Dense(weight=np.ones((2, 16)))), (1, 4, 4)), "some flat and some images"),
         (
-            two((1, 4, 4), (1, 4, 4), (conv(), Dense(weight=np.ones((16, 16)))), (1, 4, 4)),
-            "'b': a full matrix into an image",
+            two((1, 9, 9), (1, 9, 9), (conv(), Dense(weight=np.arange(81.0**2).reshape(81, 81))), (1, 9, 9)),
+            "'b': a full matrix into an image has no NetX layer, unless it repeats in blocks of up to 8x8; put",
         ),
     ],
 )
@@ -214,13 +215,14 @@ def test_defects_in_the_placing_show(defect: str, random_spikes: Any, monkeypatc
     graph = wide()
     right = chain_module._place_taps
 
-    def wrong(taps: Any, kernel: Conv, source: Place, target: Place, channels: tuple[int, int]) -> None:
+    def wrong(taps: Any, form: Phases, source: Place, target: Place, channels: tuple[int, int]) -> None:
         if defect == "phase":
             start = source.start + (source.factor[0] > 1)
             source = replace(source, start=min(start, channels[1] - source.shape[0] * int(np.prod(source.factor))))
-        else:
-            kernel = replace(kernel, padding=(kernel.padding[0] + (kernel.stride[0] > 1), kernel.padding[1]))
-        right(taps, kernel, source, target, channels)
+        elif form.stride[0] > 1:
+            late = {phase: {(y - 1, x): w for (y, x), w in each.items()} for phase, each in form.taps.items()}
+            form = replace(form, taps=late)
+        right(taps, form, source, target, channels)
 
     monkeypatch.setattr(chain_module, "_place_taps", wrong)
     assert differing(graph, chain_of(graph), random_spikes(graph)) > 0

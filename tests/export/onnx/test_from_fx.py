@@ -13,10 +13,11 @@ import torch
 from spikingjelly.activation_based import functional, layer, neuron
 from torch import nn
 
+from spikeport.errors import UnsupportedError
 from spikeport.export.onnx import window
 from spikeport.export.onnx.from_fx import model_of
 from spikeport.export.onnx.nodes import NoRule
-from spikeport.export.onnx.window import with_spikes, write_model
+from spikeport.export.onnx.window import with_spikes, write_model, write_step
 from spikeport.export.trace.walk import symbolic
 from spikeport.search.space.example import example_network
 from spikeport.search.space.genotype import random_genotype
@@ -126,6 +127,15 @@ class Twice(nn.Module):
         return self.lif(self.lif(images.unsqueeze(0))).mean(0)
 
 
+def test_neurons_that_are_called_again_go_on_where_they_ended(tmp_path: Path, not_by_torch: None) -> None:
+    network = Twice(neuron.IFNode(v_threshold=1.1, v_reset=None, step_mode="m")).eval()
+    images = 3 * torch.rand(20, 1, 4, 4)
+    path = write_model(tmp_path / "model.onnx", network, images[:2])
+    assert differing(path, network, images) == 0
+    with pytest.raises(UnsupportedError, match="lif is called again in the same step"):
+        write_step(tmp_path / "step.onnx", network, images[:2])
+
+
 class Once(nn.Module):
     def __init__(self, neurons: nn.Module) -> None:
         super().__init__()
@@ -154,7 +164,6 @@ def test_a_membrane_at_the_threshold_fires(tmp_path: Path, not_by_torch: None, r
         (mixed(neuron.QIFNode(step_mode="m")), "lif is a QIFNode"),
         (mixed(neuron.LIFNode(step_mode="m")).double(), "float64"),
         (mixed(neuron.LIFNode(step_mode="m")).train(), "in training mode"),
-        (Twice(neuron.LIFNode(step_mode="m")).eval(), "goes on where it ended"),
     ],
 )
 def test_what_has_no_rule_is_named(network: nn.Module, why: str) -> None:

@@ -50,7 +50,7 @@ def conv(**more: int) -> nn.Module:
     return layer.Conv2d(4, 4, 3, padding=1, **more)
 
 
-# name -> (network, whether NetX has a layer for it)
+# name -> (network, whether NetX has a layer for it: blocks of up to 8x8 that repeat)
 MAPS: dict[str, tuple[Callable[[], nn.Module], bool]] = {
     "upsample and flatten": (
         lambda: Layers(lambda: [layer.Upsample(scale_factor=2), layer.Flatten(), nn.Linear(1024, 12)], 12),
@@ -74,11 +74,11 @@ MAPS: dict[str, tuple[Callable[[], nn.Module], bool]] = {
     ),
     "upsample of images": (
         lambda: Layers(lambda: [conv(stride=2), layer.Upsample(scale_factor=2)], 256),
-        False,
+        True,
     ),
     "upsample and max-pool": (
         lambda: Layers(lambda: [layer.Upsample(scale_factor=2), layer.MaxPool2d(3, 2), conv()], 196),
-        False,
+        True,
     ),
     "windows that differ": (
         lambda: Layers(lambda: [conv(bias=False)], 60, lambda: [layer.AdaptiveAvgPool2d((3, 5))]),  # type: ignore[arg-type]
@@ -86,7 +86,21 @@ MAPS: dict[str, tuple[Callable[[], nn.Module], bool]] = {
     ),
     "windows that differ, beside others": (
         lambda: Layers(lambda: [layer.AdaptiveAvgPool2d((3, None)), layer.Conv2d(4, 2, 1)], 48),
+        True,
+    ),
+    "upsample to eleven rows": (
+        lambda: Layers(lambda: [layer.Upsample(size=(11, 8))], 352),
         False,
+    ),
+    "upsample between two levels": (
+        lambda: Layers(
+            lambda: [
+                *(layer.AvgPool2d(2), layer.Upsample(scale_factor=2), conv(), lif(), conv(), lif()),
+                *(conv(stride=2), lif(), layer.Upsample(scale_factor=2)),
+            ],
+            256,
+        ),
+        True,
     ),
 }
 OF_LINES: dict[str, Callable[[], nn.Module]] = {
@@ -118,7 +132,7 @@ def test_maps_are_full_matrices(tmp_path: Path, case: str) -> None:
         assert_file_is_graph(tmp_path / "x.net", traced, network, IMAGES)
     else:
         graph, _ = chip_graph(traced, network, IMAGES)
-        with pytest.raises(UnsupportedError, match="a full matrix into an image has no NetX layer; it comes of an"):
+        with pytest.raises(UnsupportedError, match="into an image has no NetX layer, unless it repeats in"):
             write_netx(tmp_path / "x.net", graph)
 
 

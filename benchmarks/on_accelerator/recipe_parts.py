@@ -1,7 +1,7 @@
 """Which parts of a training recipe help a short training of a spiking network? Each alone against none of them.
 
-    python benchmarks/recipe_parts.py --dataset npz:ARCHIVE.npz [--work runs/recipe-parts] [--seeds 0,1,2] [--parts ...]
-        [--images 5000] [--tested 10000] [--channels 8] [--cells 4] [--epochs 12] [--json]
+    python benchmarks/on_accelerator/recipe_parts.py --dataset npz:ARCHIVE.npz [--work runs/recipe-parts]
+        [--seeds 0,1,2] [--parts ...] [--images 5000] [--tested 10000] [--channels 8] [--cells 4] [--epochs 12] [--json]
 
 The cell is fixed, T = 2, the stem halves the images, which are cropped, flipped and cut out in all trainings. A part
 and the baseline have the same seed, so the same first weights and the same batches; what is compared is the accuracy on
