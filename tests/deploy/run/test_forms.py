@@ -25,7 +25,8 @@ from spikeport.export.passes import lower
 from spikeport.export.passes.quantize import quantize
 from spikeport.export.simulate import simulate
 from spikeport.export.targets import _example, traced
-from spikeport.search.space.network import SpikingNetwork
+from spikeport.search.space.genotype import random_genotype
+from spikeport.search.space.network import NetworkConfig, SpikingNetwork
 
 pytestmark = pytest.mark.slow
 
@@ -85,10 +86,9 @@ def test_step_onnx_gives_what_the_whole_window_does(files: Files, tmp_path: Path
     assert "does not say its time steps" in refused("step.onnx", tmp_path / "step.onnx", files.graph)
 
 
-def test_step_onnx_wants_as_many_frames_as_it_has_steps(
-    spiking_network: Callable[..., SpikingNetwork], tmp_path: Path
-) -> None:
-    network = spiking_network(1, "plain", channels=2, time_steps=3, rows=8, columns=8, cells=1, reads="spikes")
+def test_step_onnx_wants_as_many_frames_as_it_has_steps(tmp_path: Path) -> None:
+    config = NetworkConfig(channels=2, cells=1, time_steps=3, classes=5, input_shape=(2, 8, 8), reads="spikes")
+    network = SpikingNetwork(random_genotype(np.random.default_rng(0), "plain"), config).eval()
     step = StepRunner(write_step(tmp_path / "step.onnx", network, _example(network)))
     frames = np.zeros((2, 4, *network.config.input_shape), np.float32)
     with pytest.raises(
