@@ -75,7 +75,8 @@ class StepRunner:
         values = images.astype(np.float32, copy=False)
         if self.reads == "frame" and values.shape[1] != self.time_steps:
             raise InputError(
-                f"'{self.session.path}' has {self.time_steps} time steps, but the frames are of {values.shape[1]}."
+                f"'{self.session.path}' has {self.time_steps} time steps, but the frames are of {values.shape[1]}; bin "
+                f"the events into {self.time_steps}."
             )
         states = {
             name: np.full((len(values), *shape), self.rest[name], np.float32) for name, shape in self.states.items()

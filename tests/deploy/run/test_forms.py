@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from spikeport.deploy.run import forms as runners
-from spikeport.deploy.run.forms import EncoderRunner, GraphRunner, LavaRunner, OnnxRunner, TwinRunner
+from spikeport.deploy.run.forms import EncoderRunner, GraphRunner, LavaRunner, OnnxRunner, StepRunner, TwinRunner
 from spikeport.deploy.run.lava import LavaResult
 from spikeport.deploy.run.record import Record
 from spikeport.deploy.run.torch_network import TorchRunner
@@ -20,12 +20,13 @@ from spikeport.export.graph import SpikingGraph
 from spikeport.export.netx.chain import chain_of, packed
 from spikeport.export.netx.writer import layer_indices
 from spikeport.export.onnx.twin import write_twin
-from spikeport.export.onnx.window import write_encoder, write_model
+from spikeport.export.onnx.window import write_encoder, write_model, write_step
 from spikeport.export.passes import lower
 from spikeport.export.passes.quantize import quantize
 from spikeport.export.simulate import simulate
 from spikeport.export.targets import _example, traced
-from spikeport.search.space.network import SpikingNetwork
+from spikeport.search.space.genotype import random_genotype
+from spikeport.search.space.network import NetworkConfig, SpikingNetwork
 
 pytestmark = pytest.mark.slow
 
@@ -56,6 +57,7 @@ def files(
     graph = quantize(lower(found.graph), 5.0)
     example = _example(network)
     write_model(folder / "model.onnx", network, example, {})
+    write_step(folder / "step.onnx", network, example, {})
     assert found.encoder is not None
     write_encoder(folder / "encoder.onnx", found.encoder, example, {})
     write_twin(folder / "twin.onnx", graph, {})
@@ -70,6 +72,29 @@ def test_model_onnx_gives_every_layer_and_the_logits(files: Files) -> None:
         assert (spikes == files.reference.spikes[name]).all()
     assert record.readout == pytest.approx(files.reference.readout, abs=1e-5)
     assert record.margins == {} and record.readout_steps is None
+
+
+def test_step_onnx_gives_what_the_whole_window_does(files: Files, tmp_path: Path) -> None:
+    found = StepRunner(files.folder / "step.onnx")(files.images)
+    assert list(found.spikes) == list(files.reference.spikes)
+    for name, spikes in found.spikes.items():
+        assert spikes.dtype == np.uint8 and (spikes == files.reference.spikes[name]).all()
+    assert found.readout == pytest.approx(files.reference.readout, abs=1e-5)
+    broken = onnx.load(str(files.folder / "step.onnx"))
+    del broken.metadata_props[:]
+    onnx.save(broken, str(tmp_path / "step.onnx"))
+    assert "does not say its time steps" in refused("step.onnx", tmp_path / "step.onnx", files.graph)
+
+
+def test_step_onnx_wants_as_many_frames_as_it_has_steps(tmp_path: Path) -> None:
+    config = NetworkConfig(channels=2, cells=1, time_steps=3, classes=5, input_shape=(2, 8, 8), reads="spikes")
+    network = SpikingNetwork(random_genotype(np.random.default_rng(0), "plain"), config).eval()
+    step = StepRunner(write_step(tmp_path / "step.onnx", network, _example(network)))
+    frames = np.zeros((2, 4, *network.config.input_shape), np.float32)
+    with pytest.raises(
+        InputError, match=r"step\.onnx' has 3 time steps, but the frames are of 4; bin the events into 3"
+    ):
+        step(frames)
 
 
 def test_the_encoder_gives_the_same_in_batches(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,6 +199,7 @@ def test_layers_of_another_network_are_refused(files: Files, monkeypatch: pytest
 
 OPEN: dict[str, Callable[[Path, SpikingGraph], Any]] = {
     "model.onnx": lambda path, _: OnnxRunner(path),
+    "step.onnx": lambda path, _: StepRunner(path),
     "encoder.onnx": lambda path, _: EncoderRunner(path),
     "twin.onnx": TwinRunner,
 }
@@ -202,7 +228,13 @@ def test_a_damaged_file_is_refused(files: Files, tmp_path: Path, name: str, dama
 
 
 @pytest.mark.parametrize(
-    ("name", "other"), [("model.onnx", "encoder.onnx"), ("encoder.onnx", "twin.onnx"), ("twin.onnx", "model.onnx")]
+    ("name", "other"),
+    [
+        ("model.onnx", "encoder.onnx"),
+        ("step.onnx", "model.onnx"),
+        ("encoder.onnx", "twin.onnx"),
+        ("twin.onnx", "model.onnx"),
+    ],
 )
 def test_another_model_is_refused(files: Files, tmp_path: Path, name: str, other: str) -> None:
     path = tmp_path / name

@@ -118,6 +118,19 @@ def test_a_weight_stands_in_the_file_once(lively: Any, tmp_path: Path, not_by_to
     assert path.stat().st_size < 1.2 * weights
 
 
+def test_batch_norms_are_in_the_weights_and_taps_apart(lively: Any, tmp_path: Path, not_by_torch: None) -> None:
+    """Of the factorized reduction, a 2x2 kernel whose channels read one tap each, the file has one weight in four."""
+    network = lively(random_genotype(np.random.default_rng(0), "plain"), cells=3)
+    loaded = onnx.load(str(write_model(tmp_path / "model.onnx", network, torch.rand(2, 1, 8, 8))))
+    found = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in loaded.graph.initializer}
+    halved = next(f"cells.{i}.p0" for i, cell in enumerate(network.plan) if cell.halve_s0)
+    module, norm = network.get_submodule(f"{halved}.conv"), network.get_submodule(f"{halved}.norm")
+    factor = norm.weight.double() / torch.sqrt(norm.running_var.double() + norm.eps)
+    expected = (module.weight.double() * factor[:, None, None, None]).float()
+    assert np.array_equal(found[f"{halved}.conv.weight"], expected.detach().numpy())
+    assert not any(name.startswith(f"{halved}.norm") for name in found)
+
+
 class Twice(nn.Module):
     def __init__(self, neurons: nn.Module) -> None:
         super().__init__()
