@@ -46,9 +46,9 @@ if TYPE_CHECKING:
     from .export.onnx.window import write_encoder, write_model, write_step
     from .export.passes import lower
     from .export.passes.quantize import quantize
+    from .export.trace.forward.steps import OverTime
     from .export.trace.neurons import Lif, register_neuron
     from .export.trace.registry import register
-    from .export.trace.steps import OverTime
     from .export.trace.walk import trace
     from .search.data.datasets import load_dataset
     from .search.pipeline import find_cell, run_search, train
@@ -78,7 +78,7 @@ _PLACES = {
     "register": "export.trace.registry",
     "register_neuron": "export.trace.neurons",
     "Lif": "export.trace.neurons",
-    "OverTime": "export.trace.steps",
+    "OverTime": "export.trace.forward.steps",
     "lower": "export.passes",
     "quantize": "export.passes.quantize",
     "write_netx": "export.netx.writer",

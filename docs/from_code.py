@@ -89,7 +89,7 @@ def _limits(at_least: float | None, above: float | None, below: float | None) ->
 
 def rules() -> str:
     """The modules and functions that tracing has a rule for, those with the same rule in a line."""
-    from spikeport.export.trace.arrange import COMPUTE, REARRANGE
+    from spikeport.export.trace.layouts.arrange import COMPUTE, REARRANGE
     from spikeport.export.trace.registry import RULES
     from spikeport.export.trace.rules import FUNCTIONS
 

@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from ..graph import Conv, Dense, Kernel, Projection, Shape, SpikingGraph, neurons
-from ..trace.views import constant_along, spread_axis
+from ..trace.layouts.views import constant_along, spread_axis
 
 
 def spread(graph: SpikingGraph) -> SpikingGraph:

@@ -21,8 +21,8 @@ from torch import fx
 from ...errors import UnsupportedError
 from ..graph import Population
 from . import linear
+from .forward.symbolic import is_spiking
 from .linear import Expression
-from .symbolic import is_spiking
 
 MEANS: tuple[Any, ...] = (torch.mean, "mean")
 SUMS: tuple[Any, ...] = (torch.sum, "sum")

@@ -14,7 +14,7 @@ from ...errors import UnsupportedError
 from ..graph import Array, Conv, Dense, Kernel, Shape, neurons
 from ..simulate import apply
 from ..taps import Taps, convolution_of, taps_of, ungrouped
-from .layout import Layout
+from .layouts.layout import Layout
 
 MATRIX_LIMIT = 2**22  # weights, 32 MiB of float64
 Map = Callable[[Array], Array]

@@ -18,22 +18,23 @@ from torch import fx, nn
 
 from ...errors import InputError, UnsupportedError
 from ..graph import Conv, Population, Projection, SpikeInput, SpikingGraph, check
-from . import linear, views
-from .arrange import REORDERS, arranged, bound
+from . import linear
 from .ends import ended, readout
-from .layout import Batch, canonical, sizes_of
+from .forward.shapes import Real, asks_shape, known, note_shapes, shape_asked, turns
+from .forward.steps import ONE_STEP
+from .forward.symbolic import RECURRENT, is_spiking
+from .forward.symbolic import population_name as population_name
+from .forward.symbolic import spiking_layers as spiking_layers
+from .forward.symbolic import symbolic as symbolic
+from .layouts import views
+from .layouts.arrange import REORDERS, arranged, bound
+from .layouts.layout import Batch, canonical, sizes_of
+from .layouts.tokens import applied, as_map, line_of, rest_of
 from .linear import Expression
 from .neurons import population_of
 from .products import PRODUCTS
 from .recurrent import fed_back
 from .rules import FUNCTIONS, along, pair
-from .shapes import Real, asks_shape, known, note_shapes, shape_asked, turns
-from .steps import ONE_STEP
-from .symbolic import RECURRENT, is_spiking
-from .symbolic import population_name as population_name
-from .symbolic import spiking_layers as spiking_layers
-from .symbolic import symbolic as symbolic
-from .tokens import applied, as_map, line_of, rest_of
 
 MAX_POOLS_OF_LINES = (nn.MaxPool1d, layer.MaxPool1d)
 MAX_POOLS = (nn.MaxPool2d, layer.MaxPool2d, *MAX_POOLS_OF_LINES)

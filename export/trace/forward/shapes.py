@@ -12,9 +12,9 @@ import torch
 from spikingjelly.activation_based import functional
 from torch import fx, nn
 
-from ...errors import UnsupportedError
-from .layout import Batch, sizes_of
-from .views import layout_of
+from ....errors import UnsupportedError
+from ..layouts.layout import Batch, sizes_of
+from ..layouts.views import layout_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,10 +18,10 @@ import torch
 from spikingjelly.activation_based import base, functional, layer
 from torch import fx, nn
 
-from ...errors import UnsupportedError
+from ....errors import UnsupportedError
+from ..neurons import is_neuron
+from ..registry import rule_of
 from .following import Following
-from .neurons import is_neuron
-from .registry import rule_of
 from .steps import all_steps, each_image, each_step, in_multi_step
 
 RECURRENT = (layer.LinearRecurrentContainer, layer.ElementWiseRecurrentContainer)

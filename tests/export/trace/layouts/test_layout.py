@@ -3,7 +3,7 @@
 import pytest
 
 from spikeport.errors import UnsupportedError
-from spikeport.export.trace.layout import (
+from spikeport.export.trace.layouts.layout import (
     Batch,
     Factor,
     Layout,

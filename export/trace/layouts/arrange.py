@@ -14,13 +14,14 @@ import numpy as np
 import torch
 from torch import fx
 
-from ...errors import UnsupportedError
-from ..graph import Array
-from . import linear, views
+from ....errors import UnsupportedError
+from ...graph import Array
+from .. import linear
+from ..linear import Expression
+from ..products import GATES, REFUSED
+from ..rules import FUNCTIONS
+from . import views
 from .layout import Batch, Factor, Layout, at, canonical, joined, merged_axes, permuted, reshaped, size_of, spelled
-from .linear import Expression
-from .products import GATES, REFUSED
-from .rules import FUNCTIONS
 
 MULTIPLY, SUBTRACT = FUNCTIONS[operator.mul], FUNCTIONS[operator.sub]
 

@@ -13,16 +13,17 @@ import numpy as np
 from spikingjelly.activation_based import layer
 from torch import nn
 
-from ...errors import UnsupportedError
-from ..graph import Conv, Dense, neurons
-from ..taps import ungrouped
-from . import linear, views
+from ....errors import UnsupportedError
+from ...graph import Conv, Dense, neurons
+from ...taps import ungrouped
+from .. import linear
+from ..linear import Expression
+from ..products import REFUSED_MODULES
+from ..registry import RULES, rule_of
+from ..rules import BATCH_NORMS, array, weight_of
+from . import views
 from .arrange import rearranged
 from .layout import Factor, Layout, canonical, joined, spelled
-from .linear import Expression
-from .products import REFUSED_MODULES
-from .registry import RULES, rule_of
-from .rules import BATCH_NORMS, array, weight_of
 
 LINEAR = (nn.Linear, layer.Linear, layer.WSLinear)
 CONVOLUTIONS = (nn.Conv1d, layer.Conv1d, nn.Conv2d, layer.Conv2d, layer.WSConv2d)

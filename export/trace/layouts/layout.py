@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
-from ...errors import UnsupportedError
+from ....errors import UnsupportedError
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,8 +22,8 @@ import torch
 from spikingjelly.activation_based import layer
 from torch import fx, nn
 
-from ...errors import UnsupportedError
-from .neurons import remembers
+from ....errors import UnsupportedError
+from ..neurons import remembers
 from .shifted import named, of_all_steps
 
 ONE_STEP = (

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import fx
 
-from ...errors import UnsupportedError
+from ....errors import UnsupportedError
 
 # name -> its parameters, and those of them that count axes with what they are if not given
 AXES: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {

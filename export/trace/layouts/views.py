@@ -12,11 +12,11 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import UnsupportedError
-from ..graph import Array, Conv, Dense, Kernel, Shape, neurons
-from . import linear
+from ....errors import UnsupportedError
+from ...graph import Array, Conv, Dense, Kernel, Shape, neurons
+from .. import linear
+from ..linear import Expression, Term
 from .layout import Axis, Factor, Layout, canonical, joined, spelled, split
-from .linear import Expression, Term
 
 Index = NDArray[np.int64]
 
