@@ -5,12 +5,14 @@ from collections.abc import Callable
 from ..graph import SpikingGraph
 from .fold import fold
 from .relays import insert_relays
+from .spread import spread
 
 Pass = Callable[[SpikingGraph], SpikingGraph]
 
 # In the order in which the Loihi target runs them; `quantize` follows with its calibration.
 LOIHI_PASSES: tuple[Pass, ...] = (
     fold,  # first: fewer projections and no dead populations, so fewer relays
+    spread,  # before relays: a map is carried as fine as it is read
     insert_relays,  # before quantize: the scale is shared by a level, and relays belong to levels
 )
 

@@ -14,7 +14,8 @@ section 8). With last[s] the level up to which source s is carried and size[s] i
     minimize    sum of size[s] * (last[s] - level[s])
     subject to  level[t] >= level[s] + 1,  last[s] >= level[t] - 1        for every projection s -> t
 
-Every row is a difference of two variables, so its solution is made of whole numbers.
+Every row is a difference of two variables, so its solution is made of whole numbers. Populations that may not share a
+level (`neighbours.py`) are put in an order first: one more such row for every two of them.
 """
 
 from collections.abc import Callable
@@ -26,6 +27,7 @@ from scipy.sparse import coo_array
 
 from ..graph import Population, Projection, Shape, SpikingGraph, neurons
 from ..trace.linear import identity
+from .neighbours import one_after_the_other
 
 Levels = dict[str, int]
 
@@ -40,14 +42,18 @@ def levels(graph: SpikingGraph) -> Levels:
 
 
 def cheapest_levels(graph: SpikingGraph) -> Levels:
-    """Name -> level, such that as few relay neurons as possible are needed and the graph gets no deeper."""
+    """Name -> level, with as few relay neurons as possible and the graph no deeper than it must be."""
     soonest, shapes = levels(graph), graph.shapes()
+    apart = one_after_the_other(graph, soonest)
+    if apart:
+        soonest = _later(graph, soonest, apart)
     names = list(soonest)
     index = {name: i for i, name in enumerate(names)}
     n = len(names)  # variables: the level of every node, then `last` of every node
     joined = [(index[p.source], index[p.target]) for p in graph.projections if p.source != p.target]
     rows = [(source, target, -1.0) for source, target in joined]  # level[s] - level[t] <= -1
     rows += [(target, n + source, 1.0) for source, target in joined]  # level[t] - last[s] <= 1
+    rows += [(index[before], index[after], -1.0) for before, after in apart]
     plus, minus, limits = zip(*rows, strict=True)
     number = np.arange(len(rows))
     matrix = coo_array(
@@ -66,6 +72,21 @@ def cheapest_levels(graph: SpikingGraph) -> Levels:
     )
     assert found.success, found.message  # the soonest levels are a solution
     return {name: round(value) for name, value in zip(names, found.x[:n], strict=True)}
+
+
+def _later(graph: SpikingGraph, soonest: Levels, apart: list[tuple[str, str]]) -> Levels:
+    """The first possible levels where some populations must lie before others, too."""
+    found = dict.fromkeys(soonest, 0)
+    before: dict[str, list[str]] = {name: [] for name in soonest}
+    for source, target in [*((p.source, p.target) for p in graph.projections if p.source != p.target), *apart]:
+        before[target].append(source)
+    entering = {node.name for node in graph.inputs}
+    for _ in soonest:  # as often as a path may be long
+        moved = {n: 1 + max((found[s] for s in before[n]), default=0) if n not in entering else 0 for n in found}
+        if moved == found:
+            break
+        found = moved
+    return found
 
 
 def insert_relays(graph: SpikingGraph, choose: Callable[[SpikingGraph], Levels] = cheapest_levels) -> SpikingGraph:

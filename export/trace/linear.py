@@ -14,6 +14,7 @@ from ...errors import UnsupportedError
 from ..graph import Array, Conv, Dense, Kernel, Shape, neurons
 from ..simulate import apply
 from ..taps import Taps, convolution_of, taps_of, ungrouped
+from .layout import Layout
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +31,7 @@ class Expression:
     """sum of terms + constant: the current that would arrive at neurons of this shape.
 
     binary: every value is 0 or 1, because it is a concatenation of spikes. complement: every value is 1 - a spike.
-    averaged: the mean over time was taken.
+    averaged: the mean over time was taken. layout: how the tensor counts these neurons, where it is not [T, N, *shape].
     """
 
     shape: Shape  # (C, H, W) or (N,)
@@ -39,6 +40,7 @@ class Expression:
     binary: bool = False
     complement: bool = False
     averaged: bool = False
+    layout: Layout | None = None
 
 
 def identity(shape: Shape) -> Kernel:

@@ -25,7 +25,7 @@ def _conv(x: Expression, module: Any) -> Expression:
     if module.padding_mode != "zeros" or isinstance(module.padding, str):
         raise UnsupportedError("only zero padding given in numbers has a rule")
     kernel = Conv(
-        weight=_array(weight_of(module)),
+        weight=array(weight_of(module)),
         stride=pair(module.stride),
         padding=pair(module.padding),
         dilation=pair(module.dilation),
@@ -38,7 +38,7 @@ def _conv(x: Expression, module: Any) -> Expression:
 def _linear(x: Expression, module: Any) -> Expression:
     if len(x.shape) != 1:
         raise UnsupportedError("a linear layer needs a flattened value; put a flatten before it")
-    return _biased(linear.multiplied(x, _array(weight_of(module))), module.bias)
+    return _biased(linear.multiplied(x, array(weight_of(module))), module.bias)
 
 
 def weight_of(module: Any) -> torch.Tensor:
@@ -69,11 +69,11 @@ BATCH_NORMS: tuple[type, ...] = (
 def _batch_norm(x: Expression, module: Any) -> Expression:
     if module.running_var is None:
         raise UnsupportedError("batch norm without running statistics is not linear; set track_running_stats=True")
-    scale = 1.0 / np.sqrt(_array(module.running_var) + module.eps)
+    scale = 1.0 / np.sqrt(array(module.running_var) + module.eps)
     shift = np.zeros_like(scale)
     if module.affine:
-        scale, shift = scale * _array(module.weight), _array(module.bias)
-    return linear.scaled(x, scale, shift - scale * _array(module.running_mean))
+        scale, shift = scale * array(module.weight), array(module.bias)
+    return linear.scaled(x, scale, shift - scale * array(module.running_mean))
 
 
 @register(nn.AvgPool2d, layer.AvgPool2d)
@@ -138,10 +138,10 @@ def _same(x: Expression, module: nn.Module) -> Expression:
 
 
 def _biased(x: Expression, bias: torch.Tensor | None) -> Expression:
-    return x if bias is None else linear.scaled(x, 1.0, _array(bias))
+    return x if bias is None else linear.scaled(x, 1.0, array(bias))
 
 
-def _array(tensor: torch.Tensor) -> Array:
+def array(tensor: torch.Tensor) -> Array:
     return tensor.detach().cpu().numpy().astype(np.float64)
 
 

@@ -7,8 +7,7 @@ trace.
 """
 
 import operator
-from dataclasses import dataclass
-from inspect import signature
+from dataclasses import dataclass, replace
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -18,16 +17,15 @@ from torch import fx, nn
 
 from ...errors import InputError, UnsupportedError
 from ..graph import Conv, Population, Projection, SpikeInput, SpikingGraph, check
-from . import linear
+from . import linear, views
+from .arrange import arranged, bound
+from .following import Following
+from .layout import canonical
 from .linear import Expression
 from .registry import rule_of
 from .rules import FUNCTIONS, pair
-
-# functions of two spikes that are populations
-GATES: dict[Any, Literal["or", "and"]] = {
-    **dict.fromkeys((operator.mul, torch.mul, "mul", torch.minimum, "minimum"), "and"),
-    **dict.fromkeys((torch.maximum, "maximum"), "or"),
-}
+from .shapes import Real, asks_shape, known, note_shapes, shape_asked, turns
+from .tokens import applied, as_map
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,12 +36,8 @@ class Traced:
     encoder: nn.Module | None
 
 
-@dataclass(frozen=True, slots=True)
-class Real:
-    """A value on the host, before the first spiking layer."""
-
-
-Value = Real | Expression
+# Real, Expression, tuples of them, or what is known before any spike is: numbers, shapes, constants
+Value = Any
 
 
 def trace(network: nn.Module, example: torch.Tensor, time_steps: int, *, reads_spikes: bool = False) -> Traced:
@@ -61,32 +55,44 @@ def trace(network: nn.Module, example: torch.Tensor, time_steps: int, *, reads_s
     """
     if any(module.training for module in network.modules()):
         raise UnsupportedError("Tracing needs the trained network in eval mode: call network.eval() first.")
-    module = symbolic(network)
-    functional.reset_net(module)
     try:
-        with torch.no_grad():
-            _Shapes(module).run(example)
+        module = symbolic(network, example)
+        note_shapes(module, example, reads_spikes)
     except (RuntimeError, ValueError) as error:
         raise InputError(
             f"The network must run on an example of shape {list(example.shape)}, but stops: "
             f"{str(error).splitlines()[0]}"
         ) from error
     finally:
-        functional.reset_net(module)
+        functional.reset_net(network)
     walk = _Walk(module, time_steps, reads_spikes)
     spiking = walk.run()
     encoder = None if reads_spikes else _encoder(module, walk.encoder_nodes)
     return Traced(graph=check(spiking), encoder=encoder)
 
 
-def symbolic(network: nn.Module) -> fx.GraphModule:
-    """The network as an fx graph whose leaves are the modules that tracing has a rule for."""
+def symbolic(network: nn.Module, example: torch.Tensor | None = None) -> fx.GraphModule:
+    """The network as an fx graph whose leaves are the modules that tracing has a rule for.
+
+    Where its control flow depends on shapes, an example tells them.
+    """
+    tracer = _Tracer()
     try:
-        return fx.GraphModule(network, _Tracer().trace(network))
+        return fx.GraphModule(network, tracer.trace(network))
+    except (fx.proxy.TraceError, TypeError, RuntimeError) as error:
+        if example is None:
+            if not isinstance(error, fx.proxy.TraceError):
+                raise
+            raise _depends_on_data(error) from error
+    try:
+        functional.reset_net(network)
+        return fx.GraphModule(network, Following(example, tracer.is_leaf_module).trace(network))
     except fx.proxy.TraceError as error:
-        raise UnsupportedError(
-            f"The network's forward pass must not depend on the data, but torch.fx says: {error}."
-        ) from error
+        raise _depends_on_data(error) from error
+
+
+def _depends_on_data(error: Exception) -> UnsupportedError:
+    return UnsupportedError(f"The network's forward pass must not depend on the data, but torch.fx says: {error}.")
 
 
 def spiking_layers(module: fx.GraphModule) -> dict[str, fx.Node]:
@@ -108,20 +114,11 @@ class _Tracer(fx.Tracer):
         return known or super().is_leaf_module(m, module_qualified_name)
 
 
-class _Shapes(fx.Interpreter):
-    """Runs the network and leaves every tensor's shape in its node."""
-
-    def run_node(self, n: fx.Node) -> Any:
-        result = super().run_node(n)
-        if isinstance(result, torch.Tensor):
-            n.meta["shape"] = tuple(result.shape)
-        return result
-
-
 class _Walk:
     """One pass over the fx graph: node -> value, collecting populations and projections."""
 
     def __init__(self, module: fx.GraphModule, time_steps: int, reads_spikes: bool) -> None:
+        self.root = module
         self.modules = dict(module.named_modules())
         self.nodes = list(module.graph.nodes)
         self.time_steps = time_steps
@@ -149,15 +146,21 @@ class _Walk:
 
     def _value(self, node: fx.Node) -> Value:
         if node.op == "placeholder":
-            if not self.reads_spikes or _turns(node):
+            if not self.reads_spikes or turns(node):
                 return Real()
             return self._input(node, node.name)
-        if self.reads_spikes and node.all_input_nodes and _turns(node.all_input_nodes[0]):
+        if self.reads_spikes and node.all_input_nodes and turns(node.all_input_nodes[0]):
             return self._input(node, node.all_input_nodes[0].name)
         arguments, keywords = self._values(node.args), self._values(node.kwargs)
         if node.op == "output":
             return self._readout(arguments[0])
         given = _flat([*arguments, *keywords.values()])
+        if asks_shape(node) and isinstance(arguments[0], Real | Expression):
+            return shape_asked(node, arguments, keywords, self.time_steps)
+        if node.op == "get_attr" or (given and not any(isinstance(value, Real | Expression) for value in given)):
+            return Real() if node.op == "call_module" else known(node, self.root, arguments, keywords)
+        if node.target is operator.getitem and isinstance(arguments[0], tuple):
+            return arguments[0][arguments[1]]
         if not any(isinstance(value, Expression) for value in given):
             is_neuron = node.op == "call_module" and isinstance(self.modules[str(node.target)], neuron.BaseNode)
             return self._encoded(node) if is_neuron else Real()
@@ -170,36 +173,32 @@ class _Walk:
             return self._module(node, self.modules[str(node.target)], given)
         return self._function(node, arguments, keywords)
 
-    def _function(self, node: fx.Node, arguments: Any, keywords: Any) -> Expression:
-        if len(arguments) == 2 and not keywords and all(isinstance(value, Expression) for value in arguments):
-            gate = GATES.get(node.target)
-            if gate is not None:
-                return self._gate(node, gate, *arguments)
+    def _function(self, node: fx.Node, arguments: Any, keywords: Any) -> Any:
+        found = arranged(node, arguments, keywords, self.time_steps, self._gate)
+        if found is not None:
+            return found
         rule, name = FUNCTIONS.get(node.target), getattr(node.target, "__name__", node.target)
         if rule is None:
             raise UnsupportedError(f"'{name}' has no rule for spikes; use layers that are linear, or export to onnx")
-        try:
-            bound = signature(rule).bind(*arguments, **keywords)
-        except TypeError as error:
-            raise UnsupportedError(f"'{name}' has no rule with these arguments ({error})") from error
-        return rule(*bound.args, **bound.kwargs)
+        return bound(rule, node, arguments, keywords)
 
     def _module(self, node: fx.Node, module: nn.Module, given: list[Any]) -> Expression:
-        if getattr(module, "step_mode", "m") != "m":
-            raise UnsupportedError("layers that read spikes must run in multi-step mode, step_mode='m'")
         if len(given) != 1:
             raise UnsupportedError(f"a {type(module).__name__} with {len(given)} inputs has no rule")
         x = given[0]
+        layout = views.layout_of(x, self.time_steps)
+        steps_apart = x.averaged or layout[:2] == canonical((), self.time_steps)
+        if getattr(module, "step_mode", "m") != "m" and (steps_apart or isinstance(module, neuron.BaseNode)):
+            raise UnsupportedError("layers that read spikes must run in multi-step mode, step_mode='m'")
         if isinstance(module, neuron.BaseNode):
             return self._neurons(node, module, x)
         if type(module) in (nn.MaxPool2d, layer.MaxPool2d):
-            return self._max_pool(node, module, x)
-        rule = rule_of(module)
-        if rule is None:
-            raise UnsupportedError(
-                f"a {type(module).__name__} cannot be a synapse or a neuron on the chip; replace it, or export to onnx"
-            )
-        return rule(x, module)
+            if x.layout is None:
+                return self._max_pool(node, module, x)
+            x, lead = as_map(x, layout, type(module).__name__)
+            y = self._max_pool(node, module, x)
+            return views.shown(y, lead + canonical(y.shape, self.time_steps)[2:], self.time_steps)
+        return applied(x, module, self.time_steps)
 
     def _encoded(self, node: fx.Node) -> Expression:
         """The spikes of a layer that reads the image: an input of the graph."""
@@ -225,8 +224,10 @@ class _Walk:
             raise UnsupportedError("its neurons are used twice with one membrane; give every layer a module of its own")
         if x.averaged:
             raise UnsupportedError("a spiking layer after the mean over time has no rule; take the mean last")
+        if views.layout_of(x, self.time_steps)[0] != canonical((), self.time_steps)[0]:
+            raise UnsupportedError("a spiking layer needs time as an axis of its own, the first one, [T, N, ...]")
         x = linear.scaled(x, scale)
-        return self._populate(
+        spikes = self._populate(
             x,
             Population(
                 name=population_name(str(node.target)),
@@ -237,6 +238,7 @@ class _Walk:
                 reset="subtract" if module.v_reset is None else "zero",
             ),
         )
+        return replace(spikes, layout=x.layout)
 
     def _max_pool(self, node: fx.Node, module: Any, x: Expression) -> Expression:
         """The maximum of 0/1 is OR: a population that fires as soon as one of its inputs does."""
@@ -275,6 +277,8 @@ class _Walk:
         return self._populate(x, population)
 
     def _readout(self, x: Any) -> Expression:
+        if isinstance(x, Expression) and x.shape[1:] == (1, 1) and x.layout and len(x.layout) == 2 - x.averaged + 1:
+            x = as_map(x, views.layout_of(x, self.time_steps), "readout")[0]
         if not isinstance(x, Expression) or len(x.shape) != 1 or not x.averaged:
             raise UnsupportedError("a network must end in a linear layer averaged over time, as x.mean(0)")
         x = linear.scaled(x, 1.0 / self.time_steps)
@@ -313,14 +317,6 @@ def leak(module: Any) -> tuple[float, float]:
     else:
         raise UnsupportedError(f"a {kind.__name__} has no rule; use LIFNode, ParametricLIFNode or IFNode")
     return 1.0 - rate, rate if module.decay_input else 1.0
-
-
-def _turns(node: fx.Node) -> bool:
-    """Whether a node is frames [N, T, ...], all that reads them being one transposition to [T, N, ...]."""
-    if node.op != "placeholder" or len(node.users) != 1:
-        return False
-    (user,) = node.users
-    return user.target in (torch.transpose, "transpose") and (*user.args[1:], *user.kwargs.values()) in ((0, 1), (1, 0))
 
 
 def _flat(arguments: Any) -> list[Any]:

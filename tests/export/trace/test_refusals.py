@@ -31,6 +31,14 @@ class Ending(Small):
         return self.do(self, x)
 
 
+class Residual(Small):
+    """What the first spiking layer reads is added behind it, as in an MS-ResNet that reads images."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        x = self.stem(images).unsqueeze(0).repeat(3, 1, 1, 1, 1)
+        return self.head(self.lif(self.body(self.stem_lif(x)) + x))
+
+
 class WSConv(layer.Conv2d):
     """A subclass that computes something else than its parent."""
 
@@ -85,7 +93,7 @@ REFUSED = {
         r"Layer 'call_function maximum': a maximum is exact on spikes of the same shape only",
     ),
     "spikes and the image": (
-        lambda: Doing(lambda s, x: x + s.stem.bias.view(1, 1, 3, 1, 1)),
+        Residual,
         r"Layer 'call_function add.*': it mixes spikes with values that are not spikes; let one",
     ),
     "concatenation in time": (
@@ -113,10 +121,13 @@ REFUSED = {
         r"Layer 'pool': adaptive average pool has a rule where the new size divides the old one, but 8x8 becomes 4x5",
     ),
     "no mean": (lambda: Ending(lambda s, x: s.readout(x.flatten(2))), r"must end in a linear layer averaged over time"),
-    "the last step only": (lambda: Ending(lambda s, x: s.readout(x.flatten(2))[-1]), r"'getitem' has no rule"),
+    "the last step only": (
+        lambda: Ending(lambda s, x: s.readout(x.flatten(2))[-1]),
+        r"parts are taken of channels only, but dimension 0 of",
+    ),
     "mean over the batch": (
         lambda: Ending(lambda s, x: s.readout(x.flatten(2)).mean(1)),
-        r"Layer 'call_method mean': only the mean over time \(dim 0, keepdim=False\) has a rule, but dim=1",
+        r"Layer 'call_method mean': a sum or mean over the batch, dim=1, has no rule",
     ),
     "a mean that keeps time": (
         lambda: Ending(lambda s, x: s.readout(x.flatten(2)).mean(0, keepdim=True)),
@@ -144,7 +155,7 @@ REFUSED = {
     ),
     "linear on images": (
         lambda: Doing(lambda s, x: s.line(x), line=layer.Linear(8, 8, step_mode="m")),
-        r"Layer 'line': a linear layer needs a flattened value; put a flatten before it",
+        r"Layer 'line': a linear layer reads channels on the last axis of \[T, N, C, H, W\]; bring them there, or put",
     ),
 }
 
