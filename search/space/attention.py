@@ -32,20 +32,25 @@ def _gate(logits: Tensor) -> Tensor:
     return 2 * torch.sigmoid(logits)
 
 
+def channels_heard(channels: int) -> int:
+    """The size of ECA's kernel: the odd number next to log2(C) / 2 + 1 / 2 (equation 12, gamma 2, b 1)."""
+    size = int(abs(math.log2(channels) / 2 + 0.5))
+    return size + 1 - size % 2
+
+
 class ECA(nn.Module):
     """Efficient channel attention (arXiv 1910.03151, section 3.2): a gate per channel.
 
         gate[N, C] = 2 sigmoid(conv1d over channels of mean over T, H, W of current)
 
-    The kernel's size follows from the channels (equation 12, gamma 2, b 1): the odd number next to log2(C) / 2 + 1 / 2.
+    The kernel's size follows from the channels (`channels_heard`).
     """
 
     not_a_synapse = NOT_A_SYNAPSE
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        size = int(abs(math.log2(channels) / 2 + 0.5))
-        size += 1 - size % 2
+        size = channels_heard(channels)
         self.conv = _last(nn.Conv1d(1, 1, size, padding=size // 2, bias=False))
 
     def gate(self, current: Tensor) -> Tensor:
@@ -115,4 +120,11 @@ def _none(channels: int) -> nn.Module:
     return nn.Identity()
 
 
-ATTENTION: Mapping[Attention, Callable[[int], nn.Module]] = {"none": _none, "eca": ECA, "cbam": CBAM, "tcs": TCS}
+# The gates of `spike` stand behind the neurons (spike_gates.py).
+ATTENTION: Mapping[Attention, Callable[[int], nn.Module]] = {
+    "none": _none,
+    "eca": ECA,
+    "cbam": CBAM,
+    "tcs": TCS,
+    "spike": _none,
+}
