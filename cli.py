@@ -132,8 +132,9 @@ cli.add_command(convert_command)
 @cli.command("export")
 @run_options
 @click.option("--target", default="all", show_default=True, help=f"{', '.join(ATTENTION_FOR)} or all.")
+@click.option("--fold-attention", is_flag=True, help="For loihi: make gates of eca or cbam constants, their means.")
 @common_options
-def export_command(console: Console, path: Path | None, target: str) -> None:
+def export_command(console: Console, path: Path | None, target: str, fold_attention: bool) -> None:
     """Write a trained run as ONNX and as NetX HDF5 for Intel Loihi, into its folder export/.
 
     \b
@@ -144,7 +145,7 @@ def export_command(console: Console, path: Path | None, target: str) -> None:
     run = claim(the_run(path))
     from spikeport.export.targets import export
 
-    console.result(console.exported(run, export(run, target, console.tell)))
+    console.result(console.exported(run, export(run, target, console.tell, fold_attention=fold_attention)))
 
 
 @cli.command("deploy")

@@ -15,6 +15,7 @@ from ..search.run_lock import claimed
 from ..search.runs import Run
 from ..search.space.network import RunNetwork, load_network
 from ..search.space.predict import predict
+from .folded import KEY, folded
 from .graph import SpikingGraph, neurons
 from .netx.chain import chain_of
 from .netx.writer import check_netx, layer_indices, write_netx
@@ -33,21 +34,28 @@ EXAMPLE_IMAGES = 2  # more than one, or the exporter takes the batch for a const
 CALIBRATION_IMAGES = 512  # of the train split
 
 
-def export(run: Run, target: str, tell: Tell) -> list[Path]:
+def export(run: Run, target: str, tell: Tell, *, fold_attention: bool = False) -> list[Path]:
     """Export to one target, or to "all" there are; return the folders written.
 
-    A folder is replaced as a whole, or stays as it was. Raises InputError for an unknown target, a run without a model
-    or one that another command works on, UnsupportedError where the target cannot carry the network.
+    fold_attention: for loihi, gates that depend on the input become constants (search/space/folding.py). A folder is
+    replaced as a whole, or stays as it was. Raises InputError for an unknown target, a run without a model or one that
+    another command works on, UnsupportedError where the target cannot carry the network.
     """
     if target not in (*TARGETS, "all"):
         raise InputError(f"Unknown target '{target}'; choose from {', '.join(TARGETS)}, all.")
+    if fold_attention and target == "onnx":
+        raise InputError(
+            "--fold-attention makes gates constants for a chip, but ONNX carries them as they are; say --target loihi, "
+            "or leave it out."
+        )
     start = time.monotonic()
     chosen = TARGETS if target == "all" else {target: TARGETS[target]}
     with claimed(run.path):
         network = load_network(run)
         for name, write in chosen.items():
             with replacing_folder(run.export_folder(name)) as folder:
-                write(run, network, folder, tell=lambda stage, name=name: tell(f"{name}: {stage}"))
+                wishes = {"fold": fold_attention} if name == "loihi" else {}
+                write(run, network, folder, tell=lambda stage, name=name: tell(f"{name}: {stage}"), **wishes)
     tell(spent(start))
     return [run.export_folder(name) for name in chosen]
 
@@ -69,7 +77,10 @@ def _onnx(run: Run, network: RunNetwork, folder: Path, tell: Tell) -> None:
     write_model(folder / "model.onnx", network, _example(network), _metadata(run, network))
 
 
-def _loihi(run: Run, network: RunNetwork, folder: Path, tell: Tell) -> None:
+def _loihi(run: Run, network: RunNetwork, folder: Path, tell: Tell, fold: bool = False) -> None:
+    gates: dict[str, object] = {}
+    if fold:
+        network, gates[KEY] = folded(network, tell)
     tell("tracing the network")
     found = traced(network)
     tell("finding the largest logit on the train split")
@@ -94,6 +105,7 @@ def _loihi(run: Run, network: RunNetwork, folder: Path, tell: Tell) -> None:
         "layers": layer_indices(chain),
         "places": {name: asdict(place) for name, place in chain.places.items()},
         "sha256": {path.name: sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())},
+        **gates,
     }
     write_json(folder / "manifest.json", manifest)
 

@@ -28,7 +28,9 @@ from .layers import batch_norm, lif_neurons
 from .primitives import convolution
 
 WINDOW = 3  # rows and columns that a gate sees
-OPEN = 1.25  # the bias at the start, in thresholds: the surrogate gradient is largest at 1, where every change would shut
+OPEN = (
+    1.25  # the bias at the start, in thresholds: the surrogate gradient is largest at 1, where every change would shut
+)
 
 
 class BandedSum(nn.Module):
@@ -88,7 +90,8 @@ class SpikeGates(nn.Module):
         self.position = Gate(convolution(channels, 1, window), 1)
 
     def forward(self, spikes: Tensor) -> Tensor:
-        return spikes * self.channel(spikes) * self.position(spikes)
+        passed: Tensor = spikes * self.channel(spikes) * self.position(spikes)
+        return passed
 
 
 def _none(channels: int) -> nn.Module:
