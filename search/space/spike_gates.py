@@ -11,8 +11,12 @@ gates fire in the same step; a product of spikes is an AND population (export/tr
 time elsewhere is the membrane of a gate here, which keeps half of what it heard the step before.
 
 Two things differ from the papers' gates. They look at a window instead of the whole map, because a convolution cannot
-repeat one number over a map; and they are 0 or 1. A gate's batch norm starts with the weight 0 and a bias above the
-threshold: every gate fires in every step, whatever comes, until it has learned something.
+repeat one number over a map; and they are 0 or 1.
+
+A gate starts open: its batch norm gives 2 + 0.2 z of what it heard, normalised to z, and it fires in every step where z
+is above -5. A norm that starts with the weight 0, as the last layer of the other kinds does, would be open whatever
+comes, but all neurons of a gate would then stand at one and the same membrane, shut together when it falls below the
+threshold, and, because a product with 0 has no gradient, stay shut (docs/architecture_search.md).
 """
 
 from collections.abc import Callable, Mapping
@@ -28,9 +32,7 @@ from .layers import batch_norm, lif_neurons
 from .primitives import convolution
 
 WINDOW = 3  # rows and columns that a gate sees
-OPEN = (
-    1.25  # the bias at the start, in thresholds: the surrogate gradient is largest at 1, where every change would shut
-)
+LISTENING, OPEN = 0.2, 2.0  # weight and bias of its batch norm at the start, in thresholds
 
 
 class BandedSum(nn.Module):
@@ -67,13 +69,13 @@ class BandedSum(nn.Module):
 
 
 class Gate(nn.Module):
-    """Neurons that fire in every step until their batch norm has learned to listen to what stands before it."""
+    """Neurons that hear what stands before them, and fire in nearly every step until they have learned something."""
 
     def __init__(self, linear: nn.Module, maps: int) -> None:
         super().__init__()
         self.linear = linear
         self.norm = batch_norm(maps)
-        nn.init.zeros_(cast(Tensor, self.norm.weight))
+        nn.init.constant_(cast(Tensor, self.norm.weight), LISTENING)
         nn.init.constant_(cast(Tensor, self.norm.bias), OPEN)
         self.lif = lif_neurons()
 
@@ -86,6 +88,7 @@ class SpikeGates(nn.Module):
 
     def __init__(self, channels: int, window: int = WINDOW) -> None:
         super().__init__()
+        self.window = window
         self.channel = Gate(BandedSum(channels, window), channels)
         self.position = Gate(convolution(channels, 1, window), 1)
 
