@@ -27,6 +27,7 @@ if "OMP_WAIT_POLICY" not in os.environ:
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 if TYPE_CHECKING:
+    from .deploy.diagnosis.diagnose import diagnose
     from .deploy.equivalence.verdict import compare
     from .deploy.mapping.capacity import find_chip
     from .deploy.mapping.core_mapping import map_graph
@@ -45,7 +46,9 @@ if TYPE_CHECKING:
     from .export.onnx.window import write_encoder, write_model
     from .export.passes import lower
     from .export.passes.quantize import quantize
+    from .export.trace.neurons import Lif, register_neuron
     from .export.trace.registry import register
+    from .export.trace.steps import OverTime
     from .export.trace.walk import trace
     from .search.data.datasets import load_dataset
     from .search.pipeline import find_cell, run_search, train
@@ -73,6 +76,9 @@ _PLACES = {
     "import_network": "export.importing",
     "trace": "export.trace.walk",
     "register": "export.trace.registry",
+    "register_neuron": "export.trace.neurons",
+    "Lif": "export.trace.neurons",
+    "OverTime": "export.trace.steps",
     "lower": "export.passes",
     "quantize": "export.passes.quantize",
     "write_netx": "export.netx.writer",
@@ -87,6 +93,7 @@ _PLACES = {
     "encode": "deploy.run.any_form",
     "run": "deploy.run.any_form",
     "compare": "deploy.equivalence.verdict",
+    "diagnose": "deploy.diagnosis.diagnose",
     "count": "deploy.measure",
     "activity": "deploy.measure",
     "find_chip": "deploy.mapping.capacity",

@@ -14,17 +14,21 @@ from typing import Any
 import click
 
 from spikeport import __version__
+from spikeport.commands.comparing import compare_command
 from spikeport.commands.converting import convert_command
 from spikeport.commands.importing import import_command
+from spikeport.commands.targets import targets_command
 from spikeport.console import Console
 from spikeport.deploy.mapping.capacity import chip_names, find_chip
 from spikeport.deploy.settings import DeploySettings, PlannedNetwork, PriceSettings
 from spikeport.errors import SpikeportError, told
+from spikeport.export.settings import ExportSettings
 from spikeport.files import writable, write_json
 from spikeport.options import (
     GroupedCommand,
     claim,
     common_options,
+    end,
     help_all_option,
     one_of,
     run_options,
@@ -39,8 +43,6 @@ from spikeport.search.settings.file import recorded_settings, resolve_settings
 from spikeport.search.settings.network import ATTENTION_FOR
 from spikeport.search.settings.run import READERS, STRATEGIES, TABLES, SearchSettings
 from spikeport.setting import chosen, settings_of
-
-FAILED = 3
 
 layers_option = click.option("--layers", type=int, help="Read the first so many layers only.")
 
@@ -59,6 +61,8 @@ def cli() -> None:
     spikeport inspect network.net      what is in a NetX file, and what does not fit the chip
     spikeport run network.net          run a NetX file without Lava, bit for bit
     spikeport convert in.nir out.net   from one format to another: NetX, NIR, ONNX
+    spikeport targets                  which layer goes to which target, and why not
+    spikeport compare A B --input X    two forms of one network: where they differ, and why
     spikeport energy network.net       what a NetX file costs on its spikes
     spikeport fit genotype.json        how many cores a network takes, before any training
     spikeport report runs/a runs/b     runs side by side: accuracy, energy, latency, cores
@@ -122,30 +126,33 @@ def search_command(
         raise SpikeportError(f"Stopped; {step if began else 'nothing had begun yet'}.") from None
     missed = above_targets(run, settings)
     console.result(console.searched(run, missed))
-    _end(failed=bool(missed))
+    end(failed=bool(missed))
 
 
 cli.add_command(import_command)
 cli.add_command(convert_command)
+cli.add_command(compare_command)
+cli.add_command(targets_command)
 
 
 @cli.command("export")
 @run_options
 @click.option("--target", default="all", show_default=True, help=f"{', '.join(ATTENTION_FOR)} or all.")
-@click.option("--fold-attention", is_flag=True, help="For loihi: make gates of eca or cbam constants, their means.")
+@settings_options(ExportSettings)
 @common_options
-def export_command(console: Console, path: Path | None, target: str, fold_attention: bool) -> None:
-    """Write a trained run as ONNX and as NetX HDF5 for Intel Loihi, into its folder export/.
+def export_command(console: Console, path: Path | None, target: str, **given: Any) -> None:
+    """Write a trained run as ONNX, as NetX HDF5 for Intel Loihi and as NIR, into its folder export/.
 
     \b
     spikeport export --target loihi
     spikeport export runs/mine --target all
     """
     chosen("target", target, (*ATTENTION_FOR, "all"))
+    settings = replace(ExportSettings(), **_chosen(given))
     run = claim(the_run(path))
     from spikeport.export.targets import export
 
-    console.result(console.exported(run, export(run, target, console.tell, fold_attention=fold_attention)))
+    console.result(console.exported(run, export(run, target, console.tell, settings)))
 
 
 @cli.command("deploy")
@@ -164,7 +171,7 @@ def deploy_command(console: Console, path: Path | None, no_lava: bool, **given: 
 
     found = deploy(run, settings, console.tell)
     console.result(console.deployed(found))
-    _end(failed=found.equivalence["verdict"] == "fail")
+    end(failed=found.equivalence["verdict"] == "fail")
 
 
 @cli.command("demo")
@@ -184,7 +191,7 @@ def demo_command(console: Console, out: Path, no_lava: bool) -> None:
 
     found = run_demo(out, lava=not no_lava, progress=console.step, tell=console.tell, command=console.command)
     console.result(console.deployed(found))
-    _end(failed=found.equivalence["verdict"] == "fail")
+    end(failed=found.equivalence["verdict"] == "fail")
 
 
 @cli.command("inspect")
@@ -201,7 +208,7 @@ def inspect_command(console: Console, file: Path, layers: int | None) -> None:
 
     found = inspect_netx(file, layers=layers)
     console.result(console.inspected(found))
-    _end(failed=found.verdict == "fail")
+    end(failed=found.verdict == "fail")
 
 
 @cli.command("run")
@@ -315,7 +322,7 @@ def fit_command(
     console.tell(f"mapping {network.path} to {chip.title}")
     found = fit(network.graph, chip, chips=chips, channels=network.channels, on_chip_inputs=network.on_chip_inputs)
     console.result(console.fitted(network, found))
-    _end(failed=not found.fits)
+    end(failed=not found.fits)
 
 
 @cli.command("report")
@@ -361,11 +368,6 @@ def doctor_command(console: Console) -> None:
 def _chosen(given: dict[str, Any]) -> dict[str, Any]:
     """The options that were given."""
     return {name: value for name, value in given.items() if value is not None}
-
-
-def _end(*, failed: bool) -> None:
-    if failed:
-        sys.exit(FAILED)
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
 """Options of the commands: what all of them have, one for each setting of a dataclass, and the run that is meant."""
 
 import functools
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from .setting import Known, settings_of
 Command = Callable[..., None]
 
 RUN = "run"
+FAILED = 3
 OTHERS = "Options"  # the group of those that belong to no table
 
 
@@ -85,6 +87,12 @@ def common_options(command: Command) -> Command:
             console.close()
 
     return wrapped
+
+
+def end(*, failed: bool) -> None:
+    """Everything ran; exit code 3 where the verdict is fail, or a target was missed."""
+    if failed:
+        sys.exit(FAILED)
 
 
 def settings_options(settings: type, group: str = OTHERS) -> Callable[[Command], Command]:

@@ -39,7 +39,7 @@ KINDS: Mapping[Kind, tuple[str, str]] = {
     "empty": ("an empty file", "write or copy it again"),
     "pointer": ("a Git LFS pointer", "fetch the file that it stands for: `git lfs pull`"),
     "netx": ("an HDF5 file, as NetX is", "`spikeport inspect {path}` reads it, and so do run, energy and fit"),
-    "onnx": ("an ONNX file", "`spikeport deploy {run}` compares those of a run, and no command reads one by itself"),
+    "onnx": ("an ONNX file", "`spikeport deploy {run}` compares those of a run, and `spikeport compare` two forms"),
     "safetensors": ("a file of weights (safetensors)", "name its run: `spikeport export {run}`"),
     "array": ("an array (.npy)", "`spikeport run NETWORK.net --input {path}` reads it"),
     "arrays": ("a file of several arrays (.npz)", "`spikeport search --dataset npz:{path},TEST.npz` reads images"),
@@ -242,6 +242,7 @@ OF_JSON: tuple[tuple[set[str], Kind], ...] = (
     ({"test_accuracy", "parameters"}, "metrics"),
     ({"command", "settings"}, "manifest"),
     ({"populations", "places"}, "manifest"),
+    ({"populations", "dt"}, "manifest"),
     ({"genotype", "network"}, "config"),
     ({"imported"}, "config"),
 )

@@ -2,6 +2,7 @@
 
 onnx      torch against model.onnx: every spike, ties apart, and every class
 graph     torch against the float SpikingGraph: the same; where attention was folded, torch with constant gates
+nir       the float SpikingGraph against network.nir, read back: every spike and membrane, exactly
 encoder   torch's first spiking layer against encoder.onnx: every spike, ties apart; not with events, which need none
 twin      the quantized graph as `export/simulate.py` defines it against twin.onnx: every spike and membrane, exactly
 netx      twin.onnx against network.net, read and run without Lava: the same
@@ -20,6 +21,7 @@ import numpy as np
 from ..errors import InputError, UnsupportedError
 from ..export.folded import as_exported
 from ..export.netx.writer import read_graph
+from ..export.nir.reader import read_nir
 from ..export.spent import spent
 from ..export.targets import TARGETS, traced
 from ..files import writable, write_json
@@ -92,7 +94,7 @@ def _deploy(run: Run, settings: DeploySettings, tell: Tell) -> Deployment:
         writable(path)
     checks: list[Check] = []
     energy = activity = None
-    torch = TorchRunner(network)
+    torch = TorchRunner(network, dataset.test_images[:1])
     reference = _Reference(torch, dataset.test_images[: settings.samples], tell)
     if "onnx" in found:
         tell("comparing model.onnx with torch")
@@ -101,6 +103,9 @@ def _deploy(run: Run, settings: DeploySettings, tell: Tell) -> Deployment:
     on_chip = as_exported(run, network)
     constant = reference if on_chip is network else _Reference(TorchRunner(on_chip), reference.images, tell)
     checks.append(_timed(lambda: _check_graph(on_chip, constant)))
+    if "nir" in found:
+        tell("comparing network.nir with the float graph")
+        checks.append(_timed(lambda: _check_nir(run, on_chip, constant)))
     if "loihi" in found:
         loihi, energy, activity = _deploy_loihi(run, settings, profiles, on_chip, dataset, reference, tell)
         checks += loihi
@@ -163,6 +168,16 @@ def _check_graph(network: RunNetwork, reference: _Reference) -> Check:
             for part in reference.parts()
         ]
     )
+
+
+def _check_nir(run: Run, network: RunNetwork, reference: _Reference) -> Check:
+    graph = traced(network).graph
+    ours, theirs = GraphRunner(graph), GraphRunner(read_nir(run.export_folder("nir") / "network.nir").graph)
+    checks = []
+    for part in reference.parts():
+        spikes = part.spikes(graph.inputs[0].name)
+        checks.append(compare_integers("nir", "float SpikingGraph", "network.nir", ours(spikes), theirs(spikes)))
+    return joined(checks)
 
 
 def _deploy_loihi(

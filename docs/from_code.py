@@ -101,10 +101,35 @@ def rules() -> str:
     return "\n".join(f"- {', '.join(dict.fromkeys(names))}" for names in lines.values())
 
 
+def targets() -> str:
+    """What every target makes of every layer, tried now: seconds."""
+    from spikeport.deploy.capabilities.table import capabilities
+
+    rows = capabilities()
+    names = list(rows[0].cells)
+    lines = [(escaped(row.layer), *(row.cells[name].fate for name in names), escaped(row.words)) for row in rows]
+    return table(("layer", *names, "what becomes of it"), lines)
+
+
+def causes() -> str:
+    """Every cause that `spikeport compare` knows: its rule, what one form then does, how to tell it, what to do."""
+    import numpy as np
+
+    from spikeport.deploy.diagnosis.hypotheses import RULES, hypotheses
+    from spikeport.deploy.diagnosis.whole import WHOLE
+
+    known = [*hypotheses(np.zeros((1, 1, 1), np.uint8))]
+    rows = []
+    for rule, told in RULES.items():
+        names = dict.fromkeys([*(one.name for one in known if one.rule == rule), *WHOLE.get(rule, ())])
+        rows.append((rule, escaped("; ".join(names)), escaped(told.shows), escaped(told.mend)))
+    return table(("rule", "the candidate ...", "what shows it", "what to do"), rows)
+
+
 def rooms() -> str:
     """Every package, what it is for, and its files."""
     rows = []
-    for stage in ("reading", *STAGES):
+    for stage in ("reading", *STAGES, "commands"):
         for file in sorted((ROOT / stage).rglob("__init__.py")):
             folder = file.parent
             doc = (ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or "").split("\n\n")[0]
@@ -175,10 +200,12 @@ def _as_rst_text(paragraph: str) -> str:
 
 
 PARTS: Mapping[str, Callable[[], str]] = {
+    "causes": causes,
     "commands": commands,
     **{f"modules_{stage}": partial(modules, stage) for stage in STAGES},
     "public_names": public_names,
     "rooms": rooms,
     "rules": rules,
     "settings": settings,
+    "targets": targets,
 }

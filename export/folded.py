@@ -17,7 +17,7 @@ IMAGES = 512  # of the train split
 
 
 def folded(network: RunNetwork, tell: Callable[[str], None]) -> tuple[RunNetwork, dict[str, Any]]:
-    """(the network with its gates as constants, what the manifest says of that).
+    """(the network with its gates as constants, what the manifest of the loihi export says of that).
 
     The record holds the images, each module's factors with what they miss, and the accuracy on the test split with
     live gates and with constant ones; None where no labels are known. Raises what `fold_attention` raises.
@@ -33,7 +33,7 @@ def folded(network: RunNetwork, tell: Callable[[str], None]) -> tuple[RunNetwork
         "test_accuracy_folded": _accuracy(constant, dataset),
         "modules": {path: asdict(module) for path, module in modules.items()},
     }
-    return constant, record
+    return constant, {KEY: record}
 
 
 def as_exported(run: Run, network: RunNetwork) -> RunNetwork:

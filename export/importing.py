@@ -139,7 +139,7 @@ def _tested(network: ImportedNetwork, dataset: Dataset) -> dict[str, Any]:
     right = 0
     images = torch.from_numpy(dataset.test_images)
     labels = torch.from_numpy(dataset.test_labels)
-    module = with_spikes(network)
+    module = with_spikes(network, images[:1].float())
     fired = dict.fromkeys(spiking_layers(module), 0)
     for start in range(0, len(images), BATCH):
         functional.reset_net(module)

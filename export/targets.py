@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -15,15 +16,17 @@ from ..search.run_lock import claimed
 from ..search.runs import Run
 from ..search.space.network import RunNetwork, load_network
 from ..search.space.predict import predict
-from .folded import KEY, folded
+from .folded import folded
 from .graph import SpikingGraph, neurons
 from .netx.chain import chain_of
 from .netx.writer import check_netx, layer_indices, write_netx
+from .nir.writer import write_nir
 from .onnx.twin import write_twin
 from .onnx.window import write_encoder, write_model
 from .passes import lower
 from .passes.quantize import quantize
 from .passes.relays import levels
+from .settings import ExportSettings
 from .spent import spent
 from .trace.host import multiply_accumulates
 from .trace.walk import Traced, trace
@@ -34,28 +37,29 @@ EXAMPLE_IMAGES = 2  # more than one, or the exporter takes the batch for a const
 CALIBRATION_IMAGES = 512  # of the train split
 
 
-def export(run: Run, target: str, tell: Tell, *, fold_attention: bool = False) -> list[Path]:
+def export(run: Run, target: str, tell: Tell, settings: ExportSettings | None = None) -> list[Path]:
     """Export to one target, or to "all" there are; return the folders written.
 
-    fold_attention: for loihi, gates that depend on the input become constants (search/space/folding.py). A folder is
-    replaced as a whole, or stays as it was. Raises InputError for an unknown target, a run without a model or one that
-    another command works on, UnsupportedError where the target cannot carry the network.
+    A folder is replaced as a whole, or stays as it was. Raises InputError for an unknown target, a run without a model
+    or one that another command works on, UnsupportedError where the target cannot carry the network.
     """
     if target not in (*TARGETS, "all"):
         raise InputError(f"Unknown target '{target}'; choose from {', '.join(TARGETS)}, all.")
-    if fold_attention and target == "onnx":
+    start, settings = time.monotonic(), settings or ExportSettings()
+    if settings.fold_attention and target not in ("loihi", "all"):
         raise InputError(
-            "--fold-attention makes gates constants for a chip, but ONNX carries them as they are; say --target loihi, "
-            "or leave it out."
+            f"--fold-attention makes gates constants for the chip of the target loihi, but the target is {target}; say "
+            "--target loihi, or leave it out."
         )
-    start = time.monotonic()
     chosen = TARGETS if target == "all" else {target: TARGETS[target]}
     with claimed(run.path):
         network = load_network(run)
+        constant, gates = folded(network, tell) if settings.fold_attention else (network, {})
         for name, write in chosen.items():
+            whole = network if name == "onnx" else constant
+            more: Any = {"gates": gates} if name == "loihi" else {}
             with replacing_folder(run.export_folder(name)) as folder:
-                wishes = {"fold": fold_attention} if name == "loihi" else {}
-                write(run, network, folder, tell=lambda stage, name=name: tell(f"{name}: {stage}"), **wishes)
+                write(run, whole, folder, settings, tell=lambda stage, name=name: tell(f"{name}: {stage}"), **more)
     tell(spent(start))
     return [run.export_folder(name) for name in chosen]
 
@@ -72,15 +76,15 @@ def encoder_macs(network: RunNetwork) -> int:
     return 0 if encoder is None else multiply_accumulates(encoder, _example(network)[:1])
 
 
-def _onnx(run: Run, network: RunNetwork, folder: Path, tell: Tell) -> None:
+def _onnx(run: Run, network: RunNetwork, folder: Path, settings: ExportSettings, tell: Tell) -> None:
     tell("writing model.onnx, the whole time window")
     write_model(folder / "model.onnx", network, _example(network), _metadata(run, network))
 
 
-def _loihi(run: Run, network: RunNetwork, folder: Path, tell: Tell, fold: bool = False) -> None:
-    gates: dict[str, object] = {}
-    if fold:
-        network, gates[KEY] = folded(network, tell)
+def _loihi(
+    run: Run, network: RunNetwork, folder: Path, settings: ExportSettings, tell: Tell, gates: dict[str, Any]
+) -> None:
+    """gates: what the manifest says of attention that was folded into this network."""
     tell("tracing the network")
     found = traced(network)
     tell("finding the largest logit on the train split")
@@ -89,12 +93,9 @@ def _loihi(run: Run, network: RunNetwork, folder: Path, tell: Tell, fold: bool =
     graph = quantize(lower(found.graph), peak)
     chain = chain_of(graph)
     check_netx(chain)  # everything that can be refused is refused before the first byte
-    metadata = _metadata(run, network)
-    if found.encoder is not None:  # events enter the chip as they are
-        tell("writing encoder.onnx")
-        write_encoder(folder / "encoder.onnx", found.encoder, _example(network), metadata)
+    _encoder(run, network, found, folder, tell)
     tell("writing twin.onnx")
-    write_twin(folder / "twin.onnx", graph, metadata)
+    write_twin(folder / "twin.onnx", graph, _metadata(run, network))
     tell("writing network.net")
     write_netx(folder / "network.net", graph, chain)
     manifest = {
@@ -104,14 +105,41 @@ def _loihi(run: Run, network: RunNetwork, folder: Path, tell: Tell, fold: bool =
         "populations": _populations(graph),
         "layers": layer_indices(chain),
         "places": {name: asdict(place) for name, place in chain.places.items()},
-        "sha256": {path.name: sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())},
+        "sha256": _hashes(folder),
         **gates,
     }
     write_json(folder / "manifest.json", manifest)
 
 
-# target -> (run, network, folder, tell) -> its files in the folder
-TARGETS: dict[str, Callable[..., None]] = {"onnx": _onnx, "loihi": _loihi}
+def _nir(run: Run, network: RunNetwork, folder: Path, settings: ExportSettings, tell: Tell) -> None:
+    tell("tracing the network")
+    found = traced(network)
+    tell("writing network.nir")
+    write_nir(folder / "network.nir", found.graph, dt=settings.dt)
+    _encoder(run, network, found, folder, tell)
+    manifest = {
+        "time_steps": found.graph.time_steps,
+        "dt": settings.dt,
+        "input": asdict(found.graph.inputs[0]),
+        "populations": _populations(found.graph),
+        "sha256": _hashes(folder),
+    }
+    write_json(folder / "manifest.json", manifest)
+
+
+# target -> (run, network, folder, settings, tell) -> its files in the folder
+TARGETS: dict[str, Callable[..., None]] = {"onnx": _onnx, "loihi": _loihi, "nir": _nir}
+
+
+def _encoder(run: Run, network: RunNetwork, found: Traced, folder: Path, tell: Tell) -> None:
+    """What stays on the host; events enter as they are."""
+    if found.encoder is not None:
+        tell("writing encoder.onnx")
+        write_encoder(folder / "encoder.onnx", found.encoder, _example(network), _metadata(run, network))
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    return {path.name: sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())}
 
 
 def _populations(graph: SpikingGraph) -> dict[str, object]:

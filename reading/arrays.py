@@ -86,6 +86,18 @@ def read_arrays(path: Path, names: Sequence[str]) -> list[NDArray[np.generic]]:
         ) from error
 
 
+def names_of(path: Path) -> list[str]:
+    """The names of the arrays of an `.npz` file, in its order. Raises InputError for an archive that is damaged."""
+    expected(path, ARRAYS)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return [name.removesuffix(".npy") for name in archive.namelist()]
+    except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError) as error:
+        raise InputError(
+            f"'{path}' must be an .npz file, but cannot be read ({error}); write it with numpy.savez."
+        ) from error
+
+
 def _unpacked(file: IO[bytes], name: str, room: int) -> NDArray[np.generic]:
     header = _header(file)
     if header.bytes > room:

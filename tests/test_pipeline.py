@@ -83,10 +83,11 @@ def copy(run: Run, tmp_path: Path) -> Run:
 
 
 def test_run_folder_holds_what_the_stages_promise(run: Run) -> None:
-    onnx, loihi = run.export_folder("onnx"), run.export_folder("loihi")
+    onnx, loihi, nir = (run.export_folder(target) for target in ("onnx", "loihi", "nir"))
     files = [run.genotype, run.history, run.cells_svg, run.history_svg, run.weights, run.config, run.metrics]
     files += [onnx / "model.onnx"]
     files += [loihi / name for name in ("network.net", "encoder.onnx", "twin.onnx", "manifest.json")]
+    files += [nir / name for name in ("network.nir", "encoder.onnx", "manifest.json")]
     assert [path for path in files if not path.is_file()] == []
     assert not list(run.path.rglob(".*")), "a temporary file was left behind"
 
@@ -95,7 +96,7 @@ def test_every_check_without_lava(run: Run, deployed: Deployment) -> None:
     found = deployed
     checks = {check["name"]: check for check in found.equivalence["checks"]}
     assert {name for name, check in checks.items() if check["status"] == "not run"} == {"loihi"}
-    for name in ("onnx", "graph", "encoder", "twin", "netx"):
+    for name in ("onnx", "graph", "nir", "encoder", "twin", "netx"):
         assert checks[name]["spikes_differing"] == 0, checks[name]
         assert checks[name]["spikes_compared"] > 0
     assert checks["onnx"]["top1_agreement"] == 1.0
@@ -125,11 +126,36 @@ def test_a_network_that_does_not_fit_into_memory_at_once(
     found = deploy(copy, DeploySettings(lava=False, samples=5, lava_samples=3), said.append)
     assert found.energy == deployed.energy and found.activity == deployed.activity
     checks = {check["name"]: check for check in found.equivalence["checks"]}
-    for name, samples in (("onnx", 5), ("graph", 5), ("encoder", 5), ("twin", 3), ("netx", 3), ("compiled", 3)):
+    for name, samples in (
+        ("onnx", 5),
+        ("graph", 5),
+        ("nir", 5),
+        ("encoder", 5),
+        ("twin", 3),
+        ("netx", 3),
+        ("compiled", 3),
+    ):
         assert (checks[name]["verdict"], checks[name]["samples"]) == ("pass", samples), checks[name]
     before = next(check for check in deployed.equivalence["checks"] if check["name"] == "accuracy")
     assert checks["accuracy"] | {"seconds": 0} == before | {"seconds": 0}
     assert re.fullmatch(r"took 0:0\d:\d\d and at most \d+\.\d GiB of memory.*", said[-1])
+
+
+def test_a_weight_of_the_nir_file_that_is_broken_shows(copy: Run) -> None:
+    """Of the deploy stage the targets onnx and loihi are left out: a run may have NIR alone."""
+    shutil.rmtree(copy.export_folder("onnx"))
+    shutil.rmtree(copy.export_folder("loihi"))
+    path = copy.export_folder("nir") / "network.nir"
+    settings = DeploySettings(lava=False, samples=8)
+    found = deploy(copy, settings, silent).equivalence
+    assert [(check["name"], check["verdict"]) for check in found["checks"]] == [("graph", "pass"), ("nir", "pass")]
+    with h5py.File(path, "r+") as file:
+        name = next(name for name in file["node/nodes"] if name.endswith("_to_readout"))
+        file[f"node/nodes/{name}/weight"][0] += 1.0
+    found = deploy(copy, settings, silent).equivalence
+    check = found["checks"][-1]
+    assert (found["verdict"], check["name"], check["verdict"]) == ("fail", "nir", "fail")
+    assert check["spikes_differing"] == 0 and check["first_divergence"]["population"] == "readout"
 
 
 def test_a_weight_that_is_broken_shows_sample_by_sample(copy: Run, monkeypatch: pytest.MonkeyPatch) -> None:

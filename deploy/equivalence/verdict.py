@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ..run.record import Difference, Record, differing, first_differences
+from ..run.record import Difference, Record, differing, first_differences, place_in
 
 TIE = 1e-4  # of |membrane - threshold|, in the membrane's unit
 NUDGE = 2e-5  # how far beyond its threshold a tie is pushed: more than float32 rounds off, less than a tie
@@ -178,9 +178,10 @@ def settle(reference: Reference, candidate: Record) -> tuple[Record, list[Differ
         for tie in new:
             assert tie.margin is not None  # or it would be no tie
             spikes = candidate.spikes[tie.population]
-            nudge = nudges.setdefault(tie.population, np.zeros(spikes.shape, np.float32))
+            shape = record.spikes[tie.population].shape
+            nudge = nudges.setdefault(tie.population, np.zeros(shape, np.float32))
             place = (tie.step, tie.sample, *tie.neuron)
-            nudge[place] = (NUDGE if spikes[place] else -NUDGE) - tie.margin
+            nudge[place_in(shape, spikes.shape, place)] = (NUDGE if spikes[place] else -NUDGE) - tie.margin
             decided.add((tie.population, tie.sample, tie.step, tie.neuron))
         ties += new
         record = reference(nudges)
@@ -204,7 +205,7 @@ def _first(reference: Record, candidate: Record, cause: Callable[[Difference, bo
     if not found:
         return None
     first = min(found, key=lambda d: (order[d.population], d.step, d.sample, d.neuron))
-    spiked = bool(reference.spikes[first.population][(first.step, first.sample, *first.neuron)])
+    spiked = not candidate.spikes[first.population][(first.step, first.sample, *first.neuron)]
     return _place(first) | {"cause": cause(first, spiked)}
 
 

@@ -12,6 +12,7 @@ from ...export.graph import SpikingGraph
 from ...export.netx.file import read_layers
 from ...export.netx.reader import read_netx
 from ...export.netx.writer import read_graph
+from ...export.nir.reader import read_nir
 from ...export.onnx.carried import graph_in
 from .forms import EncoderRunner, GraphOnnxRunner, GraphRunner, NetxRunner, OnnxRunner, TwinRunner
 from .record import Record, Spikes
@@ -24,7 +25,8 @@ def run(
     """What a form of a network answers: the spikes of every population, and the readout.
 
     form: a network in eval mode or model.onnx, which read images float32 [N, C, H, W]; a graph, float or quantized, a
-    NetX file, or the ONNX file of a graph (twin.onnx), which read spikes uint8 [T, N, *shape]. The populations
+    NetX file, a NIR file of spikeport (of others: `read_nir` and its graph), or the ONNX file of a graph (twin.onnx),
+    which read spikes uint8 [T, N, *shape]. The populations
     of a NetX file are those of the graph that it was written from, or, of anyone else's, its layers. Raises InputError
     for a file that is damaged or of another kind.
 
@@ -33,7 +35,8 @@ def run(
     (8, 10)
     """
     if isinstance(form, nn.Module):
-        return TorchRunner(form)(np.asarray(values, np.float32))
+        images = np.asarray(values, np.float32)
+        return TorchRunner(form, images[:1])(images)
     if isinstance(form, SpikingGraph):
         return GraphRunner(form)(_spikes(values))
     path = Path(form)
@@ -44,6 +47,8 @@ def run(
         if spikes.ndim == 4:  # [T, N, H, W]: two axes are flat in a graph
             spikes = spikes.reshape(*spikes.shape[:2], -1)
         return GraphRunner(read_netx(path, time_steps=len(spikes), input_shape=spikes.shape[2:]).graph)(spikes)
+    if path.suffix == ".nir":
+        return GraphRunner(read_nir(path).graph)(_spikes(values))
     graph = graph_in(path) if graph is None else graph  # files of before carry none
     if graph is not None:
         runner = TwinRunner if graph.arithmetic == "loihi" else GraphOnnxRunner
@@ -63,7 +68,7 @@ def encode(encoder: nn.Module | Path | str, images: NDArray[np.float32] | torch.
     pixels = np.asarray(images, np.float32)
     if not isinstance(encoder, nn.Module):
         return EncoderRunner(Path(encoder))(pixels)
-    found = TorchRunner(encoder).first_spikes(pixels)
+    found = TorchRunner(encoder, pixels[:1]).first_spikes(pixels)
     return np.ascontiguousarray(found)
 
 

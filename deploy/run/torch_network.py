@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from queue import SimpleQueue
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,8 +16,10 @@ from torch import nn
 
 from ...errors import UnsupportedError
 from ...export.onnx.window import with_spikes
-from ...export.trace.walk import leak, population_name, spiking_layers
-from .record import Record
+from ...export.trace.neurons import Lif, lif_of
+from ...export.trace.recurrent import neurons_of
+from ...export.trace.walk import spiking_layers
+from .record import Record, as_images
 
 Hook = Callable[[nn.Module, tuple[torch.Tensor, ...]], tuple[torch.Tensor, ...]]
 Nudges = Mapping[str, NDArray[np.float32]]  # population -> [T, N, *shape], added to its membrane as it charges
@@ -33,18 +34,13 @@ class TorchRunner:
     Raises UnsupportedError for a neuron whose membrane has no formula here.
     """
 
-    def __init__(self, network: nn.Module) -> None:
-        self.module = with_spikes(network)
+    def __init__(self, network: nn.Module, example: NDArray[np.generic] | None = None) -> None:
+        """example: an image [1, ...], for a network whose control flow depends on shapes."""
+        self.module = with_spikes(network, None if example is None else torch.from_numpy(np.float32(example)))
         self.names = list(spiking_layers(self.module))
         modules = dict(self.module.named_modules())
-        self.layers = {
-            population_name(str(n.target)): modules[str(n.target)] for n in spiking_layers(self.module).values()
-        }
-        with torch.no_grad():  # a leak that is learnt is a parameter
-            self.leaks = {name: leak(layer) for name, layer in self.layers.items()}
-        for name, layer in self.layers.items():
-            if layer.v_reset:
-                raise UnsupportedError(f"Layer '{name}': `v_reset` must be 0 or None, but is {layer.v_reset}.")
+        self.layers = {name: neurons_of(modules[str(n.target)]) for name, n in spiking_layers(self.module).items()}
+        self.lifs = {name: _lif(name, layer) for name, layer in self.layers.items()}
 
     def first_spikes(self, images: NDArray[np.float32]) -> NDArray[np.uint8]:
         """[T, N, *shape] of the first spiking layer, which reads the image."""
@@ -86,9 +82,9 @@ class TorchRunner:
         return np.asarray(logits.numpy().argmax(1), np.int64), sum(int(torch.count_nonzero(each)) for each in fired)
 
     def __call__(self, images: NDArray[np.float32 | np.uint8], nudges: Nudges | None = None) -> Record:
-        currents: dict[str, torch.Tensor] = {}
+        currents: dict[str, list[torch.Tensor]] = {name: [] for name in self.names}
         handles = [
-            layer.register_forward_pre_hook(_listener(name, currents, self.leaks[name][1], (nudges or {}).get(name)))
+            layer.register_forward_pre_hook(_listener(currents[name], self.lifs[name].scale, (nudges or {}).get(name)))
             for name, layer in self.layers.items()
         ]
         functional.reset_net(self.module)
@@ -99,33 +95,45 @@ class TorchRunner:
             functional.reset_net(self.module)
             for handle in handles:
                 handle.remove()
-        spikes = {name: value.numpy().astype(np.uint8) for name, value in zip(self.names, fired, strict=True)}
+        spikes = {
+            name: as_images(value.numpy().astype(np.uint8)) for name, value in zip(self.names, fired, strict=True)
+        }
         margins = {
-            name: _margin(self.layers[name], self.leaks[name], currents[name], spikes[name]) for name in self.names
+            name: _margin(self.lifs[name], torch.cat(currents[name]).numpy(), spikes[name]) for name in self.names
         }
         return Record(spikes=spikes, readout=logits.numpy(), margins=margins)
 
 
-def _listener(name: str, currents: dict[str, torch.Tensor], scale: float, nudge: NDArray[np.float32] | None) -> Hook:
+def _lif(name: str, layer: nn.Module) -> Lif:
+    try:
+        return lif_of(layer)
+    except UnsupportedError as error:
+        raise UnsupportedError(f"Layer '{name}': {error}.") from error
+
+
+def _listener(currents: list[torch.Tensor], scale: float, nudge: NDArray[np.float32] | None) -> Hook:
+    """Keeps the currents [steps, N, *shape] of each call: of all steps or, in a recurrent container, of one."""
+
     def listen(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
-        current = inputs[0] if nudge is None else inputs[0] + torch.from_numpy(nudge / np.float32(scale))
-        currents[name] = current
+        current, at_once = inputs[0], getattr(module, "step_mode", "m") == "m"
+        if nudge is not None:
+            added = torch.from_numpy(nudge / np.float32(scale))
+            current = current + (added if at_once else added[len(currents)]).reshape(current.shape)
+        currents.append(current if at_once else current.unsqueeze(0))
         return (current,)
 
     return listen
 
 
-def _margin(
-    layer: Any, leaks: tuple[float, float], current: torch.Tensor, spikes: NDArray[np.uint8]
-) -> NDArray[np.generic]:
+def _margin(lif: Lif, current: NDArray[np.float32], spikes: NDArray[np.uint8]) -> NDArray[np.generic]:
     """Membrane minus threshold before each reset, from the input current and the spikes that followed."""
-    decay, scale = leaks
-    threshold = float(layer.v_threshold)
-    v = torch.zeros_like(current[0])
+    current = current.reshape(spikes.shape)
+    u = v = np.zeros_like(current[0])
     margins = []
-    for t in range(len(current)):
-        v = decay * v + scale * current[t]
-        margins.append(v - threshold)
-        fired = torch.from_numpy(spikes[t]).bool()
-        v = torch.where(fired, torch.zeros_like(v) if layer.v_reset is not None else v - threshold, v)
-    return torch.stack(margins).numpy()
+    for x, fired in zip(current, spikes, strict=True):
+        u = lif.current_decay * u + lif.scale * x
+        v = lif.decay * v + u + lif.bias
+        v = np.maximum(v, 0.0) if lif.floor else v
+        margins.append(v - lif.threshold)
+        v = np.where(fired, 0.0 if lif.reset == "zero" else v - lif.threshold, v)
+    return np.stack(margins)

@@ -185,7 +185,10 @@ def _kernel(
     taps: Taps = {}
     for projection in incoming:
         if isinstance(projection.kernel, Dense):
-            raise UnsupportedError(f"Population '{projection.target}': a full matrix into an image has no NetX layer.")
+            raise UnsupportedError(
+                f"Population '{projection.target}': a full matrix into an image has no NetX layer; "
+                "it comes of an Upsample or of a pool whose windows differ: put a flatten behind it, or export to onnx."
+            )
         here, there = places[projection.source], places[projection.target]
         wanted = _layer_stride(projection.kernel, projection.target, here, there)
         if stride is not None and wanted != stride:

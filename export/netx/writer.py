@@ -29,6 +29,7 @@ from ..graph import REGISTERS, Array, Conv, Dense, Population, Projection, Spiki
 from ..parts import graph_of, parts_of
 from ..simulate import DECAY_UNITY, in_registers
 from .chain import Chain, chain_of
+from .loaded_weights import lava_matrices
 
 PATTERN = {"spikeport": {"graph": True, **{key: {"*": True} for key in ("weight", "bias", "delay", *REGISTERS)}}}
 
@@ -45,17 +46,33 @@ def layer_indices(chain: Chain) -> dict[str, int]:
 
 
 def check_netx(chain: Chain) -> None:
-    """Raises UnsupportedError for a matrix that lava-dl would load with other weights.
+    """Raises UnsupportedError for matrices that lava-dl would load with other weights.
 
     Its `optimize_weight_bits` (lava/lib/dl/netx/utils.py) divides by the largest weight and stores a matrix without
     positive weights unsigned: -64 is read as -63, and all zeros cannot be loaded.
     """
-    for projection in chain.graph.projections:
-        if isinstance(projection.kernel, Dense) and not (projection.kernel.weight > 0).any():
+    for population in chain.graph.populations:
+        weights = [p.kernel.weight for p in chain.graph.incoming(population.name) if isinstance(p.kernel, Dense)]
+        if len(weights) == 1 and not (weights[0] > 0).any():
             raise UnsupportedError(
-                f"Population '{projection.target}': lava-dl needs a positive weight in a full matrix, but there is "
-                "none; train the network further."
+                f"Population '{population.name}': lava-dl needs a positive weight in a full matrix, but there is none; "
+                "train the network further."
             )
+        if len(weights) > 1 and not _loaded_as_they_are(weights):
+            raise UnsupportedError(
+                f"Population '{population.name}': lava-dl stores the two matrices of a recurrent layer with one number "
+                "of bits and loads them with other weights where only one of them has weights of both signs; train the "
+                "network further."
+            )
+
+
+def _loaded_as_they_are(weights: list[Array]) -> bool:
+    """Of a recurrent layer."""
+    whole = [weight.astype(np.int64) for weight in weights]
+    if not any(weight.any() for weight in whole):
+        return False
+    loaded = lava_matrices(*whole)
+    return all(m.linear and np.array_equal(m.effective, w) for m, w in zip(loaded, whole, strict=True))
 
 
 def write_netx(path: Path, graph: SpikingGraph, chain: Chain | None = None) -> Path:

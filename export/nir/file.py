@@ -2,7 +2,7 @@
 
 What `nir.write` makes (nir 1.0.8, nir/serialization.py), and how files vary:
 
-    version                     a word; files before 1.0 have none, and nothing here depends on it
+    version                     a word; not every file has one, and nothing here depends on it
     node/type                   "NIRGraph"
     node/nodes/<name>/type      "LIF", "Conv2d", ...; a subgraph is a "NIRGraph" with nodes and edges of its own
     node/nodes/<name>/<param>   arrays, numbers; padding may be a word; metadata may be a group

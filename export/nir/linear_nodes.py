@@ -18,6 +18,7 @@ from ..trace.linear import Expression, Term
 from .file import Node
 
 MAX_MATRIX = 2**28  # numbers of a full matrix that flattening makes: 2 GiB
+MAX_WINDOW = 2**10  # neurons along one side of what a pool adds up
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,10 +42,10 @@ def expression(x: Signal) -> Expression:
     """What may be added to others."""
     if isinstance(x, Expression):
         return x
+    size = x.shape[0]  # of the identity: channels, or neurons of what is flat
+    _check_matrix(size, size)
     if len(x.shape) == len(x.source_shape):
         return linear.spikes_of(x.source, x.shape)
-    size = neurons(x.shape)
-    _check_matrix(size, size)
     return _of_one(x, Dense(weight=np.eye(size)), x.shape)
 
 
@@ -170,6 +171,9 @@ def _of_one(x: Spikes, kernel: Conv | Dense, shape: Shape) -> Expression:
 
 def _opened(x: Expression) -> Expression:
     """Without groups, as the algebra wants kernels that it composes."""
+    for term in x.terms:
+        if not isinstance(term.kernel, Dense):
+            _check_matrix(term.source_shape[0], term.kernel.weight.size // term.kernel.weight.shape[1])
     terms = [t if isinstance(t.kernel, Dense) else replace(t, kernel=ungrouped(t.kernel)) for t in x.terms]
     return replace(x, terms=tuple(terms))
 
@@ -211,7 +215,9 @@ def _pooled(node: Node, x: Signal, weight: float) -> Signal:
     if len(x.shape) != 3:
         raise InputError(f"{node.where} reads [C, H, W], but what enters it has shape {list(x.shape)}.")
     size, stride = node.sizes("kernel_size", 2, 1), node.sizes("stride", 2, 1)
-    if max(size) > max(x.shape[1:]) + 2 * max(node.sizes("padding", 2, 0)):
+    if any(
+        k > n + 2 * p or k > MAX_WINDOW for k, n, p in zip(size, x.shape[1:], node.sizes("padding", 2, 0), strict=True)
+    ):
         raise InputError(f"{node.where} has a window {list(size)}, larger than the image {list(x.shape)}.")
     window = np.full((x.shape[0], 1, *size), weight)
     return _composed(node, x, _conv(window, stride, node.sizes("padding", 2, 0), (1, 1), x.shape[0]))

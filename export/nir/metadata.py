@@ -1,11 +1,13 @@
 """What `write_nir` notes beside the nodes, so that reading back gives the same graph: checked, never believed.
 
 node/metadata: spikeport (its version), format, time_steps, dt, arithmetic, fires (">=") and graph, a JSON text of the
-populations in their order: name, node, role, reset, decays and, where no layer carries it, bias. Nodes hold the time
-constant dt / (1 - decay), of which rounding does not always give the decay back; the note does, where it agrees.
+populations in their order (name, node, role, reset, decays and, where no layer carries it, bias) and of the projections
+in theirs (ends, and groups). Nodes hold the time constant dt / (1 - decay), of which rounding does not always give the
+decay back; the note does, where it agrees.
 """
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
@@ -14,7 +16,8 @@ import numpy as np
 
 from ... import __version__
 from ...errors import InputError
-from ..graph import Array, Population, Role, SpikingGraph
+from ..graph import Array, Conv, Population, Projection, Role, SpikingGraph
+from ..taps import ungrouped
 from .file import Stored
 
 Fires = Literal[">", ">="]
@@ -44,11 +47,15 @@ class Metadata:
     dt: float | None = None
     fires: Fires | None = None
     populations: tuple[Noted, ...] = ()
+    output: str | None = None  # the Output; nir.read adds others behind what nothing reads
+    joins: tuple[tuple[str, str, int], ...] = ()  # (source, target, groups) of the projections
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # input -> shape
 
 
-def noted(graph: SpikingGraph, dt: float, nodes: Mapping[str, str], own_bias: frozenset[str]) -> dict[str, Any]:
-    """nodes: population -> its node. own_bias: populations whose bias is no layer's."""
+def noted(
+    graph: SpikingGraph, dt: float, nodes: Mapping[str, str], own_bias: frozenset[str], output: str
+) -> dict[str, Any]:
+    """nodes: population -> its node. own_bias: populations whose bias is no layer's. output: the name of the Output."""
     populations = [
         {
             "name": p.name,
@@ -62,6 +69,7 @@ def noted(graph: SpikingGraph, dt: float, nodes: Mapping[str, str], own_bias: fr
         for p in graph.populations
     ]
     inputs = [{"name": node.name, "shape": node.shape} for node in graph.inputs]
+    joins = [(p.source, p.target, p.kernel.groups if isinstance(p.kernel, Conv) else 1) for p in graph.projections]
     return {
         "spikeport": __version__,
         "format": FORMAT,
@@ -69,7 +77,7 @@ def noted(graph: SpikingGraph, dt: float, nodes: Mapping[str, str], own_bias: fr
         "dt": dt,
         "arithmetic": graph.arithmetic,
         "fires": ">=",
-        "graph": json.dumps({"inputs": inputs, "populations": populations}),
+        "graph": json.dumps({"inputs": inputs, "populations": populations, "projections": joins, "output": output}),
     }
 
 
@@ -89,6 +97,10 @@ def read_metadata(stored: Mapping[str, Stored]) -> Metadata:
             dt=_positive(float(np.asarray(stored["dt"]).item())),
             fires=fires,  # type: ignore[arg-type]
             populations=tuple(_noted(each) for each in told["populations"]),
+            output=_word(told["output"]),
+            joins=tuple(
+                (_word(source), _word(target), _whole(groups)) for source, target, groups in told["projections"]
+            ),
             shapes={_word(each["name"]): tuple(_whole(n) for n in each["shape"]) for each in told["inputs"]},
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -111,16 +123,42 @@ def as_noted(graph: SpikingGraph, known: Metadata) -> SpikingGraph:
     if {node.name: node.shape for node in graph.inputs} != known.shapes:
         raise _edited(graph.inputs[0].name, "another name or shape", "otherwise")
     ordered = {node.name: node for node in graph.inputs}
-    projections = [
-        replace(p, source=names.get(p.source, p.source), target=names.get(p.target, p.target))
-        for p in graph.projections
-    ]
+    left: dict[tuple[str, str], list[Projection]] = {}
+    for p in graph.projections:
+        ends = (names.get(p.source, p.source), names.get(p.target, p.target))
+        left.setdefault(ends, []).append(replace(p, source=ends[0], target=ends[1]))
+    if {ends: len(some) for ends, some in left.items()} != Counter(join[:2] for join in known.joins):
+        raise _edited(graph.readout.name, "other layers before it", "otherwise")
     return replace(
         graph,
         inputs=tuple(ordered[name] for name in known.shapes),
         populations=tuple(replace(found[note.node], name=note.name) for note in known.populations),
-        projections=tuple(projections),
+        projections=tuple(_regrouped(left[source, target].pop(0), groups) for source, target, groups in known.joins),
     )
+
+
+def _regrouped(projection: Projection, groups: int) -> Projection:
+    """The projection with a convolution in so many groups, between which its weights are 0."""
+    kernel = projection.kernel
+    if groups == 1:
+        return projection
+    if (
+        isinstance(kernel, Conv)
+        and kernel.groups == 1
+        and not (kernel.weight.shape[0] % groups or kernel.weight.shape[1] % groups)
+    ):
+        rows, columns = (size // groups for size in kernel.weight.shape[:2])
+        blocks = [kernel.weight[g * rows : (g + 1) * rows, g * columns : (g + 1) * columns] for g in range(groups)]
+        split = Conv(
+            weight=np.concatenate(blocks),
+            stride=kernel.stride,
+            padding=kernel.padding,
+            dilation=kernel.dilation,
+            groups=groups,
+        )
+        if np.array_equal(ungrouped(split).weight, kernel.weight):
+            return replace(projection, kernel=split)
+    raise _edited(projection.target, f"a layer from '{projection.source}' without groups", f"{groups} groups")
 
 
 def agreed(population: Population, note: Noted) -> Population:

@@ -68,7 +68,9 @@ def parameter_shape(node: Node) -> Shape:
     large = [shape for shape in shapes if int(np.prod(shape)) > 1] or [max(shapes, key=len)]
     for shape in large:
         if shape != large[0]:
-            raise InputError(f"{node.where} must have parameters of one shape, but has {large[0]} and {shape}.")
+            raise InputError(
+                f"{node.where} must have parameters of one shape, but has {list(large[0])} and {list(shape)}."
+            )
     return large[0]
 
 
@@ -136,7 +138,7 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
     "LI": ("tau", "r", "v_leak"),
     "CubaLI": ("tau_syn", "tau_mem", "r", "v_leak", "w_in"),
 }
-OPTIONAL = ("v_reset", "w_in")  # absent in files of older versions: 0 and 1 (nir 1.0.8, nir/ir/neuron.py)
+OPTIONAL = ("v_reset", "w_in")  # where they are absent: 0 and 1 (nir 1.0.8, nir/ir/neuron.py)
 
 
 def _leak(node: Node, key: str, clock: Clock) -> tuple[Any, float]:

@@ -105,14 +105,15 @@ class Populations:
         """Adds the projections into a node; what arrives in every step, [C] or [N]."""
         constant, order = np.zeros(shape[0]), self.signals.order
         for edge in order.into[node.name]:
-            x = expression(self.signals.signal(order.network.edges[edge][0]))
-            if x.shape != shape:
+            signal = self.signals.signal(order.network.edges[edge][0])
+            if signal.shape != shape:
                 raise InputError(
-                    f"{node.where} has shape {list(shape)}, but reads {list(x.shape)}; write the file again."
+                    f"{node.where} has shape {list(shape)}, but reads {list(signal.shape)}; write the file again."
                 )
-            if np.any(gain != 1.0):
-                x = linear.scaled(x, gain)
             with refusing(node):
+                x = expression(signal)
+                if np.any(gain != 1.0):
+                    x = linear.scaled(x, gain)
                 self.projections += [(edge, self._projection(term, node.name, shape)) for term in x.terms]
             constant = constant + x.constant
         return constant

@@ -79,14 +79,12 @@ def read_nir(
         known = Metadata() if ignore_metadata else read_metadata(network.metadata)
         steps = time_steps or known.time_steps
         if steps is None:
-            raise InputError(
-                "the file does not say how many steps a window has; give time_steps (on the command line --steps)."
-            )
+            raise InputError("the file does not say how many steps a window has; give time_steps.")
         dt = dt or known.dt
         notes = [f"edge {a} -> {b} stands twice and counts once" for a, b in network.repeated]
         if dt != known.dt:
             known = replace(known, populations=())
-        network, last = ending_in(network, output)
+        network, last = ending_in(network, output or known.output)
         order = order_of(network, NEURONS)
         signals = Signals(
             order=order, clock=Clock(dt), delays=Delays(clock=Clock(dt)), input_shape=input_shape, last=last

@@ -13,7 +13,7 @@ from .linear_nodes import RULES, Signal, Spikes, expression, image_shape
 from .neurons import NEURONS, READOUTS, Clock, parameter_shape
 from .order import Order
 
-MAX_NEURONS = 2**28  # of a node
+MAX_NEURONS = 2**24  # of a node, as of a layer of NetX
 PASSES = ("Output", "Through")
 
 
@@ -165,7 +165,8 @@ class Signals:
             x = self.signal(name)
             if x.shape != total.shape:
                 raise InputError(f"{node.where} reads shapes {list(total.shape)} and, of '{name}', {list(x.shape)}.")
-            total = linear.added(expression(total), expression(x))
+            with refusing(node):
+                total = linear.added(expression(total), expression(x))
         return total
 
 

@@ -5,7 +5,7 @@
     d = 1                  IF, r = 1 / dt                                     no leak
     d = 0, or with a       CubaLIF, tau_mem = dt / (1 - d), r = tau_mem / dt, d and c; tau = dt forgets all
     current decay c        tau_syn = dt / (1 - c), w_in = tau_syn / dt
-    readout, d = 1         none: the last layers lead to the Output           a sum over time
+    readout, d = 1         none: the last layer leads to the Output           a sum over time
     readout, d < 1         LI or CubaLI                                       its membrane after the last step
 
 Or, and and relay populations forget everything in each step (d = 0). An LIF with tau = dt does that too, but
@@ -14,6 +14,13 @@ SpikingJelly 2.0 reads none (nir_exchange/from_nir.py, `map_lif`: tau / dt must 
 A projection is a node of its own, `SOURCE_to_TARGET`: Conv2d, or Linear, or Affine where it carries the target's bias,
 behind a Flatten where the source is an image; a delay is a Delay before it, one for each number of steps. What goes
 into the synaptic filter would be filtered, so a population with a current decay has its bias as v_leak.
+
+nirtorch 2.6, which most frameworks read by, adds up what enters any node but an Output (nir_interpreter.py): where
+several layers lead to a sum over time, they lead through a Linear of ones on its diagonal.
+
+Convolutions in groups are written in one, zero between the groups: nir 1.0.8 takes those in groups to read fewer
+channels than they do (nir/ir/conv.py), and SpikingJelly reads none. nir also takes every kernel for square, so a file
+with another kernel must be read by `nir.read(path, type_check=False)`.
 
 NIR's neurons fire on v > threshold, a graph's on v >= threshold. Thresholds are written as they are, as SpikingJelly,
 which has >= too, does; the metadata say so. A reader that fires on > differs where a membrane is its threshold exactly.
@@ -30,6 +37,7 @@ from numpy.typing import NDArray
 from ...errors import InputError, UnsupportedError
 from ...files import replacing
 from ..graph import Array, Conv, Population, Projection, Shape, SpikingGraph, check
+from ..taps import ungrouped
 from .metadata import noted
 
 DT = 1e-4  # seconds; what SpikingJelly 2.0 and snnTorch 1.0.0 take for a step where nobody says otherwise
@@ -99,22 +107,31 @@ class _Writer:
         for population in graph.populations:
             if not _is_sum(population):
                 self.nodes[population.name] = self._neurons(population)
-        output = self._free("output", names)
+        output = last = self._free("output", names)
+        if _is_sum(graph.readout) and len(graph.incoming(graph.readout.name)) > 1:
+            last = graph.readout.name
+            self.nodes[last] = _matrix(np.eye(graph.readout.shape[0]), None)
+            if len(graph.readout.shape) != 1:
+                raise UnsupportedError(
+                    f"Population '{last}' adds up several projections in the shape of an image, for which NIR has no "
+                    "node; flatten it."
+                )
         carries = self._bias_carriers()
-        ends = {p.name: output if _is_sum(p) else p.name for p in graph.populations}
+        ends = {p.name: last if _is_sum(p) else p.name for p in graph.populations}
         for number, projection in enumerate(graph.projections):
             bias = carries.get(number)
             self._join(projection, ends[projection.target], bias)
-        if not _is_sum(graph.readout):
+        if graph.readout.name in self.nodes:
             self.edges.append((graph.readout.name, output))
         self.nodes[output] = {"type": "Output", "shape": _sizes(graph.readout.shape)}
         carried = {graph.projections[number].target for number in carries}
         own = frozenset(p.name for p in graph.populations if p.name not in carried and p.bias.any())
+        read_as = {graph.readout.name: output if _is_sum(graph.readout) else graph.readout.name}
         return {
             "type": "NIRGraph",
             "nodes": self.nodes,
             "edges": self.edges,
-            "metadata": noted(graph, self.dt, ends, own),
+            "metadata": noted(graph, self.dt, ends | read_as, own, output),
         }
 
     # -- populations
@@ -195,9 +212,9 @@ class _Writer:
             values: Values = {
                 "type": "Conv2d",
                 "input_shape": np.array([rows, columns], np.int64),
-                "weight": kernel.weight,
+                "weight": ungrouped(kernel).weight,
                 "bias": zeros if bias is None else bias,
-                "groups": np.int64(kernel.groups),
+                "groups": np.int64(1),
             }
             values |= {key: np.array(getattr(kernel, key), np.int64) for key in ("stride", "padding", "dilation")}
             self._chain(source, [(name, values)], end)

@@ -66,6 +66,9 @@ class Nodes:
     def number(self, value: float) -> str:
         return self.constant(f"number/{np.float32(value)!s}", np.float32(value))
 
+    def index(self, value: int) -> str:
+        return self.constant(f"index/{value}", np.int64(value), np.int64)
+
     def integers(self, values: Sequence[int]) -> str:
         return self.constant("integers/" + ",".join(map(str, values)), list(values), np.int64)
 

@@ -278,6 +278,10 @@ def _squeeze(writer: Nodes, name: str, input: Value, dim: int) -> Value:
 def _item(writer: Nodes, name: str, value: Any, index: Any) -> Any:
     if isinstance(value, list | tuple) and isinstance(index, int):
         return value[index]
+    if isinstance(value, Value) and type(index) is int and value.shape[0] != BATCH:
+        return Value(
+            shape=value.shape[1:], name=writer.node("Gather", [writer.plain(value), writer.index(index)], name)
+        )
     indices = index if isinstance(index, tuple) else (index,)
     if not isinstance(value, Value) or not all(i is None or i == slice(None) for i in indices):
         raise NoRule(f"{name} takes a part of a tensor")
@@ -339,9 +343,11 @@ FUNCTIONS: dict[Any, Callable[..., Any]] = {
     "add": _arithmetic("Add"),
     "sub": _arithmetic("Sub"),
     "mul": _arithmetic("Mul"),
+    **dict.fromkeys(("truediv", "div"), _arithmetic("Div")),
     "sigmoid": _elementwise("Sigmoid"),
     "relu": _elementwise("Relu"),
     "mean": _reduced("ReduceMean"),
+    "sum": _reduced("ReduceSum"),
     "amax": _reduced("ReduceMax"),
     "flatten": _flatten,
     "unsqueeze": _unsqueeze,

@@ -17,6 +17,7 @@ from spikingjelly.activation_based import functional
 from torch import fx, nn
 
 from ...files import replacing
+from ..trace.ends import with_answer
 from ..trace.walk import spiking_layers, symbolic
 from .from_fx import OPSET, model_of
 from .nodes import NoRule
@@ -32,7 +33,7 @@ def write_model(path: Path, network: nn.Module, example: torch.Tensor, metadata:
     >>> spikeport.write_model("model.onnx", network, images[:2]).exists()
     True
     """
-    module = with_spikes(network)
+    module = with_spikes(network, example[:1])
     names = ["logits", *(f"{name}/spikes" for name in spiking_layers(module))]
     return _write(Path(path), module, example, names, metadata or {})
 
@@ -52,9 +53,12 @@ def write_encoder(
     return _write(Path(path), encoder, example, ["spikes"], metadata or {})
 
 
-def with_spikes(network: nn.Module) -> fx.GraphModule:
-    """The same network, sharing its parameters, that returns (logits, *spikes of `spiking_layers`)."""
-    module = symbolic(network)
+def with_spikes(network: nn.Module, example: torch.Tensor | None = None) -> fx.GraphModule:
+    """The same network, sharing its parameters, that returns (logits, *spikes of `spiking_layers`).
+
+    The logits of a network that returns all steps are their mean. example: where its control flow depends on shapes.
+    """
+    module = with_answer(symbolic(network, example))
     output = next(node for node in module.graph.nodes if node.op == "output")
     output.args = ((output.args[0], *spiking_layers(module).values()),)
     module.recompile()

@@ -15,7 +15,7 @@ from torch import nn
 
 from ...errors import UnsupportedError
 from ..graph import Array, Conv
-from . import linear
+from . import linear, resized
 from .linear import Expression
 from .registry import register, rule_of
 
@@ -29,6 +29,20 @@ def _conv(x: Expression, module: Any) -> Expression:
         stride=pair(module.stride),
         padding=pair(module.padding),
         dilation=pair(module.dilation),
+        groups=module.groups,
+    )
+    return _biased(linear.convolved(x, kernel), module.bias)
+
+
+@register(nn.Conv1d, layer.Conv1d)
+def _conv_of_lines(x: Expression, module: Any) -> Expression:
+    if module.padding_mode != "zeros" or isinstance(module.padding, str):
+        raise UnsupportedError("only zero padding given in numbers has a rule")
+    kernel = Conv(
+        weight=array(module.weight)[:, :, None],
+        stride=along(module.stride, 1),
+        padding=along(module.padding, 0),
+        dilation=along(module.dilation, 1),
         groups=module.groups,
     )
     return _biased(linear.convolved(x, kernel), module.bias)
@@ -81,32 +95,55 @@ def _average_pool(x: Expression, module: Any) -> Expression:
     size, padding = pair(module.kernel_size), pair(module.padding)
     if not module.count_include_pad and padding != (0, 0):
         raise UnsupportedError("average pool must count its padding, count_include_pad=True")
-    if module.ceil_mode or module.divisor_override:
-        raise UnsupportedError("average pool with ceil_mode or divisor_override has no rule")
+    if module.divisor_override or (module.ceil_mode and _cut(x.shape[1:], size, pair(module.stride), padding)):
+        raise UnsupportedError("average pool with divisor_override, or ceil_mode where windows are cut, has no rule")
     return linear.convolved(x, _mean_window(x.shape[0], size, pair(module.stride), padding))
+
+
+@register(nn.AvgPool1d, layer.AvgPool1d)
+def _average_pool_of_lines(x: Expression, module: Any) -> Expression:
+    size, padding = along(module.kernel_size, 1), along(module.padding, 0)
+    if (not module.count_include_pad and padding != (0, 0)) or module.ceil_mode:
+        raise UnsupportedError("average pool must count its padding, count_include_pad=True, without ceil_mode")
+    return linear.convolved(x, _mean_window(x.shape[0], size, along(module.stride, 1), padding))
+
+
+@register(nn.AdaptiveAvgPool1d, layer.AdaptiveAvgPool1d)
+def _adaptive_average_of_lines(x: Expression, module: Any) -> Expression:
+    return _averaged_to(x, along(module.output_size, 1))
 
 
 @register(nn.AdaptiveAvgPool2d, layer.AdaptiveAvgPool2d)
 def _adaptive_average(x: Expression, module: Any) -> Expression:
-    """Windows side by side, or every neuron so many times. In between windows differ, which is no convolution."""
-    wanted = module.output_size if isinstance(module.output_size, tuple) else (module.output_size,) * 2
+    return _averaged_to(x, module.output_size if isinstance(module.output_size, tuple) else (module.output_size,) * 2)
+
+
+def _averaged_to(x: Expression, wanted: tuple[int | None, ...]) -> Expression:
+    """Windows side by side, or every neuron so many times. In between windows differ: that is a full matrix."""
     have = (x.shape[1], x.shape[2])
     rows, columns = (size if new is None else int(new) for new, size in zip(wanted, have, strict=True))
     if have == (1, 1) and (rows, columns) != (1, 1):  # each tap of a window of zeros around it reads the one pixel
         weight = np.ones((x.shape[0], 1, rows, columns))
         return linear.convolved(x, Conv(weight=weight, padding=(rows - 1, columns - 1), groups=x.shape[0]))
     if have[0] % rows or have[1] % columns:
-        raise UnsupportedError(
-            f"adaptive average pool has a rule where the new size divides the old one, but {have[0]}x{have[1]} becomes "
-            f"{rows}x{columns}; choose another size of image or of pool"
-        )
+        return linear.mapped(x, resized.averages((rows, columns)), (x.shape[0], rows, columns))
     window = (have[0] // rows, have[1] // columns)
     return linear.convolved(x, _mean_window(x.shape[0], window, window, (0, 0)))
+
+
+def _cut(shape: tuple[int, ...], size: tuple[int, int], stride: tuple[int, int], padding: tuple[int, int]) -> bool:
+    """Whether the last window reaches beyond the map, where ceil_mode makes a difference."""
+    return any((n + 2 * p - k) % s for n, k, s, p in zip(shape, size, stride, padding, strict=True))
 
 
 def _mean_window(channels: int, size: tuple[int, int], stride: tuple[int, int], padding: tuple[int, int]) -> Conv:
     weight = np.full((channels, 1, *size), 1.0 / (size[0] * size[1]))
     return Conv(weight=weight, stride=stride, padding=padding, groups=channels)
+
+
+@register(nn.Upsample, nn.UpsamplingNearest2d, nn.UpsamplingBilinear2d, layer.Upsample)
+def _upsample(x: Expression, module: Any) -> Expression:
+    return resized.upsampled(x, module)
 
 
 @register(nn.Flatten, layer.Flatten)
@@ -120,10 +157,12 @@ def _flatten_layer(x: Expression, module: Any) -> Expression:
 @register(layer.SeqToANNContainer)
 def _contained(x: Expression, module: Any) -> Expression:
     """What it contains, one after the other, each on one time step."""
-    for name, part in module.named_children():
+    for part in module:
         rule = rule_of(part)
         if rule is None:
-            raise UnsupportedError(f"its part '{name}', a {type(part).__name__}, has no rule; put it outside")
+            raise UnsupportedError(
+                f"a {type(part).__name__} cannot be a synapse or a neuron on the chip; replace it, or export to onnx"
+            )
         if isinstance(part, nn.Flatten):
             x = _flatten(x, part.start_dim + 1, part.end_dim if part.end_dim < 0 else part.end_dim + 1)
         else:
@@ -150,6 +189,11 @@ def pair(value: Any) -> tuple[int, int]:
     return (int(value), int(value)) if isinstance(value, int) else (int(value[0]), int(value[1]))
 
 
+def along(value: Any, across: int) -> tuple[int, int]:
+    """torch's number of a line as that of an image of one row."""
+    return (across, int(value) if isinstance(value, int) else int(value[0]))
+
+
 def _add(input: Any, other: Any, /) -> Expression:
     a, b = (input, other) if isinstance(input, Expression) else (other, input)
     if isinstance(b, Expression):
@@ -167,6 +211,12 @@ def _subtract(input: Any, other: Any, /) -> Expression:
 def _multiply(input: Any, other: Any, /) -> Expression:
     a, b = (input, other) if isinstance(input, Expression) else (other, input)
     return linear.scaled(a, float(b))
+
+
+def _divide(input: Any, other: Any, /) -> Expression:
+    if not isinstance(input, Expression) or isinstance(other, Expression):
+        raise UnsupportedError("only a division by a number has a rule")
+    return linear.scaled(input, 1.0 / float(other))
 
 
 def _concatenate(tensors: Any, dim: int = 0) -> Expression:
@@ -197,6 +247,7 @@ FUNCTIONS: dict[Any, Callable[..., Expression]] = {
     **dict.fromkeys((operator.add, operator.iadd, torch.add, "add"), _add),
     **dict.fromkeys((operator.sub, torch.sub, "sub"), _subtract),
     **dict.fromkeys((operator.mul, torch.mul, "mul"), _multiply),
+    **dict.fromkeys((operator.truediv, torch.div, "div"), _divide),
     torch.cat: _concatenate,
     **dict.fromkeys((torch.flatten, "flatten"), _flatten),
     **dict.fromkeys((torch.mean, "mean"), _mean),

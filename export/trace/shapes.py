@@ -23,26 +23,30 @@ class Real:
 
 
 class _Shapes(fx.Interpreter):
-    """Runs the network and leaves every tensor's shape in its node: of its first run, and of its last one."""
+    """Runs the network and leaves in every node the shape of its tensor, in its first run and in its last one, and
+    whether it held 0 and 1 only."""
 
     def run_node(self, n: fx.Node) -> Any:
         result = super().run_node(n)
         if isinstance(result, torch.Tensor):
             n.meta.setdefault("shape", tuple(result.shape))
             n.meta["last shape"] = tuple(result.shape)
+            n.meta.setdefault("binary", bool(((result == 0) | (result == 1)).all()))
         return result
 
 
-def note_shapes(module: fx.GraphModule, example: torch.Tensor, reads_spikes: bool) -> None:
-    """Run the network on the example, and on two of them where it asks for shapes."""
+def note_shapes(module: fx.GraphModule, example: torch.Tensor, reads_spikes: bool) -> Any:
+    """Run the network on the example, and on two of them where it asks for shapes. Returns its answer."""
     given = next(node for node in module.graph.nodes if node.op == "placeholder")
     runs = [example]
     if any(asks_shape(node) for node in module.graph.nodes):
         runs.append(torch.cat([example, example], int(reads_spikes and not turns(given))))
+    answers = []
     for each in runs:
         functional.reset_net(module)
         with torch.no_grad():
-            _Shapes(module).run(each)
+            answers.append(_Shapes(module).run(each))
+    return answers[0]
 
 
 def asks_shape(node: fx.Node) -> bool:

@@ -120,9 +120,26 @@ def _all_channels(x: Expression, layout: Layout, module: nn.Module) -> tuple[Exp
 
 def _on_map(x: Expression, module: nn.Module, layout: Layout, steps: int) -> Expression:
     """A module that must have its map; time and batch may be one axis."""
-    whole, lead = as_map(x, layout, type(module).__name__)
+    line = line_of(x, layout)
+    whole, lead = as_map(x, line or layout, type(module).__name__)
     y = _ruled(whole, module)
-    return views.shown(y, lead + canonical(y.shape, steps)[2:], steps)
+    return views.shown(y, lead + rest_of(y, steps, is_line=line is not None), steps)
+
+
+def line_of(x: Expression, layout: Layout) -> Layout | None:
+    """Of a line [T, N, C, L], whose map has one row, the layout with that row; None for anything else."""
+    lead = lead_of(layout)
+    if len(layout) != lead + 2 or len(x.shape) != 3 or x.shape[1] != 1:
+        return None
+    return (*layout[: lead + 1], (), *layout[lead + 1 :])
+
+
+def rest_of(x: Expression, steps: int, *, is_line: bool) -> Layout:
+    """The axes behind time and batch; of a line without its row."""
+    rest = canonical(x.shape, steps)[2:]
+    if is_line and len(rest) == 3 and rest[1]:
+        raise UnsupportedError(f"of a line [T, N, C, L] it makes {x.shape[1]} rows; use a layer for lines")
+    return rest[:1] + rest[2:] if is_line and len(rest) == 3 else rest
 
 
 def as_map(x: Expression, layout: Layout, what: str) -> tuple[Expression, Layout]:

@@ -7,25 +7,35 @@ trace.
 """
 
 import operator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 import numpy as np
 import torch
-from spikingjelly.activation_based import base, functional, layer, neuron
+from spikingjelly.activation_based import functional, layer
 from torch import fx, nn
 
 from ...errors import InputError, UnsupportedError
 from ..graph import Conv, Population, Projection, SpikeInput, SpikingGraph, check
 from . import linear, views
 from .arrange import arranged, bound
-from .following import Following
-from .layout import canonical
+from .ends import ended, readout
+from .layout import Batch, canonical, sizes_of
 from .linear import Expression
-from .registry import rule_of
-from .rules import FUNCTIONS, pair
+from .neurons import population_of
+from .products import PRODUCTS
+from .recurrent import fed_back
+from .rules import FUNCTIONS, along, pair
 from .shapes import Real, asks_shape, known, note_shapes, shape_asked, turns
-from .tokens import applied, as_map
+from .steps import ONE_STEP
+from .symbolic import RECURRENT, is_spiking
+from .symbolic import population_name as population_name
+from .symbolic import spiking_layers as spiking_layers
+from .symbolic import symbolic as symbolic
+from .tokens import applied, as_map, line_of, rest_of
+
+MAX_POOLS_OF_LINES = (nn.MaxPool1d, layer.MaxPool1d)
+MAX_POOLS = (nn.MaxPool2d, layer.MaxPool2d, *MAX_POOLS_OF_LINES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,9 +54,11 @@ def trace(network: nn.Module, example: torch.Tensor, time_steps: int, *, reads_s
     """Trace a network in eval mode and multi-step mode.
 
     example: one input, images [1, C, H, W], or spikes [T, 1, C, H, W] when reads_spikes is set; frames of spikes
-    [1, T, C, H, W] where the network transposes them first, `frames.transpose(0, 1)`. The network's result must be a
-    linear layer averaged over time. Raises UnsupportedError that names the module that cannot be carried, and
-    InputError where the network does not run on the example. Membranes are reset.
+    [1, T, C, H, W] where the network transposes them first, `frames.transpose(0, 1)`. What it returns is a linear layer
+    or spikes, averaged or summed over time, or [T, N, classes], whose mean is meant (`ends.py`).
+
+    Raises UnsupportedError that names the module that cannot be carried, and InputError where the network does not run
+    on the example. Membranes are reset.
 
     >>> network, images = spikeport.example_network()
     >>> traced = spikeport.trace(network, images[:1], 4)
@@ -57,7 +69,7 @@ def trace(network: nn.Module, example: torch.Tensor, time_steps: int, *, reads_s
         raise UnsupportedError("Tracing needs the trained network in eval mode: call network.eval() first.")
     try:
         module = symbolic(network, example)
-        note_shapes(module, example, reads_spikes)
+        found = note_shapes(module, example, reads_spikes)
     except (RuntimeError, ValueError) as error:
         raise InputError(
             f"The network must run on an example of shape {list(example.shape)}, but stops: "
@@ -67,51 +79,24 @@ def trace(network: nn.Module, example: torch.Tensor, time_steps: int, *, reads_s
         functional.reset_net(network)
     walk = _Walk(module, time_steps, reads_spikes)
     spiking = walk.run()
+    _check_rolled(module, network, example, found)
     encoder = None if reads_spikes else _encoder(module, walk.encoder_nodes)
     return Traced(graph=check(spiking), encoder=encoder)
 
 
-def symbolic(network: nn.Module, example: torch.Tensor | None = None) -> fx.GraphModule:
-    """The network as an fx graph whose leaves are the modules that tracing has a rule for.
-
-    Where its control flow depends on shapes, an example tells them.
-    """
-    tracer = _Tracer()
-    try:
-        return fx.GraphModule(network, tracer.trace(network))
-    except (fx.proxy.TraceError, TypeError, RuntimeError) as error:
-        if example is None:
-            if not isinstance(error, fx.proxy.TraceError):
-                raise
-            raise _depends_on_data(error) from error
-    try:
-        functional.reset_net(network)
-        return fx.GraphModule(network, Following(example, tracer.is_leaf_module).trace(network))
-    except fx.proxy.TraceError as error:
-        raise _depends_on_data(error) from error
-
-
-def _depends_on_data(error: Exception) -> UnsupportedError:
-    return UnsupportedError(f"The network's forward pass must not depend on the data, but torch.fx says: {error}.")
-
-
-def spiking_layers(module: fx.GraphModule) -> dict[str, fx.Node]:
-    """Population name -> node of every spiking layer, in the order of execution."""
-    modules = dict(module.named_modules())
-    nodes = [n for n in module.graph.nodes if n.op == "call_module"]
-    return {population_name(str(n.target)): n for n in nodes if isinstance(modules[str(n.target)], neuron.BaseNode)}
-
-
-def population_name(path: str) -> str:
-    """A population is named by the module path of its neurons, without the attribute `lif` itself; of a network that
-    was imported by the path inside it."""
-    return path.removesuffix(".lif").removeprefix("imported.")
-
-
-class _Tracer(fx.Tracer):
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        known = isinstance(m, base.StepModule) or rule_of(m) is not None
-        return known or super().is_leaf_module(m, module_qualified_name)
+def _check_rolled(module: fx.GraphModule, network: nn.Module, example: torch.Tensor, found: Any) -> None:
+    """Where steps became layers of all steps, the answer is still that of the network."""
+    if "rolled" not in module.meta or not isinstance(found, torch.Tensor):
+        return
+    functional.reset_net(network)
+    with torch.no_grad():
+        wanted = network(example)
+    functional.reset_net(network)
+    if wanted.shape != found.shape or not torch.allclose(wanted, found, rtol=1e-4, atol=1e-5):
+        raise UnsupportedError(
+            "Run step by step the network answers otherwise than on all steps at once: it draws random numbers, or it "
+            "keeps something from step to step that torch.fx does not see; let only neurons remember."
+        )
 
 
 class _Walk:
@@ -128,13 +113,14 @@ class _Walk:
         self.populations: list[Population] = []
         self.projections: list[Projection] = []
         self.encoder_nodes: list[fx.Node] = []
+        self.images = 1  # of the example
         self.pools: dict[Any, Expression] = {}  # the same max-pool twice is one population
 
     def run(self) -> SpikingGraph:
         for node in self.nodes:
             where = f"{node.target}" if node.op == "call_module" else f"{node.op} {node.name}"
             try:
-                self.values[node] = self._value(node)
+                self.values[node] = self._fitting(self._value(node), node)
             except UnsupportedError as error:
                 raise UnsupportedError(f"Layer '{where}': {error}.") from error
         return SpikingGraph(
@@ -153,7 +139,7 @@ class _Walk:
             return self._input(node, node.all_input_nodes[0].name)
         arguments, keywords = self._values(node.args), self._values(node.kwargs)
         if node.op == "output":
-            return self._readout(arguments[0])
+            return self._populate(*readout(self._answer(arguments[0]), self.time_steps))
         given = _flat([*arguments, *keywords.values()])
         if asks_shape(node) and isinstance(arguments[0], Real | Expression):
             return shape_asked(node, arguments, keywords, self.time_steps)
@@ -162,8 +148,8 @@ class _Walk:
         if node.target is operator.getitem and isinstance(arguments[0], tuple):
             return arguments[0][arguments[1]]
         if not any(isinstance(value, Expression) for value in given):
-            is_neuron = node.op == "call_module" and isinstance(self.modules[str(node.target)], neuron.BaseNode)
-            return self._encoded(node) if is_neuron else Real()
+            fires = node.op == "call_module" and is_spiking(self.modules[str(node.target)])
+            return self._encoded(node) if fires else Real()
         if any(isinstance(value, Real) for value in given):
             raise UnsupportedError(
                 "it mixes spikes with values that are not spikes; let one spiking layer read the image, and all others "
@@ -174,6 +160,11 @@ class _Walk:
         return self._function(node, arguments, keywords)
 
     def _function(self, node: fx.Node, arguments: Any, keywords: Any) -> Any:
+        x = arguments[0] if arguments else None
+        if isinstance(x, Expression) and x.layout is None:
+            end = ended(node.target, self.time_steps, arguments, keywords)
+            if end is not None:
+                return end
         found = arranged(node, arguments, keywords, self.time_steps, self._gate)
         if found is not None:
             return found
@@ -188,64 +179,89 @@ class _Walk:
         x = given[0]
         layout = views.layout_of(x, self.time_steps)
         steps_apart = x.averaged or layout[:2] == canonical((), self.time_steps)
-        if getattr(module, "step_mode", "m") != "m" and (steps_apart or isinstance(module, neuron.BaseNode)):
-            raise UnsupportedError("layers that read spikes must run in multi-step mode, step_mode='m'")
-        if isinstance(module, neuron.BaseNode):
+        if getattr(module, "step_mode", "m") != "m" and (steps_apart or is_spiking(module)):
+            raise UnsupportedError(ONE_STEP)
+        if is_spiking(module):
             return self._neurons(node, module, x)
-        if type(module) in (nn.MaxPool2d, layer.MaxPool2d):
+        if type(module) in MAX_POOLS:
             if x.layout is None:
                 return self._max_pool(node, module, x)
-            x, lead = as_map(x, layout, type(module).__name__)
+            line = line_of(x, layout)
+            x, lead = as_map(x, line or layout, type(module).__name__)
             y = self._max_pool(node, module, x)
-            return views.shown(y, lead + canonical(y.shape, self.time_steps)[2:], self.time_steps)
+            return views.shown(y, lead + rest_of(y, self.time_steps, is_line=line is not None), self.time_steps)
         return applied(x, module, self.time_steps)
 
     def _encoded(self, node: fx.Node) -> Expression:
         """The spikes of a layer that reads the image: an input of the graph."""
         module: Any = self.modules[str(node.target)]
         if module.step_mode != "m":
-            raise UnsupportedError("spiking layers must run in multi-step mode, step_mode='m'")
+            raise UnsupportedError(ONE_STEP)
+        if not node.meta["binary"]:
+            raise UnsupportedError(f"what a {type(module).__name__} gives is not 0 or 1; let LIFNode read the image")
         self.encoder_nodes.append(node)
         return self._input(node, population_name(str(node.target)))
 
     def _input(self, node: fx.Node, name: str) -> Expression:
-        steps, _, *shape = node.meta["shape"]
+        """Of lines [T, N, C, L] the map has one row."""
+        steps, self.images, *shape = node.meta["shape"]
         if steps != self.time_steps:
             raise UnsupportedError(f"it has {steps} time steps, but the network is said to have {self.time_steps}")
-        self.inputs.append(SpikeInput(name=name, shape=tuple(shape)))
-        return linear.spikes_of(name, tuple(shape))
+        is_line = len(shape) == 2
+        shape = (shape[0], 1, shape[1]) if is_line else tuple(shape)
+        self.inputs.append(SpikeInput(name=name, shape=shape))
+        x, layout = linear.spikes_of(name, shape), canonical(shape, steps)
+        return views.shown(x, layout[:3] + layout[4:], steps) if is_line else x
 
-    def _neurons(self, node: fx.Node, module: Any, x: Expression) -> Expression:
-        decay, scale = leak(module)
-        if module.v_reset:
-            raise UnsupportedError(f"`v_reset` must be 0 or None, but is {module.v_reset}; train with v_reset=0.0")
+    def _neurons(self, node: fx.Node, module: nn.Module, x: Expression) -> Expression:
+        name = population_name(str(node.target))
         known = {population.name for population in self.populations} | {entering.name for entering in self.inputs}
-        if population_name(str(node.target)) in known:
+        if name in known:
             raise UnsupportedError("its neurons are used twice with one membrane; give every layer a module of its own")
         if x.averaged:
             raise UnsupportedError("a spiking layer after the mean over time has no rule; take the mean last")
-        if views.layout_of(x, self.time_steps)[0] != canonical((), self.time_steps)[0]:
+        layout = views.layout_of(x, self.time_steps)
+        if layout[0] != canonical((), self.time_steps)[0]:
             raise UnsupportedError("a spiking layer needs time as an axis of its own, the first one, [T, N, ...]")
-        x = linear.scaled(x, scale)
-        spikes = self._populate(
-            x,
-            Population(
-                name=population_name(str(node.target)),
-                shape=x.shape,
-                decay=decay,
-                threshold=float(module.v_threshold),
-                bias=x.constant,
-                reset="subtract" if module.v_reset is None else "zero",
-            ),
-        )
-        return replace(spikes, layout=x.layout)
+        if isinstance(module, RECURRENT):
+            x, module = fed_back(x, module, name, FUNCTIONS)
+            layout = views.layout_of(x, self.time_steps)
+        return views.shown(self._populate(*population_of(name, module, x)), layout, self.time_steps)
+
+    def _answer(self, x: Any) -> Any:
+        """What is returned, one number for each class, as a flat value."""
+        if isinstance(x, Expression) and x.shape[1:] == (1, 1) and x.layout and len(x.layout) == 2 - x.averaged + 1:
+            return as_map(x, views.layout_of(x, self.time_steps), "readout")[0]
+        return x
+
+    def _fitting(self, value: Value, node: fx.Node) -> Value:
+        """The value, if torch's has the shape that its rule says."""
+        shape = node.meta.get("shape")
+        if isinstance(value, Expression) and shape is not None and node.op != "output":
+            sizes = sizes_of(views.layout_of(value, self.time_steps))
+            told = [size.times * self.images if isinstance(size, Batch) else size for size in sizes]
+            if told != list(shape):
+                raise UnsupportedError(
+                    f"it gives {list(shape)}, of which the rule knows {told} only; time and batch must stay the first "
+                    "two axes"
+                )
+        return value
 
     def _max_pool(self, node: fx.Node, module: Any, x: Expression) -> Expression:
         """The maximum of 0/1 is OR: a population that fires as soon as one of its inputs does."""
-        if not x.binary:
-            raise UnsupportedError("max-pool is exact on spikes only; put it directly behind a spiking layer")
-        size, stride, padding = pair(module.kernel_size), pair(module.stride), pair(module.padding)
-        if pair(module.dilation) != (1, 1) or module.ceil_mode:
+        unit = linear.unit_of(x)
+        if unit is None:
+            raise UnsupportedError(
+                "max-pool is exact on spikes only; put it directly behind a spiking layer, or use an average pool"
+            )
+        if not x.binary:  # the larger of 0 and u
+            return linear.scaled(self._max_pool(node, module, linear.spikes_in(x)), unit)
+        lines = type(module) in MAX_POOLS_OF_LINES
+        size, stride, padding, dilation = (
+            along(getattr(module, word), across) if lines else pair(getattr(module, word))
+            for word, across in (("kernel_size", 1), ("stride", 1), ("padding", 0), ("dilation", 1))
+        )
+        if dilation != (1, 1) or module.ceil_mode:
             raise UnsupportedError("max-pool with dilation or ceil_mode has no rule; use neither")
         key = (node.args[0], size, stride, padding)
         if key not in self.pools:
@@ -263,6 +279,9 @@ class _Walk:
 
         Of a product each may be 1 - s, a spike that is missing.
         """
+        one, other = linear.unit_of(a), linear.unit_of(b)
+        if node.target in PRODUCTS and one and other and not (a.binary and b.binary):
+            return linear.scaled(self._gate(node, role, linear.spikes_in(a), linear.spikes_in(b)), one * other)
         allowed = [value.binary or (role == "and" and value.complement) for value in (a, b)]
         if not all(allowed) or a.shape != b.shape:
             raise UnsupportedError(
@@ -276,24 +295,6 @@ class _Walk:
         )
         return self._populate(x, population)
 
-    def _readout(self, x: Any) -> Expression:
-        if isinstance(x, Expression) and x.shape[1:] == (1, 1) and x.layout and len(x.layout) == 2 - x.averaged + 1:
-            x = as_map(x, views.layout_of(x, self.time_steps), "readout")[0]
-        if not isinstance(x, Expression) or len(x.shape) != 1 or not x.averaged:
-            raise UnsupportedError("a network must end in a linear layer averaged over time, as x.mean(0)")
-        x = linear.scaled(x, 1.0 / self.time_steps)
-        return self._populate(
-            x,
-            Population(
-                name="readout",
-                shape=x.shape,
-                decay=1.0,  # the membrane sums the steps up; the mean's 1/T is in weights and bias
-                threshold=np.inf,
-                bias=x.constant,
-                role="readout",
-            ),
-        )
-
     def _populate(self, x: Expression, population: Population) -> Expression:
         self.populations.append(population)
         for term in linear.merged(x.terms):
@@ -303,20 +304,6 @@ class _Walk:
     def _values(self, arguments: Any) -> Any:
         """The same nesting with every fx node replaced by its value."""
         return fx.node.map_arg(arguments, cast(Any, self.values.__getitem__))
-
-
-def leak(module: Any) -> tuple[float, float]:
-    """(decay, scale of the input current) such that v = decay * v + scale * I, as SpikingJelly charges."""
-    kind: type = type(module)  # a subclass may compute something else
-    if kind is neuron.IFNode:
-        return 1.0, 1.0
-    if kind is neuron.ParametricLIFNode:
-        rate = float(torch.sigmoid(module.w.detach()))
-    elif kind is neuron.LIFNode:
-        rate = 1.0 / float(module.tau)
-    else:
-        raise UnsupportedError(f"a {kind.__name__} has no rule; use LIFNode, ParametricLIFNode or IFNode")
-    return 1.0 - rate, rate if module.decay_input else 1.0
 
 
 def _flat(arguments: Any) -> list[Any]:
@@ -337,7 +324,8 @@ def _encoder(module: fx.GraphModule, outputs: list[fx.Node]) -> nn.Module:
     for node in module.graph.nodes:
         if node in needed or node.op == "placeholder":
             copies[node] = graph.node_copy(node, lambda n: copies[n])
-    graph.output(copies[outputs[0]])
+    found = copies[outputs[0]]
+    graph.output(graph.call_method("unsqueeze", (found, 3)) if len(outputs[0].meta["shape"]) == 4 else found)
     return fx.GraphModule(module, graph).eval()
 
 

@@ -14,7 +14,11 @@ Reads = Literal["images", "spikes"]  # spikes: frames of them, one for each time
 AttentionIn = Literal["search", "network", "both"]
 
 # Target -> kinds of attention that it takes. A real number that depends on the input is no synapse; a spike is one.
-ATTENTION_FOR: Mapping[str, tuple[Attention, ...]] = {"onnx": get_args(Attention), "loihi": ("none", "spike")}
+ATTENTION_FOR: Mapping[str, tuple[Attention, ...]] = {
+    "onnx": get_args(Attention),
+    "loihi": ("none", "spike"),
+    "nir": ("none",),
+}
 
 
 def primitive_set(name: str) -> PrimitiveSet:
@@ -50,11 +54,11 @@ class NetworkSettings:
     stem_stride: int = setting(1, "Stride of the first layer; 2 halves the image, which costs a quarter.", at_least=1)
     attention: Attention = setting(
         "none",
-        "On a node's input current: none, eca, cbam or tcs; on its spikes: spike. Loihi takes none and spike.",
+        "On a node's input current: none, eca, cbam or tcs; on its spikes: spike. For loihi: none, spike; nir: none.",
         common=True,
     )
     attention_in: AttentionIn = setting("both", "Where: in the search, in the network that is trained, or both.")
-    for_target: str = setting("", "Search only what a target takes without a change: loihi, onnx.", spelled="for")
+    for_target: str = setting("", "Search only what a target takes without a change: loihi, nir, onnx.", spelled="for")
 
     def __post_init__(self) -> None:
         check_settings(self)

@@ -28,6 +28,7 @@ LEGAL: Mapping[str, Legality] = {
     "onnx": Legality(ALL_PRIMITIVES, frozenset(ATTENTION_FOR["onnx"])),
     # A max-pool of spikes is a population, everything else a kernel.
     "loihi": Legality(ALL_PRIMITIVES, frozenset(ATTENTION_FOR["loihi"])),
+    "nir": Legality(ALL_PRIMITIVES, frozenset(ATTENTION_FOR["nir"])),
 }
 ANY = Legality(ALL_PRIMITIVES, ALL_ATTENTION)
 

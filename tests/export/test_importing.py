@@ -146,7 +146,7 @@ def test_events_without_labels(here: Path) -> None:
 def test_one_that_no_chip_carries_still_has_a_run(here: Path) -> None:
     settings = ImportSettings(example="1x8x8", time_steps=2)
     found = import_network("nets.py:Sigmoid", "runs/sigmoid", settings)
-    assert found.populations == 0 and "'sigmoid' has no rule for spikes" in str(found.refused)
+    assert found.populations == 0 and "'call_method sigmoid'" in str(found.refused)
 
 
 @pytest.mark.parametrize(

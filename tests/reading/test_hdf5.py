@@ -283,6 +283,17 @@ def test_what_is_no_number_and_no_word(tmp_path: Path, value: Any, said: str) ->
         one(written(tmp_path, lambda file: file.__setitem__("a", value))).numbers()
 
 
+def test_an_array_of_words_is_read_where_it_is_asked_for(tmp_path: Path) -> None:
+    for value in (np.array([[b"a", b"bc"], [b"d", b""]]), np.array([["a", "bc"], ["d", ""]], object)):
+        path = written(tmp_path, lambda file, value=value: file.__setitem__("a", value))
+        found = read_tree(path, {"a": "words"})["a"]
+        assert (found.words, found.shape) == (("a", "bc", "d", ""), (2, 2))
+    path = written(tmp_path, lambda file: file.create_dataset("a", (2**20,), h5py.string_dtype()))
+    assert read_tree(path, {"a": "words"})["a"].refused == "has no words, or more than 262144"
+    path = written(tmp_path, lambda file: file.__setitem__("a", np.arange(3)))
+    assert read_tree(path, {"a": "words"})["a"].numbers().tolist() == [0, 1, 2]
+
+
 def test_a_fork_has_a_worker_of_its_own(tmp_path: Path) -> None:
     path = written(tmp_path, lambda file: file.__setitem__("a", 5))
     program = (

@@ -34,12 +34,16 @@ class Small(nn.Module):
 
 def neurons(kind: str) -> nn.Module:
     # tau 4: v keeps 3/4; with decay_input, I counts 1/4
+    cuba = neuron.CUBALIFNode(c_decay=0.5, v_decay=0.75, v_threshold=1.5)
+    cuba.step_mode = "m"
     return {
         "hard": neuron.LIFNode(tau=4.0, decay_input=False, v_threshold=1.5, v_reset=0.0, step_mode="m"),
         "soft": neuron.LIFNode(tau=4.0, decay_input=False, v_threshold=1.5, v_reset=None, step_mode="m"),
         "scaled": neuron.LIFNode(tau=4.0, decay_input=True, v_threshold=0.5, v_reset=0.0, step_mode="m"),
         "plif": neuron.ParametricLIFNode(init_tau=4.0, decay_input=True, v_threshold=0.5, v_reset=0.0, step_mode="m"),
         "if": neuron.IFNode(v_threshold=1.5, v_reset=None, step_mode="m"),
+        "below": neuron.LIFNode(tau=4.0, decay_input=False, v_threshold=1.5, v_reset=-0.5, step_mode="m"),
+        "cuba": cuba,
     }[kind]
 
 
@@ -60,6 +64,8 @@ def image(value: float) -> NDArray[np.float32]:
         ("scaled", 1.0, [0.25, 0.4375, 0.578125], [0, 0, 1]),  # 0.25; 0.1875 + 0.25; 0.328125 + 0.25
         ("plif", 1.0, [0.25, 0.4375, 0.578125], [0, 0, 1]),
         ("if", 1.0, [1.0, 2.0, 1.5], [0, 1, 1]),  # 1; 2, spike, 0.5; 1.5, spike at the threshold
+        ("below", 1.0, [0.5, 1.25, 1.8125], [0, 0, 1]),  # -0.5 + 1; 0.5 - 1 / 4 + 1; 1.25 - 1.75 / 4 + 1
+        ("cuba", 1.0, [1.0, 2.25, 1.75], [0, 1, 1]),  # of the currents 1, 1.5, 1.75: 1; 0.75 + 1.5, spike; 1.75
     ],
 )
 def test_margins_are_membrane_minus_threshold_before_reset(
@@ -121,6 +127,6 @@ def test_spikes_and_logits_are_those_of_the_network_itself(
     assert next(iter(record.spikes)) == "stem"
 
 
-def test_a_reset_to_another_value_is_refused() -> None:
-    with pytest.raises(UnsupportedError, match=r"Layer 'hidden': `v_reset` must be 0 or None, but is 0\.1\."):
-        TorchRunner(Small(neuron.LIFNode(tau=4.0, v_reset=0.1, step_mode="m")).eval())
+def test_neurons_that_are_no_lif_are_refused() -> None:
+    with pytest.raises(UnsupportedError, match=r"Layer 'hidden': a QIFNode is no LIF: its membrane grows by a curve"):
+        TorchRunner(Small(neuron.QIFNode(step_mode="m")).eval())

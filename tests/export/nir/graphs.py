@@ -1,5 +1,6 @@
 """NIR graphs for tests, and what they do when they are read."""
 
+from itertools import pairwise
 from typing import Any
 
 import nir
@@ -18,7 +19,7 @@ def chain(*nodes: nir.NIRNode, shape: tuple[int, ...]) -> nir.NIRGraph:
     named |= {f"n{i}": node for i, node in enumerate(nodes)}
     named |= {"output": nir.Output(output_type={"output": None})}
     names = list(named)
-    return nir.NIRGraph(named, list(zip(names[:-1], names[1:], strict=True)), type_check=False)
+    return nir.NIRGraph(named, list(pairwise(names)), type_check=False)
 
 
 def lif(n: int | tuple[int, ...], tau: float = 2 * DT, **given: Any) -> nir.LIF:

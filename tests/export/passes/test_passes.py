@@ -13,6 +13,7 @@ from spikeport.export.passes import LOIHI_PASSES, Pass, lower
 from spikeport.export.passes.fold import fold
 from spikeport.export.passes.quantize import quantize
 from spikeport.export.passes.relays import insert_relays
+from spikeport.export.passes.spread import spread
 from spikeport.export.simulate import simulate
 
 FLOAT: tuple[Pass, ...] = (fold, insert_relays, lower)
@@ -66,4 +67,4 @@ def test_same_numbers(
 
 
 def test_the_order() -> None:
-    assert (fold, insert_relays) == LOIHI_PASSES
+    assert (fold, spread, insert_relays) == LOIHI_PASSES

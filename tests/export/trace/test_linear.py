@@ -35,14 +35,24 @@ def test_convolution_then_1x1_then_batch_norm() -> None:
     assert folded.terms[0].kernel.weight.shape == (2, 3, 3, 3) and not folded.binary
 
 
-def test_1x1_of_stride_2_then_a_kernel_is_refused_but_after_it_strides_multiply() -> None:
+def test_a_padded_kernel_after_one_that_is_not_zero_beyond_its_map_is_refused() -> None:
     big, small = conv(2, 3, 3, padding=(1, 1)), conv(2, 2, 1, stride=(2, 2))
     folded = linear.convolved(linear.convolved(A, big), small)
     np.testing.assert_allclose(value(folded), apply(small, apply(big, SPIKES["a"])), atol=1e-12)
-    with pytest.raises(UnsupportedError, match="padded 3x3 kernel directly after a 1x1 one"):
-        linear.convolved(linear.convolved(A, conv(3, 3, 1, stride=(2, 2))), big)
     with pytest.raises(UnsupportedError, match="3x3 kernel directly after a 3x3"):
         linear.convolved(linear.convolved(A, conv(3, 3, 3, padding=(1, 1))), big)
+    with pytest.raises(
+        UnsupportedError, match="3x3 kernel directly after a 4x4"
+    ):  # its window ends before the map does
+        linear.convolved(linear.convolved(A, conv(3, 3, 4, stride=(4, 4))), big)
+
+
+@pytest.mark.parametrize("size", [1, 2])
+def test_a_padded_kernel_after_windows_side_by_side_is_one_kernel(size: int) -> None:
+    pool, outer = conv(4, 3, size, stride=(2, 2)), conv(2, 4, 3, padding=(1, 1), stride=(1, 2))
+    folded = linear.convolved(linear.convolved(A, pool), outer)
+    np.testing.assert_allclose(value(folded), apply(outer, apply(pool, SPIKES["a"])), atol=1e-12)
+    assert len(folded.terms) == 1
 
 
 @pytest.mark.parametrize("stride", [(1, 1), (2, 2), (1, 2)])

@@ -60,15 +60,14 @@ REFUSED = {
         lambda: Doing(lambda s, x: s.middle(x + 0.5)),
         r"Layer 'middle': a padded convolution after a bias cannot fold; put the batch norm or bias behind it",
     ),
-    "v_reset": (lambda: Small(lif(v_reset=-0.5)), r"Layer 'lif': `v_reset` must be 0 or None, but is -0.5; train"),
     "single step": (lambda: Small(lif(step_mode="s")), r"Layer 'lif': .* multi-step mode, step_mode='m'"),
     "unknown neuron": (
         lambda: Small(neuron.QIFNode(step_mode="m")),
-        r"Layer 'lif': a QIFNode has no rule; use LIFNode, ParametricLIFNode or IFNode",
+        r"Layer 'lif': a QIFNode is no LIF: its membrane grows by a curve of itself; use LIFNode, or export to onnx",
     ),
     "a neuron's subclass": (
         lambda: Small(neuron.LIAFNode(act=torch.relu, threshold_related=True, step_mode="m")),
-        r"Layer 'lif': a LIAFNode has no rule",
+        r"Layer 'lif': a LIAFNode is no LIF: it gives an activation of the membrane, not spikes",
     ),
     "a layer's subclass": (
         lambda: Doing(lambda s, x: s.ws(x), ws=WSConv(3, 3, 3, padding=1, step_mode="m")),
@@ -112,18 +111,15 @@ REFUSED = {
         lambda: Doing(lambda s, x: s.bn(x), bn=layer.BatchNorm2d(3, track_running_stats=False, step_mode="m")),
         r"Layer 'bn': batch norm without running statistics",
     ),
-    "partial global pool": (
-        lambda: Ending(
-            lambda s, x: s.line(s.pool(x).flatten(2)).mean(0),
-            pool=layer.AdaptiveAvgPool2d((4, 5), step_mode="m"),
-            line=nn.Linear(60, 4),
-        ),
-        r"Layer 'pool': adaptive average pool has a rule where the new size divides the old one, but 8x8 becomes 4x5",
+    "images as an answer": (
+        lambda: Ending(lambda s, x: x),
+        r"Layer 'output output': a network must return one number for each class, \[N, classes\] as x.mean\(0\), .*, "
+        r"but it returns values of shape \(3, 8, 8\)",
     ),
-    "no mean": (lambda: Ending(lambda s, x: s.readout(x.flatten(2))), r"must end in a linear layer averaged over time"),
-    "the last step only": (
-        lambda: Ending(lambda s, x: s.readout(x.flatten(2))[-1]),
-        r"parts are taken of channels only, but dimension 0 of",
+    "two answers": (lambda: Ending(lambda s, x: (x, x)), r"one number for each class, .* but it returns a tuple"),
+    "the first step only": (
+        lambda: Ending(lambda s, x: s.readout(x.flatten(2))[0]),
+        r"Layer 'call_function getitem': of 3 time steps only the last one can be the answer, x\[-1\], but step 0 is",
     ),
     "mean over the batch": (
         lambda: Ending(lambda s, x: s.readout(x.flatten(2)).mean(1)),
@@ -151,7 +147,7 @@ REFUSED = {
     ),
     "what a container has no rule for": (
         lambda: Doing(lambda s, x: s.part(x), part=layer.SeqToANNContainer(nn.Conv2d(3, 3, 1), nn.Sigmoid())),
-        r"Layer 'part': its part '1', a Sigmoid, has no rule; put it outside",
+        r"Layer 'part.1': a Sigmoid cannot be a synapse or a neuron on the chip; replace it, or export to onnx",
     ),
     "linear on images": (
         lambda: Doing(lambda s, x: s.line(x), line=layer.Linear(8, 8, step_mode="m")),

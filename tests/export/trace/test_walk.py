@@ -15,6 +15,7 @@ from spikeport.export.graph import SpikingGraph
 from spikeport.export.netx.chain import chain_of, unpacked
 from spikeport.export.passes import lower
 from spikeport.export.passes.quantize import quantize
+from spikeport.export.passes.relays import levels
 from spikeport.export.simulate import simulate
 from spikeport.export.trace.walk import Traced, trace
 from spikeport.search.space.genotype import random_genotype
@@ -53,7 +54,9 @@ def assert_chain_equals_graph(graph: SpikingGraph, inputs: Any) -> None:
     exact = simulate(graph, inputs)
     relayed = simulate(lowered, inputs)
     assert all(
-        np.array_equal(value, exact.spikes[name]) for name, value in relayed.spikes.items() if name in exact.spikes
+        np.array_equal(value, np.broadcast_to(exact.spikes[name], value.shape))
+        for name, value in relayed.spikes.items()
+        if name in exact.spikes
     )
     chip = quantize(lowered, float(np.abs(exact.readout).max()))
     expected, chain = simulate(chip, inputs), chain_of(chip)
@@ -199,11 +202,13 @@ def test_a_silent_layer_is_carried() -> None:
     chain_of(quantize(lower(graph), 1.0))
 
 
-def test_the_loihi_target_takes_no_other_decay_beside(lively: Any, uniform: Any) -> None:
+def test_neurons_of_other_decays_lie_on_levels_of_their_own(lively: Any, uniform: Any, random_spikes: Any) -> None:
     graph = trace(lively(uniform("plain", "conv_3x3")), IMAGES[:1], 3).graph
     changed = tuple(replace(p, decay=0.25) if p.name == "cells.0.p0" else p for p in graph.populations)
-    with pytest.raises(UnsupportedError, match=r"'cells.0.p0' and 'cells.0.p1' share a layer"):
-        quantize(lower(replace(graph, populations=changed)), 1.0)
+    apart = replace(graph, populations=changed)
+    level, together = levels(lower(apart)), levels(lower(graph))
+    assert level["cells.0.p0"] != level["cells.0.p1"] and together["cells.0.p1"] == together["cells.0.p0"]
+    assert_chain_equals_graph(apart, random_spikes(apart))
 
 
 class FramesFirst(Small):
