@@ -28,7 +28,9 @@ def images(network: SpikingNetwork, number: int = 4) -> torch.Tensor:
 
 def gated(lively: Any, seed: int, time_steps: int = 2) -> SpikingNetwork:
     genotype = random_genotype(np.random.default_rng(seed), ("plain", "darts")[seed % 2])
-    network: SpikingNetwork = lively(genotype, seed=seed, cells=2, time_steps=time_steps, attention="spike")
+    network: SpikingNetwork = lively(
+        genotype, seed=seed, cells=2, time_steps=time_steps, attention="spike", channels=3
+    )
     return network
 
 
@@ -50,8 +52,8 @@ def test_a_node_is_five_populations(lively: Any) -> None:
     assert sources[channel] == sources[position] == {node}
     (first,) = [name for name, read in sources.items() if read == {node, channel}]
     (second,) = [name for name, read in sources.items() if read == {first, position}]
-    assert shapes[node] == shapes[channel] == shapes[first] == shapes[second] == (2, 8, 8)
-    assert shapes[position] == (1, 8, 8)
+    assert shapes[node] == shapes[channel] == shapes[first] == shapes[second] == (6, 4, 4)
+    assert shapes[position] == (1, 4, 4)
     roles = {p.name: p.role for p in graph.populations}
     assert (roles[channel], roles[first], roles[second]) == ("neuron", "and", "and")
     others = {name for name, read in sources.items() if node in read}

@@ -64,7 +64,7 @@ def test_every_target_is_one_that_can_be_exported_to() -> None:
 
 
 def test_unknown_target() -> None:
-    with pytest.raises(InputError, match=r"^Unknown target 'tpu' to search for; choose from onnx, loihi\.$"):
+    with pytest.raises(InputError, match=r"^Unknown target 'tpu' to search for; choose from onnx, loihi, nir\.$"):
         choose(for_target="tpu")
 
 
