@@ -35,8 +35,8 @@ from torch.nn.functional import cross_entropy
 
 from spikeport.search.machine.device import DTYPES, fast_dtype
 from spikeport.search.machine.freed_memory import keep_freed_memory
-from spikeport.search.space.cell import batch_norm, lif_neurons
 from spikeport.search.space.genotype import CELL_KINDS, NODES, CellKind
+from spikeport.search.space.layers import batch_norm, lif_neurons
 from spikeport.search.space.network import NetworkConfig
 from spikeport.search.space.primitives import NONE, PRIMITIVES, Builder, FactorizedReduce, convolution
 from spikeport.search.strategies.darts.search import alpha_step

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError, UnsupportedError
+from ..export.folded import as_exported
 from ..export.graph import SpikingGraph, neurons
 from ..export.netx.file import read_layers
 from ..export.netx.reader import read_netx
@@ -176,7 +177,7 @@ def measure_run(run: Run, profiles: Sequence[Profile], tell: Tell = _silent, *, 
         raise InputError(
             f"The run '{run.path}' has no export for a chip; run `spikeport export {run.path} --target loihi` first."
         )
-    network = load_network(run)
+    network = as_exported(run, load_network(run))
     graph = read_graph(folder / "network.net")
     dataset = load_dataset(network.config.dataset, time_steps=network.config.time_steps)
     tell("measuring the twin on the test split, counting and mapping")

@@ -13,5 +13,12 @@ class ExportSettings:
         1e-4, "Seconds of a time step, by which NIR's time constants count; for the target nir.", above=0, common=True
     )
 
+    fold_attention: bool = setting(
+        False,
+        "Make gates that depend on the input (eca, cbam) constants, one for each channel; for the target loihi, and "
+        "with `all` for nir, too.",
+        common=True,
+    )
+
     def __post_init__(self) -> None:
         check_settings(self)

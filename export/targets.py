@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -15,6 +16,7 @@ from ..search.run_lock import claimed
 from ..search.runs import Run
 from ..search.space.network import RunNetwork, load_network
 from ..search.space.predict import predict
+from .folded import folded
 from .graph import SpikingGraph, neurons
 from .netx.chain import chain_of
 from .netx.writer import check_netx, layer_indices, write_netx
@@ -44,12 +46,20 @@ def export(run: Run, target: str, tell: Tell, settings: ExportSettings | None = 
     if target not in (*TARGETS, "all"):
         raise InputError(f"Unknown target '{target}'; choose from {', '.join(TARGETS)}, all.")
     start, settings = time.monotonic(), settings or ExportSettings()
+    if settings.fold_attention and target not in ("loihi", "all"):
+        raise InputError(
+            f"--fold-attention makes gates constants for the chip of the target loihi, but the target is {target}; say "
+            "--target loihi, or leave it out."
+        )
     chosen = TARGETS if target == "all" else {target: TARGETS[target]}
     with claimed(run.path):
         network = load_network(run)
+        constant, gates = folded(network, tell) if settings.fold_attention else (network, {})
         for name, write in chosen.items():
+            whole = network if name == "onnx" else constant
+            more: Any = {"gates": gates} if name == "loihi" else {}
             with replacing_folder(run.export_folder(name)) as folder:
-                write(run, network, folder, settings, tell=lambda stage, name=name: tell(f"{name}: {stage}"))
+                write(run, whole, folder, settings, tell=lambda stage, name=name: tell(f"{name}: {stage}"), **more)
     tell(spent(start))
     return [run.export_folder(name) for name in chosen]
 
@@ -77,7 +87,10 @@ def _onnx(run: Run, network: RunNetwork, folder: Path, settings: ExportSettings,
         tell(f"without step.onnx. {error}")
 
 
-def _loihi(run: Run, network: RunNetwork, folder: Path, settings: ExportSettings, tell: Tell) -> None:
+def _loihi(
+    run: Run, network: RunNetwork, folder: Path, settings: ExportSettings, tell: Tell, gates: dict[str, Any]
+) -> None:
+    """gates: what the manifest says of attention that was folded into this network."""
     tell("tracing the network")
     found = traced(network)
     tell("finding the largest logit on the train split")
@@ -99,6 +112,7 @@ def _loihi(run: Run, network: RunNetwork, folder: Path, settings: ExportSettings
         "layers": layer_indices(chain),
         "places": {name: asdict(place) for name, place in chain.places.items()},
         "sha256": _hashes(folder),
+        **gates,
     }
     write_json(folder / "manifest.json", manifest)
 

@@ -37,6 +37,7 @@ FLOORS = (
     ("export.passes",),
     ("export.netx", "export.nir"),
     ("export.onnx",),
+    ("export.folded",),
     ("export.targets",),
     ("export.importing", "export.convert"),
     ("deploy.settings", "deploy.sourced_numbers", "deploy.synapses", "deploy.batches"),

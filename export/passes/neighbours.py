@@ -5,6 +5,8 @@ that leak unequally are put one after the other, and relays carry the spikes on.
 one spike before the next: it stands beside neurons that leak enough for the window's steps, or apart from them.
 """
 
+from itertools import combinations
+
 from ..graph import Population, SpikingGraph
 
 REGISTER = 60  # a low threshold register, at which an AND's even weights fit it worst
@@ -33,7 +35,8 @@ def one_after_the_other(graph: SpikingGraph, soonest: dict[str, int]) -> list[tu
     Each population takes, in topological order, the first level behind its sources where it may stand.
     """
     inner = [p for p in graph.populations if p.role != "readout"]
-    if all(may_share(a, b, graph.time_steps) for a, b in _together(inner, soonest)):
+    # of any two: those on different levels now may be moved onto one, where that saves relays
+    if all(may_share(a, b, graph.time_steps) for a, b in combinations(inner, 2)):
         return []
     level: dict[str, int] = dict.fromkeys((node.name for node in graph.inputs), 0)
     there: dict[int, list[Population]] = {}
@@ -50,7 +53,3 @@ def one_after_the_other(graph: SpikingGraph, soonest: dict[str, int]) -> list[tu
         for b in inner
         if level[a.name] < level[b.name] and not may_share(a, b, graph.time_steps)
     ]
-
-
-def _together(inner: list[Population], soonest: dict[str, int]) -> list[tuple[Population, Population]]:
-    return [(a, b) for i, a in enumerate(inner) for b in inner[:i] if soonest[a.name] == soonest[b.name]]

@@ -1,4 +1,4 @@
-"""The neurons of `cell.lif_neurons` over a whole time window at once, for the kernel-space supernet.
+"""The neurons of `layers.lif_neurons` over a whole time window at once, for the kernel-space supernet.
 
 Spikes and gradients equal those of SpikingJelly's LIFNode (reset detached, arctangent surrogate with alpha 2) bit for
 bit; neurons.py has the equations. Forward and backward together take a quarter of its time (2 steps of 32x8x32x32, one
@@ -14,7 +14,7 @@ from spikingjelly.activation_based import neuron
 from torch import Tensor, nn
 
 from ..gpu.blocks import takes_kernels
-from ..space.cell import lif_neurons
+from ..space.layers import lif_neurons
 from .arrays import SPIKES, bits, one, takes_loops
 from .neurons import DECAY, lif_backward, lif_forward
 from .norm_lif import norm_lif
@@ -85,7 +85,7 @@ class WindowLIF(neuron.LIFNode):  # type: ignore[misc]
 
 
 def window_lif(axis: int = 0) -> WindowLIF:
-    """Neurons with the constants of `cell.lif_neurons`."""
+    """Neurons with the constants of `layers.lif_neurons`."""
     usual = lif_neurons()
     neurons = WindowLIF(
         tau=usual.tau,

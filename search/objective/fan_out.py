@@ -34,6 +34,12 @@ def window(size: Size, kernel: int, dilation: int, stride: int) -> Tensor:
     return torch.outer(rows, columns)
 
 
+def band(channels: int, size: int) -> Tensor:
+    """[C], float64: the channels that hear each one through a banded kernel of so many taps (spike_gates.py)."""
+    near = (torch.arange(channels)[:, None] - torch.arange(channels)).abs() <= size // 2
+    return near.sum(0).double()
+
+
 def factorized_reduce(size: Size, channels: int) -> Tensor:
     """[H, W]: half of the output channels read the pixels (0, 0) of the 2x2 blocks, the other half (1, 1)."""
     leaving = torch.zeros(size, dtype=torch.float64)

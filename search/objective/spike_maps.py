@@ -11,11 +11,14 @@ from typing import Protocol, cast
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
+from ..space.attention import channels_heard
 from ..space.genotype import INPUTS, NODES, CellKind
 from ..space.layout import STEM_MULTIPLIER, CellShape
 from ..space.network import NetworkConfig, SpikingBackbone
-from .fan_out import window
+from ..space.spike_gates import SpikeGates
+from .fan_out import band, window
 
 STATES = ("p0", "p1", *(f"n{j + 1}" for j in range(NODES)))
 
@@ -33,14 +36,25 @@ class CountedCell(Counted, Protocol):
     def max_pools(self) -> Mapping[int, nn.Module]: ...
 
 
+@dataclass(frozen=True, slots=True)
+class GateSpikes:
+    """Of a state whose spikes go through gates, scalars: the spikes of its neurons and of its gates; the synaptic
+    operations of the gates and of their products with the spikes (spike_gates.py)."""
+
+    fired: Tensor
+    sops: Tensor
+
+
 @dataclass(slots=True)
 class CellSpikes:
-    """Maps [H, W] of p0, p1, n1 .. n4 by number, and the spikes of the max-pool of a state, a scalar."""
+    """Maps [H, W] of p0, p1, n1 .. n4 by number, as others see them, and the spikes of the max-pool of a state, a
+    scalar; `gates` of the states that have them."""
 
     kind: CellKind
     channels: int
     states: dict[int, Tensor] = field(default_factory=dict)
     pooled: dict[int, Tensor] = field(default_factory=dict)
+    gates: dict[int, GateSpikes] = field(default_factory=dict)
 
     @property
     def output(self) -> Tensor:
@@ -49,15 +63,22 @@ class CellSpikes:
 
     @property
     def total(self) -> Tensor:
-        """Spikes of the cell's neurons."""
-        return torch.stack([maps.sum() for maps in self.states.values()]).sum()
+        """Spikes of the cell's neurons, gates among them."""
+        fired = [self.gates[n].fired if n in self.gates else maps.sum() for n, maps in self.states.items()]
+        return torch.stack(fired).sum()
+
+    @property
+    def gate_sops(self) -> Tensor:
+        """Of all gates of the cell, a scalar."""
+        return sum((gate.sops for gate in self.gates.values()), torch.zeros((), dtype=torch.float64))
 
     def narrowed(self, channels: int) -> "CellSpikes":
         """What would be left with so many channels, if all of them spiked alike."""
         share = channels / self.channels
         states = {number: share * maps for number, maps in self.states.items()}
         pooled = {source: share * spikes for source, spikes in self.pooled.items()}
-        return CellSpikes(self.kind, channels, states, pooled)
+        gates = {number: GateSpikes(share * gate.fired, share * gate.sops) for number, gate in self.gates.items()}
+        return CellSpikes(self.kind, channels, states, pooled, gates)
 
 
 @dataclass(slots=True)
@@ -109,6 +130,9 @@ def recording(network: SpikingBackbone) -> Iterator[NetworkSpikes]:
         counted = cast(CountedCell, module)
         for number, name in enumerate(STATES):
             hook(module.get_submodule(name), state(cell, number, counted.images_axis, counted.place_axes))
+            for gates in module.get_submodule(name).modules():
+                if isinstance(gates, SpikeGates):
+                    handles += _watch_gates(gates, cell, number)
         for source, max_pool in counted.max_pools().items():
             hook(max_pool, pool(cell, source, counted.images_axis))
     try:
@@ -116,6 +140,37 @@ def recording(network: SpikingBackbone) -> Iterator[NetworkSpikes]:
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _watch_gates(gates: SpikeGates, cell: CellSpikes, number: int) -> list[RemovableHandle]:
+    """Record what the gates of a state did in the last pass."""
+    said: dict[str, Tensor] = {}
+
+    def hear(name: str) -> Callable[..., None]:
+        return lambda module, inputs, fired: said.__setitem__(name, fired)
+
+    def both(module: nn.Module, inputs: tuple[Tensor, ...], passed: Tensor) -> None:
+        cell.gates[number] = _gate_spikes(gates, inputs[0], said["channel"], said["position"])
+
+    children = [getattr(gates, name).register_forward_hook(hear(name)) for name in ("channel", "position")]
+    return [*children, gates.register_forward_hook(both)]
+
+
+def _gate_spikes(gates: SpikeGates, spikes: Tensor, channel: Tensor, position: Tensor) -> GateSpikes:
+    """Of spikes and gates [T, N, C or 1, H, W]. Every spike meets the window of both gates, and its product with the
+    channel's gate; a position's gate is heard by all channels."""
+    images, channels, rows, columns = spikes.shape[1:]
+    around = window((rows, columns), gates.window, 1, 1).to(spikes.device)
+    heard = band(channels, channels_heard(channels)).to(spikes.device)
+    maps = spikes.sum((0, 1), dtype=torch.float32).double()  # [C, H, W]
+    each, of_channels, of_positions = (_spikes(fired) for fired in (spikes, channel, position))
+    products = _spikes(spikes * channel)
+    sops = (maps * around * (heard[:, None, None] + 1)).sum() + each + of_channels + products + channels * of_positions
+    return GateSpikes((each + of_channels + of_positions) / images, sops / images)
+
+
+def _spikes(fired: Tensor) -> Tensor:
+    return fired.sum(dtype=torch.float32).double()
 
 
 def even_spikes(config: NetworkConfig, plan: Sequence[CellShape], rate: float) -> NetworkSpikes:

@@ -6,6 +6,7 @@ An SOP is one spike that meets one synapse. Counted are, of each cell, the synap
     edges       sum over edges e and primitives o of weight[e, o] * sum over y, x of spikes[y, x] * fan_out_o[y, x]
     max-pools   their OR populations: the edges that leave one state share one, which is there with the probability
                 1 - product over these edges of (1 - weight of max-pool); on an edge each of its spikes is one SOP
+    gates       of `--attention spike`: what they hear, and the products that let spikes pass (spike_maps.py)
     readout     every spike of the last cell times the classes
 
 Where the weights are 0 and 1 this is what an exported network does but for relays, which depend on how its levels are
@@ -47,7 +48,8 @@ def cell_sops(cell: CellSpikes, ways: Sequence[Tensor], s1: Tensor, weights: Ten
     """SOPs of one cell, of weights [14, primitives], float64; s0 is the sum of its `ways`, maps of either size."""
     inputs = [_preprocess(s0, cell.states[0], cell.channels) for s0 in ways]
     inputs.append(_preprocess(s1, cell.states[1], cell.channels))
-    return torch.stack(inputs).sum() + _edges(cell, weights, tuple(names))
+    gates = cell.gate_sops.to(s1.device)
+    return torch.stack(inputs).sum() + _edges(cell, weights, tuple(names)) + gates
 
 
 def _preprocess(inputs: Tensor, state: Tensor, channels: int) -> Tensor:

@@ -9,14 +9,14 @@ from ...setting import check_settings, chosen, setting
 
 PrimitiveSet = Literal["darts", "plain"]
 Level = Literal["micro", "macro", "both"]
-Attention = Literal["none", "eca", "cbam", "tcs"]
+Attention = Literal["none", "eca", "cbam", "tcs", "spike"]
 Reads = Literal["images", "spikes"]  # spikes: frames of them, one for each time step
 AttentionIn = Literal["search", "network", "both"]
 
-# Target -> kinds of attention that it takes. A gate that depends on the input is no synapse.
+# Target -> kinds of attention that it takes. A real number that depends on the input is no synapse; a spike is one.
 ATTENTION_FOR: Mapping[str, tuple[Attention, ...]] = {
     "onnx": get_args(Attention),
-    "loihi": ("none",),
+    "loihi": ("none", "spike"),
     "nir": ("none",),
 }
 
@@ -54,7 +54,7 @@ class NetworkSettings:
     stem_stride: int = setting(1, "Stride of the first layer; 2 halves the image, which costs a quarter.", at_least=1)
     attention: Attention = setting(
         "none",
-        "On a node's input current: none, eca, cbam or tcs (steps, too). The targets loihi and nir take none only.",
+        "On a node's input current: none, eca, cbam or tcs; on its spikes: spike. For loihi: none, spike; nir: none.",
         common=True,
     )
     attention_in: AttentionIn = setting("both", "Where: in the search, in the network that is trained, or both.")

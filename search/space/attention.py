@@ -19,7 +19,10 @@ from torch import Tensor, nn
 from ..settings.network import Attention
 
 # What an export to a chip says of them (export/trace/registry.py).
-NOT_A_SYNAPSE = "its gates depend on the input; search with --attention none, or export to onnx"
+NOT_A_SYNAPSE = (
+    "its gates depend on the input; export with --fold-attention, which makes them constants, search with --attention "
+    "spike or none, or export to onnx"
+)
 
 
 def _last(linear: nn.Module) -> nn.Module:
@@ -32,20 +35,41 @@ def _gate(logits: Tensor) -> Tensor:
     return 2 * torch.sigmoid(logits)
 
 
-class ECA(nn.Module):
-    """Efficient channel attention (arXiv 1910.03151, section 3.2): a gate per channel.
+def channels_heard(channels: int) -> int:
+    """The size of ECA's kernel: the odd number next to log2(C) / 2 + 1 / 2 (equation 12, gamma 2, b 1)."""
+    size = int(abs(math.log2(channels) / 2 + 0.5))
+    return size + 1 - size % 2
 
-        gate[N, C] = 2 sigmoid(conv1d over channels of mean over T, H, W of current)
 
-    The kernel's size follows from the channels (equation 12, gamma 2, b 1): the odd number next to log2(C) / 2 + 1 / 2.
+class Gated(nn.Module):
+    """Multiplies a current by one gate after the other.
+
+    For a chip they become constants by what `factors` says alone (folding.py); a module of one's own may have it, too.
     """
 
     not_a_synapse = NOT_A_SYNAPSE
 
+    def factors(self, current: Tensor) -> dict[str, Tensor]:
+        """Of [T, N, C, H, W], by name, each with as many axes; in the order in which they multiply it."""
+        raise NotImplementedError
+
+    def forward(self, current: Tensor) -> Tensor:
+        for gate in self.factors(current).values():
+            current = current * gate
+        return current
+
+
+class ECA(Gated):
+    """Efficient channel attention (arXiv 1910.03151, section 3.2): a gate per channel.
+
+        gate[N, C] = 2 sigmoid(conv1d over channels of mean over T, H, W of current)
+
+    The kernel's size follows from the channels (`channels_heard`).
+    """
+
     def __init__(self, channels: int) -> None:
         super().__init__()
-        size = int(abs(math.log2(channels) / 2 + 0.5))
-        size += 1 - size % 2
+        size = channels_heard(channels)
         self.conv = _last(nn.Conv1d(1, 1, size, padding=size // 2, bias=False))
 
     def gate(self, current: Tensor) -> Tensor:
@@ -53,18 +77,16 @@ class ECA(nn.Module):
         mean = current.mean(dim=(0, 3, 4))  # [N, C]
         return _gate(self.conv(mean.unsqueeze(1)).squeeze(1))[None, :, :, None, None]
 
-    def forward(self, current: Tensor) -> Tensor:
-        return current * self.gate(current)
+    def factors(self, current: Tensor) -> dict[str, Tensor]:
+        return {"channel": self.gate(current)}
 
 
-class CBAM(nn.Module):
+class CBAM(Gated):
     """Convolutional block attention (arXiv 1807.06521, section 3): a gate per channel, then a gate per position.
 
     channel[N, C]     = 2 sigmoid(mlp(mean over T, H, W) + mlp(max over T, H, W))
     position[N, H, W] = 2 sigmoid(conv7x7 of [mean over T, C; max over T, C] of the current gated by channel)
     """
-
-    not_a_synapse = NOT_A_SYNAPSE
 
     def __init__(self, channels: int, reduction: int = 16) -> None:
         super().__init__()
@@ -84,9 +106,9 @@ class CBAM(nn.Module):
         planes = torch.stack((current.mean(dim=(0, 2)), current.amax(dim=(0, 2))), dim=1)  # [N, 2, H, W]
         return _gate(self.conv(planes)).unsqueeze(0)
 
-    def forward(self, current: Tensor) -> Tensor:
-        current = current * self.channel_gate(current)
-        return current * self.position_gate(current)
+    def factors(self, current: Tensor) -> dict[str, Tensor]:
+        channel = self.channel_gate(current)
+        return {"channel": channel, "position": self.position_gate(current * channel)}
 
 
 class TCS(CBAM):
@@ -107,12 +129,20 @@ class TCS(CBAM):
         lines = torch.stack((current.mean(dim=(2, 3, 4)), current.amax(dim=(2, 3, 4))), dim=0)  # [2, T, N]
         return _gate(self.steps(lines.permute(2, 0, 1)).squeeze(1).T)[:, :, None, None, None]
 
-    def forward(self, current: Tensor) -> Tensor:
-        return super().forward(current * self.step_gate(current))
+    def factors(self, current: Tensor) -> dict[str, Tensor]:
+        step = self.step_gate(current)
+        return {"step": step, **super().factors(current * step)}
 
 
 def _none(channels: int) -> nn.Module:
     return nn.Identity()
 
 
-ATTENTION: Mapping[Attention, Callable[[int], nn.Module]] = {"none": _none, "eca": ECA, "cbam": CBAM, "tcs": TCS}
+# The gates of `spike` stand behind the neurons (spike_gates.py).
+ATTENTION: Mapping[Attention, Callable[[int], nn.Module]] = {
+    "none": _none,
+    "eca": ECA,
+    "cbam": CBAM,
+    "tcs": TCS,
+    "spike": _none,
+}

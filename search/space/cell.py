@@ -1,7 +1,7 @@
 """The spiking cell in node-LIF form: every edge carries binary spikes, every node is one layer of LIF neurons.
 
     cell(s0, s1):  p0 = LIF(BN(conv(s0)))     p1 = LIF(BN(conv(s1)))
-                   n_j = LIF(attention(BN(sum over incoming edges of edge(spikes))))     j = 1..4
+                   n_j = gates(LIF(attention(BN(sum over incoming edges of edge(spikes)))))     j = 1..4
                    out = concat(n_1 .. n_4)
 
 The currents of a node's edges meet at one membrane, as SpikeDHS retrains its cells (Che et al., NeurIPS 2022). Spikes
@@ -13,13 +13,14 @@ import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, cast
 
-from spikingjelly.activation_based import layer, neuron, surrogate
 from torch import Tensor, cat, nn
 
 from ..settings.network import Attention
 from .attention import ATTENTION
 from .genotype import NODES, CellKind
+from .layers import batch_norm, lif_neurons
 from .primitives import Builder, FactorizedReduce, convolution
+from .spike_gates import gates_behind
 
 # (kind of cell, node 0..3) -> (source, builder) of each incoming edge
 Incoming = Callable[[CellKind, int], Sequence[tuple[int, Builder]]]
@@ -31,27 +32,6 @@ class CellBuilder(Protocol):
     def __call__(
         self, *, kind: CellKind, in_channels: tuple[int, int], channels: int, attention: Attention, halve_s0: bool
     ) -> nn.Module: ...
-
-
-def lif_neurons() -> nn.Module:
-    """Neurons with v = v / 2 + I, a spike where v >= 1, then v = 0; the arctangent surrogate in the backward pass."""
-    return cast(
-        nn.Module,
-        neuron.LIFNode(
-            tau=2.0,
-            decay_input=False,
-            v_threshold=1.0,
-            v_reset=0.0,
-            detach_reset=True,
-            surrogate_function=surrogate.ATan(),
-            step_mode="m",
-        ),
-    )
-
-
-def batch_norm(channels: int, *, affine: bool = True) -> nn.Module:
-    """Batch normalisation over time, batch and positions."""
-    return cast(nn.Module, layer.BatchNorm2d(channels, affine=affine, step_mode="m"))
 
 
 class Stem(nn.Module):
@@ -109,10 +89,12 @@ class Node(nn.Module):
         self.norm = batch_norm(channels)
         self.attention = ATTENTION[attention](channels)
         self.lif = lif_neurons()
+        self.gates = gates_behind(attention, channels)
 
     def forward(self, states: Sequence[Tensor]) -> Tensor:
         currents = [edge(states[source]) for source, edge in zip(self.sources, self.edges, strict=True)]
-        return cast(Tensor, self.lif(self.attention(self.norm(functools.reduce(operator.add, currents)))))
+        spikes = self.lif(self.attention(self.norm(functools.reduce(operator.add, currents))))
+        return cast(Tensor, self.gates(spikes))
 
 
 class Cell(nn.Module):

@@ -28,6 +28,7 @@ from ..space.genotype import INPUTS, NODES, CellKind
 from ..space.layout import STEM_MULTIPLIER
 from ..space.network import NetworkConfig
 from ..space.primitives import MAX_POOL, PRIMITIVES
+from ..space.spike_gates import gates_behind
 from .mixed_kernels import SMALLEST_VARIANCE, MixedKernels, Variances, edge_hits, uniform
 from .moments import moments_of
 from .spectra import grid, phases, product
@@ -53,21 +54,39 @@ VARIANCE_AT_START = 0.25
 
 
 class Population(nn.Module):
-    """Currents [H, W, T, N, C] -> spikes: batch norm, attention, LIF neurons, as in the blocks of cell.py."""
+    """Currents [H, W, T, N, C] -> spikes: batch norm, attention, LIF neurons, gates, as in the blocks of cell.py."""
 
     def __init__(self, channels: int, attention: Attention = "none") -> None:
         super().__init__()
         self.norm = nn.BatchNorm1d(channels)
         self.attention = ATTENTION[attention](channels)
         self.lif = window_lif(STEPS_AXIS)
+        self.gates = gates_behind(attention, channels)
 
     def forward(self, current: Tensor) -> Tensor:
+        spikes = self._fired(current)
+        if isinstance(self.gates, nn.Identity):
+            return spikes
+        passed = self.gates(_usual(spikes).float())  # the gates of bfloat16 spikes are float32, too
+        return _here(passed).to(spikes.dtype).contiguous()
+
+    def _fired(self, current: Tensor) -> Tensor:
         in_one = (takes_loops(current) or takes_kernels(current)) and processes.world() == 1
         if isinstance(self.attention, nn.Identity) and in_one:
             return cast(Tensor, self.lif(current, self.norm))
         current = self.norm(current.flatten(0, 3)).view(current.shape)
-        current = self.attention(current.permute(2, 3, 4, 0, 1)).permute(3, 4, 0, 1, 2)
+        current = _here(self.attention(_usual(current)))
         return cast(Tensor, self.lif(current))
+
+
+def _usual(maps: Tensor) -> Tensor:
+    """[H, W, T, N, C] -> [T, N, C, H, W]."""
+    return maps.permute(2, 3, 4, 0, 1)
+
+
+def _here(maps: Tensor) -> Tensor:
+    """[T, N, C, H, W] -> [H, W, T, N, C]."""
+    return maps.permute(3, 4, 0, 1, 2)
 
 
 class MaxPool(nn.Module):

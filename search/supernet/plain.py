@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from ..settings.network import PrimitiveSet
-from ..space.cell import Cell, batch_norm
+from ..space.cell import Cell
 from ..space.genotype import INPUTS, CellKind
+from ..space.layers import batch_norm
 from ..space.network import NetworkConfig
 from ..space.primitives import NONE, PRIMITIVES, Builder
 from .supernet import EDGES, Supernet

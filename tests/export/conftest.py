@@ -18,6 +18,7 @@ from spikeport.export.trace.walk import population_name
 from spikeport.search.space.attention import CBAM, ECA
 from spikeport.search.space.genotype import EDGES_PER_NODE, NODES, Edge, Genotype
 from spikeport.search.space.network import NetworkConfig, SpikingNetwork
+from spikeport.search.space.spike_gates import Gate
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,9 @@ def lively() -> Callable[..., SpikingNetwork]:
             if isinstance(module, ECA | CBAM):
                 for weight in module.parameters():  # of its last layers they are 0, so that every gate would be 1
                     nn.init.normal_(weight, std=0.5)
+        for module in network.modules():
+            if isinstance(module, Gate):
+                nn.init.uniform_(module.norm.bias, 0.5, 1.2)  # it fires in some steps
         with torch.no_grad():
             values = torch.rand(32, *network.config.sample_shape)
             network(values if network.config.reads == "images" else values.round())

@@ -71,12 +71,13 @@ def rates(record: Record) -> dict[str, float]:
     return {name: float(spikes.mean()) for name, spikes in record.spikes.items()}
 
 
-SEARCHED = {  # name -> seed, primitives, channels, time steps, rows, columns
-    "1-darts": (1, "darts", 2, 3, 8, 8),
-    "2-plain": (2, "plain", 3, 3, 8, 12),
-    "3-darts": (3, "darts", 4, 2, 12, 8),
+SEARCHED = {  # name -> seed, primitives, channels, time steps, rows, columns, attention
+    "1-darts": (1, "darts", 2, 3, 8, 8, "none"),
+    "2-plain": (2, "plain", 3, 3, 8, 12, "none"),
+    "3-darts": (3, "darts", 4, 2, 12, 8, "none"),
+    "4-spike": (5, "darts", 2, 2, 8, 8, "spike"),
 }
-BROKEN, BROKEN_AT = (1, "plain", 2, 2, 8, 8), "cells.1.n2"
+BROKEN, BROKEN_AT = (1, "plain", 2, 2, 8, 8, "none"), "cells.1.n2"
 
 
 @pytest.fixture(scope="module")
@@ -88,9 +89,9 @@ def in_lava(
 ) -> dict[str, tuple[Exported, Record]]:
     """What Lava makes of every network of this file, started once."""
     runs = {}
-    for name, (seed, primitives, channels, time_steps, rows, columns) in {**SEARCHED, "broken": BROKEN}.items():
-        sizes = {"channels": channels, "time_steps": time_steps, "rows": rows, "columns": columns}
-        network = spiking_network(seed, primitives, **sizes)
+    for name, (seed, primitives, channels, steps, rows, columns, attention) in {**SEARCHED, "broken": BROKEN}.items():
+        sizes = {"channels": channels, "time_steps": steps, "rows": rows, "columns": columns}
+        network = spiking_network(seed, primitives, **sizes, attention=attention)
         runs[name] = export(tmp_path_factory.mktemp(name), network, images_of(network, SAMPLES))
     break_one_weight(runs["broken"], BROKEN_AT)
     runs["wide"] = written(tmp_path_factory.mktemp("wide"), *wide())

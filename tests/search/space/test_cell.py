@@ -4,8 +4,9 @@ from spikingjelly.activation_based.neuron import LIFNode
 
 from spikeport.search.settings.network import Attention
 from spikeport.search.space.attention import ATTENTION
-from spikeport.search.space.cell import Cell, Stem, lif_neurons
+from spikeport.search.space.cell import Cell, Stem
 from spikeport.search.space.genotype import CellKind
+from spikeport.search.space.layers import lif_neurons
 from spikeport.search.space.primitives import PRIMITIVES, Builder
 
 

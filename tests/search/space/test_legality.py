@@ -51,7 +51,8 @@ def test_loihi_refuses_every_attention_that_is_not_listed(attention: str) -> Non
         return
     with pytest.raises(UnsupportedError):
         chip(only("plain", "conv_3x3"), settings)
-    with pytest.raises(InputError, match=f"attention among none, but it is {attention}; say --attention-in search"):
+    message = f"attention among none, spike, but it is {attention}; say --attention-in search"
+    with pytest.raises(InputError, match=message):
         choose(for_target="loihi", attention=attention)
     choose(for_target="loihi", attention=attention, attention_in="search")  # the network has none
 
@@ -63,7 +64,7 @@ def test_every_target_is_one_that_can_be_exported_to() -> None:
 
 
 def test_unknown_target() -> None:
-    with pytest.raises(InputError, match=r"^Unknown target 'tpu' to search for; choose from onnx, loihi\.$"):
+    with pytest.raises(InputError, match=r"^Unknown target 'tpu' to search for; choose from onnx, loihi, nir\.$"):
         choose(for_target="tpu")
 
 

@@ -17,6 +17,7 @@ from spikeport.search.space.attention import ATTENTION, CBAM, ECA
 from spikeport.search.space.genotype import Layer, random_genotype
 from spikeport.search.space.network import NetworkConfig, SpikingNetwork, load_network, save_network
 from spikeport.search.space.primitives import FactorizedReduce
+from spikeport.search.space.spike_gates import BandedSum
 from spikeport.search.tensors import load_tensors, save_tensors
 
 SETTINGS = NetworkConfig(channels=2, cells=3, time_steps=3, classes=5, input_shape=(2, 8, 12))
@@ -96,7 +97,7 @@ def test_readout_is_the_mean_over_time_of_a_linear_map_of_the_mean_over_position
 
 class Tracer(fx.Tracer):
     def is_leaf_module(self, module: nn.Module, path: str) -> bool:
-        ours = isinstance(module, StepModule | FactorizedReduce | ECA | CBAM)
+        ours = isinstance(module, StepModule | FactorizedReduce | ECA | CBAM | BandedSum)
         return ours or super().is_leaf_module(module, path)
 
 
