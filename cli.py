@@ -20,6 +20,7 @@ from spikeport.console import Console
 from spikeport.deploy.mapping.capacity import chip_names, find_chip
 from spikeport.deploy.settings import DeploySettings, PlannedNetwork, PriceSettings
 from spikeport.errors import SpikeportError, told
+from spikeport.export.settings import ExportSettings
 from spikeport.files import writable, write_json
 from spikeport.options import (
     GroupedCommand,
@@ -132,19 +133,22 @@ cli.add_command(convert_command)
 @cli.command("export")
 @run_options
 @click.option("--target", default="all", show_default=True, help=f"{', '.join(ATTENTION_FOR)} or all.")
+@settings_options(ExportSettings)
 @common_options
-def export_command(console: Console, path: Path | None, target: str) -> None:
+def export_command(console: Console, path: Path | None, target: str, **given: Any) -> None:
     """Write a trained run as ONNX and as NetX HDF5 for Intel Loihi, into its folder export/.
 
     \b
     spikeport export --target loihi
     spikeport export runs/mine --target all
+    spikeport export runs/mine --target loihi --weight-bits 4 --finetune 10
     """
     chosen("target", target, (*ATTENTION_FOR, "all"))
+    settings = ExportSettings(**_chosen(given))
     run = claim(the_run(path))
     from spikeport.export.targets import export
 
-    console.result(console.exported(run, export(run, target, console.tell)))
+    console.result(console.exported(run, export(run, target, console.tell, settings)))
 
 
 @cli.command("deploy")

@@ -21,33 +21,39 @@ from .netx.writer import check_netx, layer_indices, write_netx
 from .onnx.twin import write_twin
 from .onnx.window import write_encoder, write_model
 from .passes import lower
-from .passes.quantize import quantize
 from .passes.relays import levels
+from .settings import ExportSettings
 from .spent import spent
 from .trace.host import multiply_accumulates
 from .trace.walk import Traced, trace
+from .tuning.integers import Source, integers_of
+from .tuning.samples import samples_of
 
 Tell = Callable[[str], None]  # progress, one sentence per stage
 
+PLAIN = ExportSettings()
 EXAMPLE_IMAGES = 2  # more than one, or the exporter takes the batch for a constant
 CALIBRATION_IMAGES = 512  # of the train split
 
 
-def export(run: Run, target: str, tell: Tell) -> list[Path]:
+def export(run: Run, target: str, tell: Tell, settings: ExportSettings = PLAIN) -> list[Path]:
     """Export to one target, or to "all" there are; return the folders written.
 
     A folder is replaced as a whole, or stays as it was. Raises InputError for an unknown target, a run without a model
-    or one that another command works on, UnsupportedError where the target cannot carry the network.
+    or one that another command works on, for settings of another target, UnsupportedError where the target cannot carry
+    the network.
     """
     if target not in (*TARGETS, "all"):
         raise InputError(f"Unknown target '{target}'; choose from {', '.join(TARGETS)}, all.")
+    if target == "onnx" and settings != PLAIN:
+        raise InputError("The target onnx is the float network; weight bits, calibration and fine-tuning are of loihi.")
     start = time.monotonic()
     chosen = TARGETS if target == "all" else {target: TARGETS[target]}
     with claimed(run.path):
         network = load_network(run)
         for name, write in chosen.items():
             with replacing_folder(run.export_folder(name)) as folder:
-                write(run, network, folder, tell=lambda stage, name=name: tell(f"{name}: {stage}"))
+                write(run, network, folder, settings, tell=lambda stage, name=name: tell(f"{name}: {stage}"))
     tell(spent(start))
     return [run.export_folder(name) for name in chosen]
 
@@ -64,18 +70,19 @@ def encoder_macs(network: RunNetwork) -> int:
     return 0 if encoder is None else multiply_accumulates(encoder, _example(network)[:1])
 
 
-def _onnx(run: Run, network: RunNetwork, folder: Path, tell: Tell) -> None:
+def _onnx(run: Run, network: RunNetwork, folder: Path, settings: ExportSettings, tell: Tell) -> None:
     tell("writing model.onnx, the whole time window")
     write_model(folder / "model.onnx", network, _example(network), _metadata(run, network))
 
 
-def _loihi(run: Run, network: RunNetwork, folder: Path, tell: Tell) -> None:
+def _loihi(run: Run, network: RunNetwork, folder: Path, settings: ExportSettings, tell: Tell) -> None:
     tell("tracing the network")
     found = traced(network)
     tell("finding the largest logit on the train split")
     peak = readout_peak(network)
     tell("choosing levels and relays, quantizing")
-    graph = quantize(lower(found.graph), peak)
+    integers = integers_of(source(run, network, found, peak), settings, tell)
+    graph = integers.graph
     chain = chain_of(graph)
     check_netx(chain)  # everything that can be refused is refused before the first byte
     metadata = _metadata(run, network)
@@ -90,6 +97,7 @@ def _loihi(run: Run, network: RunNetwork, folder: Path, tell: Tell) -> None:
         "time_steps": graph.time_steps,
         "input": asdict(graph.inputs[0]),
         "readout_peak": peak,
+        "integers": integers.record,
         "populations": _populations(graph),
         "layers": layer_indices(chain),
         "places": {name: asdict(place) for name, place in chain.places.items()},
@@ -98,7 +106,7 @@ def _loihi(run: Run, network: RunNetwork, folder: Path, tell: Tell) -> None:
     write_json(folder / "manifest.json", manifest)
 
 
-# target -> (run, network, folder, tell) -> its files in the folder
+# target -> (run, network, folder, settings, tell) -> its files in the folder
 TARGETS: dict[str, Callable[..., None]] = {"onnx": _onnx, "loihi": _loihi}
 
 
@@ -112,6 +120,13 @@ def _populations(graph: SpikingGraph) -> dict[str, object]:
         "relay_populations": len(relays),
         "relay_neurons": sum(neurons(p.shape) for p in relays),
     }
+
+
+def source(run: Run, network: RunNetwork, found: Traced, peak: float) -> Source:
+    """What the chip's integers are made of."""
+    dataset = load_dataset(network.config.dataset, time_steps=network.config.time_steps)
+    samples = samples_of(run, dataset)
+    return Source(network=network, graph=lower(found.graph), encoder=found.encoder, peak=peak, samples=samples)
 
 
 def readout_peak(network: RunNetwork) -> float:

@@ -12,7 +12,7 @@ sides. S is even because weights are: a weight of one threshold becomes S itself
 population gets the weight 254: one spike is above every register value (<= 251), fires and resets to 0, so the layer's
 decay never acts on it. The product of two spikes (AND) gets
 
-    w = the smallest even integer with 2 w > register,
+    w = the smallest even integer of its bits with 2 w > register,
 
 so that two spikes fire and one does not. What is left of one spike decays as its level does; if a spike in every step
 of a window added up to the register, the AND would fire on one alone, and is refused.
@@ -34,7 +34,18 @@ from numpy.typing import NDArray
 from ...errors import UnsupportedError
 from ..graph import Array, Population, Projection, SpikingGraph
 from ..simulate import DECAY_UNITY, STEP
-from .scales import BIAS_MAX, THRESHOLD_MAX, Level, LevelScale, Scales, computes, factor_of, largest_scales, levels_of
+from .scales import (
+    BIAS_MAX,
+    THRESHOLD_MAX,
+    Level,
+    LevelScale,
+    Scales,
+    computes,
+    factor_of,
+    largest_scales,
+    levels_of,
+    weight_of_two,
+)
 
 DECAY_MAX = 4095  # 12-bit register of the membrane's decay [Lava 0.10 PyLifModelBitAcc docstring]
 
@@ -47,9 +58,7 @@ class ChipLevel:
     incoming: tuple[Projection, ...]
 
 
-def quantize(
-    graph: SpikingGraph, peak: float, *, weight_bits: int = 8, scales: Scales | None = None
-) -> SpikingGraph:
+def quantize(graph: SpikingGraph, peak: float, *, weight_bits: int = 8, scales: Scales | None = None) -> SpikingGraph:
     """Quantize a graph that went through `insert_relays`; a quantized graph is returned as it is.
 
     peak: the largest |membrane| of the readout over a calibration set (logits, no unit). weight_bits: 2 to 8, sign
@@ -86,8 +95,8 @@ def quantize_level(level: Level, chosen: LevelScale, time_steps: int) -> ChipLev
         exact = member.bias * factor if computes(member) else np.zeros_like(member.bias)
         chip = replace(member, decay=decay, current_decay=current_decay, threshold=float(register), bias=exact)
         if member.role == "and":
-            chip = replace(chip, bias=member.bias * _of_two(register, chosen.bits))
-            _check_forgets(chip, register, time_steps, chosen.bits)
+            chip = replace(chip, bias=member.bias * weight_of_two(chosen.scale, chosen.bits))
+            _check_forgets(chip, chosen, time_steps)
         members.append(replace(chip, bias=_rounded(member, chip, time_steps)))
     by_name = {member.name: member for member in level.members}
     incoming = tuple(
@@ -99,7 +108,7 @@ def quantize_level(level: Level, chosen: LevelScale, time_steps: int) -> ChipLev
 
 def _integers(weight: Array, target: Population, chosen: LevelScale) -> Array:
     if target.role == "and":
-        return weight * _of_two(chosen.scale - 1, chosen.bits)
+        return weight * weight_of_two(chosen.scale, chosen.bits)
     if not computes(target):
         return np.where(weight != 0.0, float(chosen.carrier), 0.0)
     rounded = chosen.step * np.round(weight * factor_of(target, chosen.scale) / chosen.step)
@@ -131,24 +140,15 @@ def _left_alone(population: Population, arithmetic: str, time_steps: int) -> NDA
     return np.stack(fired)
 
 
-def _of_two(register: float, bits: int) -> float:
-    """The smallest even weight of so many bits, sign included, of which two are above the register."""
-    least = 2.0 * (int(register) // 4 + 1)
-    step = 2.0
-    while least > ((1 << bits - 1) - 1) * step:
-        step *= 2.0
-    return step * np.ceil(least / step)
-
-
-def _check_forgets(gate: Population, register: float, time_steps: int, bits: int) -> None:
+def _check_forgets(gate: Population, chosen: LevelScale, time_steps: int) -> None:
     """Raises UnsupportedError where an AND that gets one spike in every step fires in the end."""
-    one = replace(gate, shape=(1,), bias=np.array([_of_two(register, bits)]))
+    one = replace(gate, shape=(1,), bias=np.array([float(weight_of_two(chosen.scale, chosen.bits))]))
     if _left_alone(one, "loihi", time_steps).any():
         raise UnsupportedError(
             f"Population '{gate.name}': a product of spikes must forget one spike before the next, but at T = "
             f"{time_steps} its level, whose membranes keep {gate.decay:.3g} of themselves, remembers too much in "
-            f"{bits}-bit weights; take fewer time steps, neurons that leak more (a smaller tau) or more bits, add "
-            "instead, or export to onnx."
+            f"{chosen.bits}-bit weights; take fewer time steps, neurons that leak more (a smaller tau) or more bits, "
+            "add instead, or export to onnx."
         )
 
 

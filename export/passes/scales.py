@@ -8,7 +8,8 @@ threshold becomes S. With b bits the weights that were learnt are
 which is a mantissa of b bits, sign included, and an exponent: Loihi 1 has one format for each list of synapses, with 1,
 2, 3, 4, 5, 6 or 8 bits [nengo-loihi nengo_loihi/block.py, SynapseConfig.WEIGHT_BITS_MAP], and Lava the same of each
 matrix [Lava 0.10 lava/utils/weightutils.py, `truncate_weights`]. At 8 bits these are the even integers of [-256, 254].
-What is not learnt, the weights of relays, pools and products, has bits without a sign: at most 2^b - 1 times 2^(8 - b).
+Relays and pools have bits without a sign, at most 2^b - 1 times 2^(8 - b); a product has a sign, and its level a scale
+that is twice one of its weights.
 """
 
 from collections.abc import Iterable, Mapping
@@ -16,11 +17,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...errors import InputError, UnsupportedError
+from ...errors import UnsupportedError
 from ..graph import Array, Population, Projection, SpikingGraph
+from ..settings import check_bits
 from .relays import levels
 
-WEIGHT_BITS = (2, 3, 4, 5, 6, 8)  # of a weight with a sign
 WEIGHT_MAX = 254  # 8-bit weights in steps of 2: [-256, 254] [lava-dl 0.6.0 netx/utils.py optimize_weight_bits]
 BIAS_MAX = 4095  # 13-bit signed mantissa, exponent 6 [Lava 0.10 PyLifModelBitAcc docstring]
 THRESHOLD_MAX = 2**17 - 1  # 17-bit unsigned mantissa [same]
@@ -101,13 +102,6 @@ def carrier(bits: int) -> int:
     return min(WEIGHT_MAX, ((1 << bits) - 1) << (8 - bits))
 
 
-def check_bits(bits: int) -> int:
-    if bits not in WEIGHT_BITS:
-        choices = ", ".join(map(str, WEIGHT_BITS))
-        raise InputError(f"A weight of the chip has one of {choices} bits, sign included, but weight_bits={bits}.")
-    return bits
-
-
 def largest_scales(graph: SpikingGraph, peak: float, bits: int = 8) -> dict[int, LevelScale]:
     """The scale of every level with which no weight and no bias is clipped.
 
@@ -126,13 +120,15 @@ def level_scale(level: Level, peak: float, bits: int = 8, clip: float = 1.0) -> 
         limits.append(THRESHOLD_MAX / (PEAK_ROOM * peak) if peak else NO_LIMIT)
     else:
         limits.append(min(SCALE_MAX, carrier(bits)))
+    of_products = any(m.role == "and" for m in level.members)
     found = LevelScale(scale=0.0)
     for exponent in range(9 - bits, 0, -1):  # the largest step lets biases be finest
         step = 1 << exponent
         top = LevelScale(scale=0.0, step=step, bits=bits).top
         wanted = top / weights if weights else NO_LIMIT
         scale = min(wanted, *limits)
-        found = LevelScale(scale=scale if level.is_readout else 2 * int(scale / 2), step=step, bits=bits)
+        whole = _twice_a_weight(scale, bits) if of_products else 2 * int(scale / 2)
+        found = LevelScale(scale=scale if level.is_readout else whole, step=step, bits=bits)
         if wanted <= min(limits):
             break
     if not level.is_readout and found.scale < 2:
@@ -141,6 +137,22 @@ def level_scale(level: Level, peak: float, bits: int = 8, clip: float = 1.0) -> 
             f"thresholds leave scale {found.scale:.0f} in {bits}-bit weights; train with a higher weight decay."
         )
     return found
+
+
+def weight_of_two(scale: float, bits: int) -> int:
+    """The smallest weight of a product, even and of so many bits with its sign: two of it reach the scale."""
+    half, step = -int(-scale // 2), 2
+    while half > ((1 << bits - 1) - 1) * step:
+        step *= 2
+    return step * -int(-half // step)
+
+
+def _twice_a_weight(scale: float, bits: int) -> int:
+    """No higher than the scale: one spike of a product then leaves half of it, the least that it can."""
+    half, step = int(scale / 2), 2
+    while half // step > (1 << bits - 1) - 1:
+        step *= 2
+    return 2 * step * (half // step)
 
 
 def largest_weight(level: Level) -> float:

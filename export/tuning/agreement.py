@@ -51,7 +51,8 @@ def run_graph(graph: SpikingGraph, spikes: Tensor, dtype: torch.dtype = torch.fl
         weights = [tensor_of(p.kernel.weight, dtype) for p in incoming]
         currents = arriving(incoming, weights, fired, population, root)
         found, membranes = neurons_of(graph, population, currents)
-        fired[population.name] = found.to(dtype)
+        if population.role != "readout":
+            fired[population.name] = found.to(dtype)
     return fired, membranes
 
 

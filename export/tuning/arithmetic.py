@@ -11,7 +11,7 @@ al., arXiv 1308.3432), firing that of SpikingJelly's arctangent,
 
 with x in the units of the float neuron, so that gradients are as large as there. A reset has no gradient, as in the
 search's neurons. float32 holds every value where the membrane's decay is a power of two or 0 and no current is kept: a
-product then only moves the exponent, and a sum above 2^24 is clipped to 2^23 - 1 anyway. Other decays need 35 bits, thus
+product then only moves the exponent, and a sum above 2^24 is clipped to 2^23 - 1 anyway. Other decays need 35 bits, so
 float64.
 """
 
@@ -59,7 +59,7 @@ class _Fire(torch.autograd.Function):
 
 def through(old: Tensor, new: Tensor) -> Tensor:
     """The values of `new`, the gradient of `old`."""
-    found: Tensor = _Through.apply(old, new)  # type: ignore[no-untyped-call]
+    found: Tensor = _Through.apply(old, new)
     return found
 
 
@@ -77,7 +77,7 @@ def chip_neurons(chip: Population, threshold: float, currents: Tensor, bias: Ten
     for a in currents:
         u = _wrapped(_decayed(u, current_decay) + UNIT * a)
         v = torch.clamp(_decayed(v, decay) + u + constant, 1 - STATE_LIMIT, STATE_LIMIT - 1)
-        fired: Tensor = _Fire.apply(v, UNIT * register, threshold)  # type: ignore[no-untyped-call]
+        fired: Tensor = _Fire.apply(v, UNIT * register, threshold)
         v = torch.where(fired.detach() > 0, torch.zeros((), dtype=dtype, device=v.device), v)
         spikes.append(fired)
         membranes.append(v)

@@ -59,6 +59,13 @@ def calibrate(
 
     spikes: [T, N, *shape] of its input. Raises UnsupportedError as `quantize` does, and for recurrent or delayed
     synapses.
+
+    >>> network, images = spikeport.example_network()
+    >>> traced = spikeport.trace(network, images[:1], 4)
+    >>> spikes = spikeport.encode(traced.encoder, images)
+    >>> found = spikeport.calibrate(spikeport.lower(traced.graph), peak=1.0, spikes=spikes, bits=2)
+    >>> found.chosen.share >= found.plain.share
+    True
     """
     scales = largest_scales(graph, peak, bits)
     plain_chip = quantize(graph, peak, scales=scales)

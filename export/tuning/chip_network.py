@@ -179,7 +179,8 @@ class ChipNetwork(nn.Module):
 
         def weight(projection: Projection, target: Population) -> Tensor:
             name = self._numbers[id(projection)]
-            return self.weights[name] * getattr(self, f"there_{name}")
+            found: Tensor = self.weights[name] * getattr(self, f"there_{name}")
+            return found
 
         return self._filled(self.graph, weight, lambda p: self.biases[_key(p)])
 

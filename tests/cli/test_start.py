@@ -27,6 +27,7 @@ LIGHT = {
         "path_kind",
         "setting",
     ),
+    *("export", "export.settings"),
     *("deploy", "deploy.mapping", "deploy.mapping.capacity", "deploy.settings", "deploy.sourced_numbers"),
     *(
         "search",

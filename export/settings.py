@@ -1,0 +1,47 @@
+"""What a person can choose of `export`. Imports no NumPy, so that --help need not wait for it."""
+
+from dataclasses import dataclass
+
+from ..errors import InputError
+from ..setting import check_settings, setting
+
+WEIGHT_BITS = (2, 3, 4, 5, 6, 8)  # of a weight with a sign; Loihi 1 has no 7 [nengo-loihi block.py, WEIGHT_BITS_MAP]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportSettings:
+    """How the chip's integers are found. Raises InputError when a value is out of range.
+
+    >>> spikeport.ExportSettings(weight_bits=4, finetune=10).calibrate
+    False
+    """
+
+    weight_bits: int = setting(8, f"Of a weight on the chip: {', '.join(map(str, WEIGHT_BITS))}.", common=True)
+    calibrate: bool = setting(
+        False, "Choose the chip's scales and biases by what they do to spikes of training images.", common=True
+    )
+    calibration_samples: int = setting(128, "Training images of which those spikes are.", at_least=1, common=True)
+    finetune: int = setting(
+        0,
+        "Epochs in which the weights are trained through the chip's integers, once calibrated.",
+        at_least=0,
+        common=True,
+    )
+    finetune_learning_rate: float = setting(2e-3, "Of that training (Adam), falling to 0.", above=0, common=True)
+    finetune_batch_size: int = setting(64, "Images in a batch of it.", at_least=1, common=True)
+    teacher_share: float = setting(
+        0.5, "Of the float network's answers in its loss; the rest is of labels.", at_least=0, common=True
+    )
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+        check_bits(self.weight_bits)
+        if self.teacher_share > 1:
+            raise InputError(f"`teacher_share <= 1` must hold, but got teacher_share={self.teacher_share}.")
+
+
+def check_bits(bits: int) -> int:
+    if bits not in WEIGHT_BITS:
+        choices = ", ".join(map(str, WEIGHT_BITS))
+        raise InputError(f"A weight on the chip has one of {choices} bits, but got weight_bits={bits}.")
+    return bits
