@@ -27,7 +27,7 @@ class ExportSettings:
         at_least=0,
         common=True,
     )
-    finetune_learning_rate: float = setting(2e-3, "Of that training (Adam), falling to 0.", above=0, common=True)
+    finetune_learning_rate: float = setting(3e-3, "Of that training (Adam), falling to 0.", above=0, common=True)
     finetune_batch_size: int = setting(64, "Images in a batch of it.", at_least=1, common=True)
     teacher_share: float = setting(
         0.5, "Of the float network's answers in its loss; the rest is of labels.", at_least=0, common=True

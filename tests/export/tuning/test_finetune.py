@@ -128,8 +128,10 @@ def test_another_arithmetic_is_seen(source: Source, monkeypatch: pytest.MonkeyPa
 @pytest.fixture(scope="module")
 def imported(tmp_path_factory: pytest.TempPathFactory) -> Run:
     settings = ImportSettings(example="1x8x8", data="digits")
-    out = tmp_path_factory.mktemp("runs") / "theirs"
-    return import_network("spikeport.search.space.example:ExampleNetwork", out, settings).run
+    folder = tmp_path_factory.mktemp("runs")
+    code = "from spikeport.search.space.example import example_network\n\n\ndef build():\n    return example_network()[0]\n"
+    (folder / "theirs.py").write_text(code)
+    return import_network(f"{folder / 'theirs.py'}:build", folder / "theirs", settings).run
 
 
 @pytest.mark.slow
