@@ -129,7 +129,8 @@ def test_another_arithmetic_is_seen(source: Source, monkeypatch: pytest.MonkeyPa
 def imported(tmp_path_factory: pytest.TempPathFactory) -> Run:
     settings = ImportSettings(example="1x8x8", data="digits")
     folder = tmp_path_factory.mktemp("runs")
-    code = "from spikeport.search.space.example import example_network\n\n\ndef build():\n    return example_network()[0]\n"
+    load = "from spikeport.search.space.example import example_network"
+    code = f"{load}\n\n\ndef build():\n    return example_network()[0]\n"
     (folder / "theirs.py").write_text(code)
     return import_network(f"{folder / 'theirs.py'}:build", folder / "theirs", settings).run
 
