@@ -46,10 +46,12 @@ if TYPE_CHECKING:
     from .export.onnx.window import write_encoder, write_model, write_step
     from .export.passes import lower
     from .export.passes.quantize import quantize
+    from .export.settings import ExportSettings
     from .export.trace.forward.steps import OverTime
     from .export.trace.neurons import Lif, register_neuron
     from .export.trace.registry import register
     from .export.trace.walk import trace
+    from .export.tuning.calibrate import calibrate
     from .search.data.datasets import load_dataset
     from .search.pipeline import find_cell, run_search, train
     from .search.runs import open_run
@@ -81,6 +83,8 @@ _PLACES = {
     "OverTime": "export.trace.forward.steps",
     "lower": "export.passes",
     "quantize": "export.passes.quantize",
+    "ExportSettings": "export.settings",
+    "calibrate": "export.tuning.calibrate",
     "write_netx": "export.netx.writer",
     "read_graph": "export.netx.writer",
     "read_netx": "export.netx.reader",

@@ -146,9 +146,10 @@ def export_command(console: Console, path: Path | None, target: str, **given: An
     \b
     spikeport export --target loihi
     spikeport export runs/mine --target all
+    spikeport export runs/mine --target loihi --weight-bits 4 --finetune 10
     """
     chosen("target", target, (*ATTENTION_FOR, "all"))
-    settings = replace(ExportSettings(), **_chosen(given))
+    settings = ExportSettings(**_chosen(given))
     run = claim(the_run(path))
     from spikeport.export.targets import export
 

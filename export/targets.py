@@ -24,33 +24,36 @@ from .nir.writer import write_nir
 from .onnx.twin import write_twin
 from .onnx.window import write_encoder, write_model, write_step
 from .passes import lower
-from .passes.quantize import quantize
 from .passes.relays import levels
 from .settings import ExportSettings
 from .spent import spent
 from .trace.host import multiply_accumulates
 from .trace.walk import Traced, trace
+from .tuning.integers import Source, integers_of
+from .tuning.samples import samples_of
 
 Tell = Callable[[str], None]  # progress, one sentence per stage
 
+PLAIN = ExportSettings()
 EXAMPLE_IMAGES = 2  # more than one, or the exporter takes the batch for a constant
 CALIBRATION_IMAGES = 512  # of the train split
 
 
-def export(run: Run, target: str, tell: Tell, settings: ExportSettings | None = None) -> list[Path]:
+def export(run: Run, target: str, tell: Tell, settings: ExportSettings = PLAIN) -> list[Path]:
     """Export to one target, or to "all" there are; return the folders written.
 
     A folder is replaced as a whole, or stays as it was. Raises InputError for an unknown target, a run without a model
-    or one that another command works on, UnsupportedError where the target cannot carry the network.
+    or one that another command works on, for settings of another target, UnsupportedError where the target cannot carry
+    the network.
     """
     if target not in (*TARGETS, "all"):
         raise InputError(f"Unknown target '{target}'; choose from {', '.join(TARGETS)}, all.")
-    start, settings = time.monotonic(), settings or ExportSettings()
-    if settings.fold_attention and target not in ("loihi", "all"):
+    if target not in ("loihi", "all") and settings.of_the_chip != PLAIN:
         raise InputError(
-            f"--fold-attention makes gates constants for the chip of the target loihi, but the target is {target}; say "
-            "--target loihi, or leave it out."
+            "Weight bits, calibration and fine-tuning are of the chip's integers, and gates become constants for it, but "
+            f"the target is {target}; say --target loihi, or leave them out."
         )
+    start = time.monotonic()
     chosen = TARGETS if target == "all" else {target: TARGETS[target]}
     with claimed(run.path):
         network = load_network(run)
@@ -96,7 +99,8 @@ def _loihi(
     tell("finding the largest logit on the train split")
     peak = readout_peak(network)
     tell("choosing levels and relays, quantizing")
-    graph = quantize(lower(found.graph), peak)
+    integers = integers_of(source(run, network, found, peak), settings, tell)
+    graph = integers.graph
     chain = chain_of(graph)
     check_netx(chain)  # everything that can be refused is refused before the first byte
     _encoder(run, network, found, folder, tell)
@@ -108,6 +112,7 @@ def _loihi(
         "time_steps": graph.time_steps,
         "input": asdict(graph.inputs[0]),
         "readout_peak": peak,
+        "integers": integers.record,
         "populations": _populations(graph),
         "layers": layer_indices(chain),
         "places": {name: asdict(place) for name, place in chain.places.items()},
@@ -158,6 +163,13 @@ def _populations(graph: SpikingGraph) -> dict[str, object]:
         "relay_populations": len(relays),
         "relay_neurons": sum(neurons(p.shape) for p in relays),
     }
+
+
+def source(run: Run, network: RunNetwork, found: Traced, peak: float) -> Source:
+    """What the chip's integers are made of."""
+    dataset = load_dataset(network.config.dataset, time_steps=network.config.time_steps)
+    samples = samples_of(run, dataset)
+    return Source(network=network, graph=lower(found.graph), encoder=found.encoder, peak=peak, samples=samples)
 
 
 def readout_peak(network: RunNetwork) -> float:

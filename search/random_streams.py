@@ -18,6 +18,7 @@ STREAMS = (
     "trials",
     "teacher weights",
     "teacher",
+    "finetune",
 )
 
 

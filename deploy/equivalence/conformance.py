@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from ...export.graph import Array, Conv, Dense, Population, Projection, Role, SpikeInput, SpikingGraph, check, neurons
 from ...export.netx.writer import write_netx
 from ...export.passes import lower
-from ...export.passes.quantize import THRESHOLD_MAX, quantize
+from ...export.passes.quantize import quantize
+from ...export.passes.scales import THRESHOLD_MAX
 from ...export.simulate import DECAY_UNITY, advance, simulate
 from ..run.forms import lava_records
 from ..run.record import Record, Spikes

@@ -10,8 +10,9 @@ import pytest
 from spikeport.errors import UnsupportedError
 from spikeport.export.graph import Dense, Population, Projection, SpikeInput, SpikingGraph, check
 from spikeport.export.passes import lower
-from spikeport.export.passes.quantize import THRESHOLD_MAX, WEIGHT_MAX, quantize
+from spikeport.export.passes.quantize import quantize
 from spikeport.export.passes.relays import levels
+from spikeport.export.passes.scales import THRESHOLD_MAX, WEIGHT_MAX
 from spikeport.export.simulate import simulate
 
 READOUT = Population(name="readout", shape=(2,), decay=1.0, threshold=np.inf, bias=np.zeros(2), role="readout")

@@ -1,0 +1,1 @@
+"""Integers that cost less: scales chosen by spikes, and weights trained through the chip's arithmetic."""
