@@ -50,7 +50,7 @@ def export(run: Run, target: str, tell: Tell, settings: ExportSettings = PLAIN) 
         raise InputError(f"Unknown target '{target}'; choose from {', '.join(TARGETS)}, all.")
     if target not in ("loihi", "all") and settings.of_the_chip != PLAIN:
         raise InputError(
-            "Weight bits, calibration and fine-tuning are of the chip's integers, and gates become constants for it, but "
+            "Weight bits, calibration and fine-tuning are of the chip's integers, and gates fold for it, but "
             f"the target is {target}; say --target loihi, or leave them out."
         )
     start = time.monotonic()
