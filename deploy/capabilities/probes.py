@@ -11,7 +11,8 @@ import torch
 from spikingjelly.activation_based import functional, layer, neuron
 from torch import Tensor, nn
 
-from ...search.space.attention import ECA
+from ...search.space.attention import CBAM, ECA
+from ...search.space.spike_gates import SpikeGates
 
 TIME_STEPS = 3
 CHANNELS, SIZE = 4, 8
@@ -66,6 +67,33 @@ class _Two(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.join(self.lif_a(self.a(x)), self.lif_b(self.b(x)))
+
+
+class _Product(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = _conv(), _conv()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.a(x) * self.b(x)  # type: ignore[no-any-return]
+
+
+def _recurrent() -> nn.Module:
+    inside = nn.Sequential(layer.Flatten(), layer.Linear(CHANNELS * SIZE**2, 12))
+    return nn.Sequential(*inside, layer.LinearRecurrentContainer(neuron.LIFNode(decay_input=False), 12, 12))
+
+
+def _self_attention() -> nn.Module:
+    attention = layer.SpikeDrivenSelfAttention(CHANNELS, 2, spiking_neuron=neuron.LIFNode, decay_input=False)
+    return nn.Sequential(attention, _conv(kernel_size=1, padding=0))
+
+
+def _gates() -> nn.Module:
+    gates = SpikeGates(CHANNELS)
+    for gate in (gates.channel, gates.position):  # as if they had learned something: not open in every step
+        gate.norm.weight.data.fill_(1.0)  # type: ignore[operator]
+        gate.norm.bias.data.fill_(0.8)  # type: ignore[operator]
+    return gates
 
 
 def _conv(**more: Any) -> nn.Module:
@@ -161,6 +189,13 @@ PROBES: tuple[Probe, ...] = (
     ),
     Probe("pools", "AvgPool2d", KERNEL, _one(lambda: layer.AvgPool2d(2))),
     Probe("pools", "AdaptiveAvgPool2d", KERNEL, _one(lambda: layer.AdaptiveAvgPool2d((2, 2)))),
+    Probe("pools", "AdaptiveAvgPool2d, windows that differ", "a full matrix", _one(lambda: layer.AdaptiveAvgPool2d(3))),
+    Probe(
+        "pools",
+        "Upsample",
+        "a full matrix; on the chip a kernel of phases",
+        _one(lambda: layer.Upsample(scale_factor=2)),
+    ),
     Probe(
         "pools",
         "MaxPool2d on spikes",
@@ -168,6 +203,7 @@ PROBES: tuple[Probe, ...] = (
         _one(lambda: layer.MaxPool2d(2)),
     ),
     Probe("pools", "MaxPool2d on currents", "", _one(lambda: nn.Sequential(_conv(), layer.MaxPool2d(2)))),
+    Probe("joins", "a * b of currents", "", _one(_Product)),
     Probe("joins", "sum of spikes", "two projections", _two(lambda a, b: a + b)),
     Probe("joins", "concatenation of channels", PLACED, _two(lambda a, b: torch.cat((a, b), 2))),
     Probe("joins", "a * b of spikes", "a population that fires when both do (AND)", _two(lambda a, b: a * b)),
@@ -187,7 +223,41 @@ PROBES: tuple[Probe, ...] = (
         "a population; neurons of one level share their leak",
         _neurons(lambda: neuron.ParametricLIFNode(init_tau=2.0)),
     ),
+    Probe(
+        "neurons",
+        "LinearRecurrentContainer",
+        "a projection onto itself, in a layer of its own",
+        lambda: _Network(_recurrent(), lif=False),
+    ),
+    Probe(
+        "neurons",
+        "MultiStepContainer",
+        "what it contains",
+        lambda: _Network(
+            layer.MultiStepContainer(nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1), neuron.LIFNode()), lif=False
+        ),
+    ),
+    Probe(
+        "neurons",
+        "LIFNode, v_reset=-0.5",
+        "a population whose membrane is counted from there",
+        _neurons(lambda: neuron.LIFNode(v_reset=-0.5)),
+    ),
+    Probe("neurons", "KLIFNode", "", _neurons(lambda: neuron.KLIFNode())),
     Probe("neurons", "QIFNode", "", _neurons(lambda: neuron.QIFNode())),
     Probe("attention", "ECA on currents", "", _one(lambda: nn.Sequential(_conv(), ECA(CHANNELS)))),
+    Probe("attention", "CBAM on currents", "", _one(lambda: nn.Sequential(_conv(), CBAM(CHANNELS)))),
+    Probe(
+        "attention",
+        "spike gates (--attention spike)",
+        "populations for the gates, ANDs with the spikes",
+        _one(_gates),
+    ),
+    Probe(
+        "attention",
+        "SpikeDrivenSelfAttention",
+        "ANDs of Q, K and V, a population for their sums",
+        _one(_self_attention),
+    ),
     Probe("functions", "sigmoid", "", _one(lambda: nn.Sequential(_conv(), nn.Sigmoid()))),
 )

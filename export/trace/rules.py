@@ -19,11 +19,13 @@ from . import linear, resized
 from .linear import Expression
 from .registry import register, rule_of
 
+ZEROS = "only zero padding given in numbers has a rule; use padding_mode='zeros', and a number for padding"
+
 
 @register(nn.Conv2d, layer.Conv2d, layer.WSConv2d)
 def _conv(x: Expression, module: Any) -> Expression:
     if module.padding_mode != "zeros" or isinstance(module.padding, str):
-        raise UnsupportedError("only zero padding given in numbers has a rule")
+        raise UnsupportedError(ZEROS)
     kernel = Conv(
         weight=array(weight_of(module)),
         stride=pair(module.stride),
@@ -37,7 +39,7 @@ def _conv(x: Expression, module: Any) -> Expression:
 @register(nn.Conv1d, layer.Conv1d)
 def _conv_of_lines(x: Expression, module: Any) -> Expression:
     if module.padding_mode != "zeros" or isinstance(module.padding, str):
-        raise UnsupportedError("only zero padding given in numbers has a rule")
+        raise UnsupportedError(ZEROS)
     kernel = Conv(
         weight=array(module.weight)[:, :, None],
         stride=along(module.stride, 1),

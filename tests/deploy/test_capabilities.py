@@ -23,8 +23,15 @@ FATES = {
     "a * (1 - b) of spikes": "ell",
     "maximum of spikes": "ell",
     "LIFNode, v_reset=None": "exx",
+    "AdaptiveAvgPool2d, windows that differ": "eex",
+    "Upsample": "eex",
+    "a * b of currents": "exx",
+    "KLIFNode": "exx",
     "QIFNode": "xxx",
     "ECA on currents": "exx",
+    "CBAM on currents": "exx",
+    "spike gates (--attention spike)": "ell",
+    "SpikeDrivenSelfAttention": "ell",
     "sigmoid": "exx",
 }
 LETTERS = {"exact": "e", "lowered": "l", "refused": "x"}
