@@ -6,7 +6,7 @@ from typing import Literal
 from ...errors import InputError
 from ...setting import check_settings, setting
 
-TakesOrFound = Literal["found", "images", "sequences"]
+TakesOrFound = Literal["found", "images", "sequences", "steps"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +38,8 @@ class ImportSettings:
     data_folder: str = setting("data", "Where torchvision keeps its files, and decoded images lie.")
     takes: TakesOrFound = setting(
         "found",
-        "What its forward pass takes: images [N, C, H, W], sequences [T, N, C, H, W], or what is found by trying.",
+        "What its forward pass takes: images [N, C, H, W], sequences [T, N, C, H, W], one step after the other "
+        "(steps), or what is found by trying.",
         common=True,
     )
     mean: str = setting("", "Of each channel, 0.49,0.48,0.45: images are normalised as in its training.", common=True)

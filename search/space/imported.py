@@ -7,7 +7,7 @@ hash of its file and of the modules it made, and refuses to go on with another. 
 import importlib.util
 import inspect
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from hashlib import sha256
@@ -22,7 +22,8 @@ from torch import Tensor, nn
 from ...errors import InputError
 from ..settings.network import Reads
 
-Takes = Literal["images", "sequences"]  # of a network: [N, C, H, W], or with time before, [T, N, C, H, W]
+# of a network: [N, C, H, W], or with time before, [T, N, C, H, W]; steps: [N, C, H, W], and it computes one step of it
+Takes = Literal["images", "sequences", "steps"]
 
 WHAT = "a module and what makes the network in it, as package.module:build or folder/file.py:build"
 
@@ -71,8 +72,17 @@ class ImportedNetwork(nn.Module):
             x = self.normalise(inputs)
             if self.config.takes == "sequences":
                 x = x.unsqueeze(0).repeat(self.config.time_steps, 1, *[1] * len(self.config.input_shape))
+        if self.config.takes == "steps":
+            return self._over_time(x)
         answer = self.imported(x)
         return cast(Tensor, answer.mean(0) if self.config.gives_steps else answer)
+
+    def _over_time(self, x: Tensor) -> Tensor:
+        """The mean of what a network in single-step mode answers in each step, to an image or to its frame."""
+        total: Any = 0.0
+        for t in range(self.config.time_steps):
+            total = total + self.imported(x[t] if self.config.reads == "spikes" else x)
+        return cast(Tensor, total / self.config.time_steps)
 
 
 def _normalising(mean: tuple[float, ...], std: tuple[float, ...]) -> nn.Module:
@@ -198,11 +208,11 @@ def form_of(
     time_steps: where the network does not repeat an image by itself. takes: the one that is meant. Raises InputError
     where it takes neither, answers something else than classes, or makes another number of steps.
     """
-    ways: tuple[Takes, ...] = (takes,) if takes else ("images", "sequences")
+    ways: tuple[Takes, ...] = (takes,) if takes else WAYS[reads]
     reasons = []
-    for way in ways if reads == "images" else ("sequences",):
-        if way == "sequences" and time_steps is None:
-            reasons.append("as a sequence it needs a number of steps, --time-steps")
+    for way in ways:
+        if way != "images" and time_steps is None:
+            reasons.append(f"as {way} it needs a number of steps, --time-steps")
             continue
         found = _tried(network, input_shape, time_steps, reads, way)
         if isinstance(found, Form):
@@ -211,17 +221,20 @@ def form_of(
     raise InputError(f"The network takes no inputs of shape {list(input_shape)}: {'; '.join(reasons)}.")
 
 
+WAYS: Mapping[Reads, tuple[Takes, ...]] = {"images": ("images", "sequences", "steps"), "spikes": ("sequences", "steps")}
+
+
 def _tried(
     network: nn.Module, input_shape: tuple[int, ...], time_steps: int | None, reads: Reads, way: Takes
 ) -> Form | str:
     """How it answers inputs that are given this way, or why it does not."""
     samples = 5 if time_steps == 3 else 3  # a number that no axis of time can be taken for
     values = torch.rand(samples, *input_shape, generator=torch.Generator().manual_seed(0))
+    values = values.round() if reads == "spikes" else values
     if way == "sequences":
         values = values.unsqueeze(0).repeat(cast(int, time_steps), 1, *[1] * len(input_shape))
-        values = values.round() if reads == "spikes" else values
     try:
-        answer, steps = _run(network, values)
+        answer, steps, single = _run(network, values)
     except (RuntimeError, ValueError, TypeError, IndexError, AssertionError, AttributeError) as error:
         return f"it stops: {(str(error).splitlines() or [type(error).__name__])[0]}"
     if not isinstance(answer, Tensor):
@@ -231,19 +244,24 @@ def _tried(
         return f"{samples} samples are answered by {list(answer.shape)} instead of [{samples}, classes]"
     if steps is None:
         return "it has no spiking neurons of SpikingJelly"
+    if way == "images" and single and steps == 1:
+        return "it computes one step of an image"
+    if way == "steps":
+        return Form(way, False, cast(int, time_steps), answer.shape[-1]) if single and steps == 1 else "it takes more"
     if time_steps not in (None, steps):
         return f"its neurons make {steps} steps instead of {time_steps}"
     return Form(way, gives_steps, steps, answer.shape[-1])
 
 
-def _run(network: nn.Module, values: Tensor) -> tuple[Any, int | None]:
-    """(its answer, how many steps its neurons made)."""
+def _run(network: nn.Module, values: Tensor) -> tuple[Any, int | None, bool]:
+    """(its answer, how many steps its neurons made, whether these take one at a time)."""
     made: dict[nn.Module, int] = {}
 
     def count(module: Any, inputs: tuple[Tensor, ...]) -> None:
         made[module] = made.get(module, 0) + (len(inputs[0]) if module.step_mode == "m" else 1)
 
-    handles = [m.register_forward_pre_hook(count) for m in network.modules() if isinstance(m, neuron.BaseNode)]
+    neurons: list[Any] = [m for m in network.modules() if isinstance(m, neuron.BaseNode)]
+    handles = [m.register_forward_pre_hook(count) for m in neurons]
     functional.reset_net(network)
     try:
         with torch.no_grad():
@@ -252,7 +270,7 @@ def _run(network: nn.Module, values: Tensor) -> tuple[Any, int | None]:
         functional.reset_net(network)
         for handle in handles:
             handle.remove()
-    return answer, next(iter(made.values()), None)
+    return answer, next(iter(made.values()), None), bool(neurons) and neurons[0].step_mode == "s"
 
 
 def to_dict(config: ImportedConfig) -> dict[str, Any]:

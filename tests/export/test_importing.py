@@ -46,6 +46,11 @@ def build(channels=1, gain=4.0):
 def of_events():
     return build(2, 2.0)
 
+def one_step():  # as most tutorials write it: the loop over time is somewhere else
+    net = build()
+    functional.set_step_mode(net, "s")
+    return net
+
 class Sigmoid(nn.Module):
     def __init__(self):
         super().__init__()
@@ -90,7 +95,7 @@ def test_it_goes_the_whole_road(digits: Imported) -> None:
     )
     found = checks(digits.run.path)
     proved = {name: check["verdict"] for name, check in found.items() if name not in ("loihi", "accuracy")}
-    assert proved == dict.fromkeys(("onnx", "graph", "encoder", "twin", "netx"), "pass")
+    assert proved == dict.fromkeys(("onnx", "step", "graph", "nir", "encoder", "twin", "netx"), "pass")
     assert all(check["spikes_differing"] == 0 for name, check in found.items() if name not in ("loihi", "accuracy"))
     assert found["accuracy"]["accuracy_reference"] == digits.metrics["test_accuracy"]
     assert digits.run.report.is_file()
@@ -130,6 +135,17 @@ def test_the_network_of_the_run_is_theirs(digits: Imported) -> None:
     assert torch.equal(predict(network, images), expected)
 
 
+def test_one_step_after_the_other_is_the_same_network(digits: Imported, here: Path) -> None:
+    settings = ImportSettings(example="1x8x8", time_steps=2, data="digits", mean="0.3", std="0.4")
+    found = import_network("nets.py:one_step", "runs/steps", settings)
+    assert (found.config.takes, found.refused) == ("steps", None)
+    assert {k: v for k, v in found.metrics.items() if k != "spikes_per_population"} == {
+        k: v for k, v in digits.metrics.items() if k != "spikes_per_population"
+    }
+    export(found.run, "all", lambda sentence: None)
+    assert all(check["verdict"] == "pass" for name, check in checks(found.run.path).items() if check["status"] == "run")
+
+
 def test_events_without_labels(here: Path) -> None:
     found = import_network(
         "nets.py:of_events", "runs/events", ImportSettings(example="2x8x8", time_steps=3, events=True)
@@ -156,7 +172,7 @@ def test_one_that_no_chip_carries_still_has_a_run(here: Path) -> None:
         ({"data": "random:1x8x8,spikes"}, "holds events; add --events"),
         ({"data": "random:1x4x4"}, r"holds inputs of shape \[1, 4, 4\], but --example says \[1, 8, 8\]"),
         ({"mean": "0.1,0.2"}, "Images of 1 channels are normalised by as many means"),
-        ({"time_steps": 0}, "as a sequence it needs a number of steps, --time-steps"),
+        ({"time_steps": 0}, "as sequences it needs a number of steps, --time-steps"),
     ],
 )
 def test_what_does_not_fit_is_refused_and_nothing_written(change: dict[str, object], said: str, here: Path) -> None:

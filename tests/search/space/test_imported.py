@@ -149,17 +149,23 @@ def sequences() -> nn.Module:
     return nn.Sequential(layer.Flatten(step_mode="m"), lif(), layer.Linear(4, 3, step_mode="m"))
 
 
+def one_step() -> nn.Module:
+    return nn.Sequential(nn.Flatten(), neuron.LIFNode(), nn.Linear(4, 3))
+
+
 def test_how_a_network_is_called_is_found() -> None:
     assert form_of(Repeats(), (1, 2, 2), None, "images", None) == imported.Form("images", False, 4, 3)
     assert form_of(sequences(), (1, 2, 2), 3, "images", None) == imported.Form("sequences", True, 3, 3)
     assert form_of(sequences(), (1, 2, 2), 5, "spikes", None) == imported.Form("sequences", True, 5, 3)
+    for reads in ("images", "spikes"):
+        assert form_of(one_step(), (1, 2, 2), 5, reads, None) == imported.Form("steps", False, 5, 3)
 
 
 @pytest.mark.parametrize(
     ("network", "steps", "takes", "said"),
     [
         (Repeats(), 2, None, "as images its neurons make 4 steps instead of 2; as sequences it stops"),
-        (sequences(), None, None, "as a sequence it needs a number of steps, --time-steps"),
+        (sequences(), None, None, "as sequences it needs a number of steps, --time-steps"),
         (nn.Sequential(lif(), nn.AvgPool3d(1)), 2, "sequences", r"3 samples are answered by \[2, 3, 1, 2, 2\] instead"),
         (nn.Flatten(), None, "images", "it has no spiking neurons of SpikingJelly"),
         (nn.LSTM(2, 2), None, "images", "it stops"),
