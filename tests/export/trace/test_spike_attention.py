@@ -28,9 +28,7 @@ def images(network: SpikingNetwork, number: int = 4) -> torch.Tensor:
 
 def gated(lively: Any, seed: int, time_steps: int = 2) -> SpikingNetwork:
     genotype = random_genotype(np.random.default_rng(seed), ("plain", "darts")[seed % 2])
-    network: SpikingNetwork = lively(
-        genotype, seed=seed, cells=2, time_steps=time_steps, attention="spike", channels=3
-    )
+    network: SpikingNetwork = lively(genotype, seed=seed, cells=2, time_steps=time_steps, attention="spike", channels=3)
     return network
 
 
