@@ -5,6 +5,8 @@ so it has no rule until it is given one. A module of one's own needs no change h
 
     as_convolution(self) -> nn.Conv2d     it is linear, and this convolution computes the same of one time step
     not_a_synapse: str                    it is not linear: why, and what to do instead
+    factors(self, current) -> dict        the gates that it multiplies its input by, [T, N, C, H, W] or 1 of each: what
+                                          --fold-attention makes constants of (search/space/folding.py)
 
 or a rule is registered for it:
 

@@ -17,7 +17,7 @@ AttentionIn = Literal["search", "network", "both"]
 ATTENTION_FOR: Mapping[str, tuple[Attention, ...]] = {
     "onnx": get_args(Attention),
     "loihi": ("none", "spike"),
-    "nir": ("none",),
+    "nir": ("none", "spike"),
 }
 
 
@@ -54,7 +54,7 @@ class NetworkSettings:
     stem_stride: int = setting(1, "Stride of the first layer; 2 halves the image, which costs a quarter.", at_least=1)
     attention: Attention = setting(
         "none",
-        "On a node's input current: none, eca, cbam or tcs; on its spikes: spike. For loihi: none, spike; nir: none.",
+        "On a node's input current: none, eca, cbam or tcs; on its spikes: spike. Loihi and nir take none, spike.",
         common=True,
     )
     attention_in: AttentionIn = setting("both", "Where: in the search, in the network that is trained, or both.")

@@ -13,8 +13,8 @@ time elsewhere is the membrane of a gate here, which keeps half of what it heard
 Two things differ from the papers' gates. They look at a window instead of the whole map, because a convolution cannot
 repeat one number over a map; and they are 0 or 1.
 
-A gate starts open: its batch norm gives 2 + 0.2 z of what it heard, normalised to z, and it fires in every step where z
-is above -5. A norm that starts with the weight 0, as the last layer of the other kinds does, would be open whatever
+A gate starts open: its batch norm gives 2 + 0.1 z of what it heard, normalised to z, and it fires in every step where z
+is above -10. A norm that starts with the weight 0, as the last layer of the other kinds does, would be open whatever
 comes, but all neurons of a gate would then stand at one and the same membrane, shut together when it falls below the
 threshold, and, because a product with 0 has no gradient, stay shut (docs/architecture_search.md).
 """
@@ -32,7 +32,7 @@ from .layers import batch_norm, lif_neurons
 from .primitives import convolution
 
 WINDOW = 3  # rows and columns that a gate sees
-LISTENING, OPEN = 0.2, 2.0  # weight and bias of its batch norm at the start, in thresholds
+LISTENING, OPEN = 0.1, 2.0  # weight and bias of its batch norm at the start, in thresholds
 
 
 class BandedSum(nn.Module):

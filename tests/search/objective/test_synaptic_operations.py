@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from spikeport.deploy.synapses import fan_out
+from spikeport.export.simulate import simulate
 from spikeport.export.trace.walk import trace
 from spikeport.search.objective.spike_maps import STATES, even_spikes, recording
 from spikeport.search.objective.synaptic_operations import sops_per_cell
@@ -17,6 +18,7 @@ from spikeport.search.settings.supernet import SupernetForm
 from spikeport.search.space.genotype import Edge, Genotype, Layer, random_genotype
 from spikeport.search.space.network import NetworkConfig, SpikingBackbone, SpikingNetwork
 from spikeport.search.space.primitives import PRIMITIVES
+from spikeport.search.space.spike_gates import Gate
 from spikeport.search.strategies.darts.search import SUPERNETS
 from spikeport.search.supernet.supernet import one_hot
 
@@ -108,6 +110,40 @@ def test_a_network_is_counted_as_it_is_exported(genotype: Genotype, layers: tupl
     expected = exported(genotype, all_spikes(network, images), settings)
     assert min(found.values()) > 0
     assert found == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_gates_made_of_spikes_are_counted_too(seed: int) -> None:
+    """All of the graph's synapses but the gates' are those of the test above; here is the sum of all."""
+    torch.manual_seed(seed)
+    genotype, settings = genotypes()[seed], replace(SETTINGS, cells=3, attention="spike")
+    network, images = SpikingNetwork(genotype, settings), torch.rand(IMAGES, 1, 8, 8)
+    for module in network.modules():
+        if isinstance(module, Gate):
+            torch.nn.init.constant_(module.norm.weight, 1.0)
+            torch.nn.init.constant_(module.norm.bias, 0.8)
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = 1.0
+    network(images)
+    reset(network.eval())
+    found = counted(network, genotype, images)
+    reset(network)
+    traced = trace(network, images[:1], SETTINGS.time_steps)
+    with torch.no_grad():
+        spikes = traced.encoder(images).numpy().astype(np.uint8)
+    fired = simulate(traced.graph, {traced.graph.inputs[0].name: spikes}).spikes | {"stem": spikes}
+    shapes, expected = traced.graph.shapes(), 0.0
+    for projection in traced.graph.projections:
+        source = fired[projection.source].sum((0, 1)).astype(np.float64)
+        expected += (fan_out(projection, source.shape, shapes[projection.target]) * source).sum() / IMAGES
+    assert sum(found.values()) == pytest.approx(expected, rel=1e-12)
+    reset(network)  # its stem is the encoder
+    with recording(network) as record, torch.no_grad():
+        network(images)
+    neurons = sum(maps.sum() for name, maps in fired.items() if not name.startswith("mul") and "edges" not in name)
+    assert record.total.item() == pytest.approx(neurons / IMAGES, rel=1e-12)
+    assert all(gates.fired > 0 and gates.sops > 0 for cell in record.cells for gates in cell.gates.values())
+    assert [len(cell.gates) for cell in record.cells] == [4, 4, 4]
 
 
 @pytest.mark.parametrize("stride", [1, 2])

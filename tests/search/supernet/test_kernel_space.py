@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from spikingjelly.activation_based.functional import reset_net as functional_reset
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -221,6 +222,30 @@ def test_shapes_and_gradients(primitives: PrimitiveSet, attention: Attention) ->
     assert set(out.unique().tolist()) == {0.0, 1.0}
     out.mul(torch.randn_like(out)).sum().backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in cell.parameters())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_gates_of_spikes_let_some_of_them_pass(dtype: torch.dtype) -> None:
+    """Open at the start: the same cell as without; then what both gates let through, of the node's own spikes."""
+    mixture = random_mixture("plain")
+    without, cell = (kernel_cell("plain", "normal", mixture, kind).train() for kind in ("none", "spike"))
+    for each in (without, cell):
+        calculate_in(each, dtype)
+    cell.load_state_dict(without.state_dict(), strict=False)
+    s0, s1 = (spikes.to(dtype) for spikes in inputs())
+    out = cell(s0, s1)
+    assert out.dtype == dtype and torch.equal(out, without(s0, s1))
+    functional_reset(cell)
+    node = cell.n2
+    node.gates.position.norm.weight.data.fill_(1.0)
+    node.gates.position.norm.bias.data.fill_(0.9)
+    seen: dict[str, Tensor] = {}
+    for name, module in (("lif", node.lif), ("gates", node.gates), ("node", node)):
+        module.register_forward_hook(lambda module, inputs, out, name=name: seen.__setitem__(name, out))
+    cell(s0, s1)
+    before, passed = seen["lif"], seen["node"]
+    assert passed.dtype == before.dtype and torch.equal(passed, seen["gates"].permute(3, 4, 0, 1, 2).to(before.dtype))
+    assert ((passed == 0) | (passed == before)).all() and 0 < passed.sum() < before.sum()
 
 
 def test_variances_follow_the_spikes_in_training_only() -> None:

@@ -32,7 +32,7 @@ def gated(lively: Any, seed: int, time_steps: int = 2) -> SpikingNetwork:
     return network
 
 
-@pytest.mark.parametrize(("seed", "time_steps"), [(0, 2), (1, 3), (2, 7)])
+@pytest.mark.parametrize(("seed", "time_steps"), [(0, 2), (2, 7)])
 def test_every_spike_is_the_same(seed: int, time_steps: int, lively: Any, recorded: Any, same_spikes: Any) -> None:
     network = gated(lively, seed, time_steps)
     traced = assert_equals_torch(network, recorded, same_spikes, images(network))
