@@ -6,6 +6,7 @@ from ..errors import InputError
 from ..setting import check_settings, setting
 
 DT = 1e-4  # what SpikingJelly 2.0 and snnTorch 1.0 take for a step
+LEAST_RATE = 1e-3
 WEIGHT_BITS = (2, 3, 4, 5, 6, 8)  # of a weight with a sign; Loihi 1 has no 7 [nengo-loihi block.py, WEIGHT_BITS_MAP]
 
 
@@ -28,7 +29,12 @@ class ExportSettings:
         at_least=0,
         common=True,
     )
-    finetune_learning_rate: float = setting(3e-3, "Of that training (Adam), falling to 0.", above=0, common=True)
+    finetune_learning_rate: float = setting(
+        0.0,
+        "Of that training (Adam), falling to 0; 0: 0.001, doubled for 3 bits and again for 2, whose steps are longer.",
+        at_least=0,
+        common=True,
+    )
     finetune_batch_size: int = setting(64, "Images in a batch of it.", at_least=1, common=True)
     teacher_share: float = setting(
         0.5, "Of the float network's answers in its loss; the rest is of labels.", at_least=0, common=True
@@ -54,6 +60,11 @@ class ExportSettings:
         check_bits(self.weight_bits)
         if self.teacher_share > 1:
             raise InputError(f"`teacher_share <= 1` must hold, but got teacher_share={self.teacher_share}.")
+
+
+def learning_rate(settings: ExportSettings) -> float:
+    """Of the fine-tuning, when it begins."""
+    return settings.finetune_learning_rate or LEAST_RATE * 2 ** max(0, 4 - settings.weight_bits)
 
 
 def check_bits(bits: int) -> int:

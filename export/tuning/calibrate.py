@@ -2,9 +2,11 @@
 
 The largest weight of a level decides its scale, so one outlier makes all others coarse. Here each level tries scales at
 which the largest weights are clipped, and takes the one with which most of its spikes stay as they are in the float
-graph, while it reads the float graph's spikes (so that no level makes up for another). Rounding also moves the mean
-current of a neuron, by the errors of its weights times the rates at which their sources fire. For each population that
-shift is taken back from its bias where more spikes agree then (bias correction, Nagel et al., arXiv 1906.04721).
+graph. Rounding also moves the mean current of a neuron, by the errors of its weights times the rates at which their
+sources fire. For each population that shift is taken back from its bias where more spikes agree then (bias correction,
+Nagel et al., arXiv 1906.04721). All this is done twice: once each level reads the float graph's spikes, so that none
+makes up for another, once those of the levels before it in integers, so that it does. Of the two and of the scales by
+the largest weights that is taken with which the fewest spikes of the whole network differ.
 """
 
 from collections.abc import Callable, Sequence
@@ -69,25 +71,50 @@ def calibrate(
     """
     scales = largest_scales(graph, peak, bits)
     plain_chip = quantize(graph, peak, scales=scales)
-    fired, membranes = run_graph(graph, torch.from_numpy(np.asarray(spikes, np.float32)))
+    given = torch.from_numpy(np.asarray(spikes, np.float32))
+    fired, membranes = run_graph(graph, given)
     fired[graph.readout.name] = membranes
+    plain = agreement(graph, plain_chip, scales[max(scales)].scale, spikes)
+    best = Calibrated(graph=graph, chip=plain_chip, scales=scales, plain=plain, chosen=plain)
+    for entered in (None, given):
+        corrected, chosen = _levelwise(graph, peak, bits, fired, entered, tell)
+        chip = quantize(corrected, peak, scales=chosen)
+        found = agreement(graph, chip, chosen[max(scales)].scale, spikes)
+        if found.differing < best.chosen.differing:
+            best = Calibrated(graph=corrected, chip=chip, scales=chosen, plain=plain, chosen=found)
+    return best
+
+
+def _levelwise(
+    graph: SpikingGraph, peak: float, bits: int, fired: Fired, entered: Tensor | None, tell: Callable[[str], None]
+) -> tuple[SpikingGraph, Scales]:
+    """The graph with corrected biases, and the scales, chosen level by level.
+
+    entered: the input's spikes, where each level shall read what the levels before it fire in integers.
+    """
     chosen: dict[int, LevelScale] = {}
     biases: dict[str, Array] = {}
     every = levels_of(graph)
+    read = fired if entered is None else {graph.inputs[0].name: entered}
     for level in every:
         tell(f"choosing the scale of level {level.number} of {len(every)} by its spikes")
-        chosen[level.number], found = _choose(graph, level, peak, bits, fired)
+        chosen[level.number], found = _choose(graph, level, peak, bits, fired, read)
         biases |= found.biases
-    corrected = replace(
-        graph, populations=tuple(replace(p, bias=biases.get(p.name, p.bias)) for p in graph.populations)
-    )
-    chip = quantize(corrected, peak, scales=chosen)
-    readout = every[-1].number
-    plain = agreement(graph, plain_chip, scales[readout].scale, spikes)
-    better = agreement(graph, chip, chosen[readout].scale, spikes)
-    if better.differing > plain.differing:
-        return Calibrated(graph=graph, chip=plain_chip, scales=scales, plain=plain, chosen=plain)
-    return Calibrated(graph=corrected, chip=chip, scales=chosen, plain=plain, chosen=better)
+        if entered is not None:
+            members = tuple(replace(m, bias=biases.get(m.name, m.bias)) for m in level.members)
+            _fire(graph, replace(level, members=members), chosen[level.number], read)
+    populations = tuple(replace(p, bias=biases.get(p.name, p.bias)) for p in graph.populations)
+    return replace(graph, populations=populations), chosen
+
+
+def _fire(graph: SpikingGraph, level: Level, scale: LevelScale, read: Fired) -> None:
+    """Add what a level fires in integers to what the levels behind it read."""
+    chip, root = quantize_level(level, scale, graph.time_steps), roots(graph)
+    for member in chip.members:
+        if member.role not in ("relay", "readout"):
+            incoming = [p for p in chip.incoming if p.target == member.name]
+            currents = arriving(incoming, _tensors(incoming), read, member, root)
+            read[member.name] = neurons_of(replace(graph, arithmetic="loihi"), member, currents)[0]
 
 
 def dwarfed(graph: SpikingGraph) -> dict[str, float]:
@@ -108,7 +135,9 @@ def _only(level: Level, member: Population) -> Level:
     return replace(level, members=(member,), incoming=level.read_by(member))
 
 
-def _choose(graph: SpikingGraph, level: Level, peak: float, bits: int, fired: Fired) -> tuple[LevelScale, _Tried]:
+def _choose(
+    graph: SpikingGraph, level: Level, peak: float, bits: int, fired: Fired, read: Fired
+) -> tuple[LevelScale, _Tried]:
     best: tuple[LevelScale, _Tried] | None = None
     worse = 0
     tried: set[LevelScale] = set()
@@ -117,7 +146,7 @@ def _choose(graph: SpikingGraph, level: Level, peak: float, bits: int, fired: Fi
         if scale in tried:
             continue
         tried.add(scale)
-        found = _try(graph, level, scale, fired)
+        found = _try(graph, level, scale, fired, read)
         if best is None or found.loss < best[1].loss:
             best, worse = (scale, found), 0
         else:
@@ -128,8 +157,8 @@ def _choose(graph: SpikingGraph, level: Level, peak: float, bits: int, fired: Fi
     return best
 
 
-def _try(graph: SpikingGraph, level: Level, scale: LevelScale, fired: Fired) -> _Tried:
-    """One scale of one level, which reads the spikes of the float graph."""
+def _try(graph: SpikingGraph, level: Level, scale: LevelScale, fired: Fired, read: Fired) -> _Tried:
+    """One scale of one level: how far it is from what it `fired` as float when in integers it gets what was `read`."""
     root = roots(graph)
     chip = quantize_level(level, scale, graph.time_steps)
     as_chip = replace(graph, arithmetic="loihi")
@@ -138,7 +167,7 @@ def _try(graph: SpikingGraph, level: Level, scale: LevelScale, fired: Fired) -> 
         incoming = level.read_by(member)
         integers = [p for p in chip.incoming if p.target == member.name]
         exact = arriving(incoming, _tensors(incoming), fired, member, root)
-        found = arriving(integers, _tensors(integers), fired, member, root)
+        found = arriving(integers, _tensors(integers), read, member, root)
         factor = factor_of(member, scale.scale)
         shift = (found / factor - exact).mean(dim=_over(member, exact)).numpy().astype(np.float64)
         moved = replace(member, bias=member.bias - shift.reshape(member.bias.shape))

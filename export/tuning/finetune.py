@@ -22,7 +22,7 @@ from torch.optim import Adam
 
 from ...errors import InputError
 from ...search.data.datasets import Images
-from ..settings import ExportSettings
+from ..settings import ExportSettings, learning_rate
 from .chip_network import ChipNetwork
 from .samples import AT_ONCE, Samples, entering
 
@@ -74,7 +74,8 @@ def finetune(
     network: the float network, images -> answers, in eval mode; it and the encoder stay as they are. Raises InputError
     where the loss is not finite.
     """
-    optimizer = Adam(chip.parameters(), lr=settings.finetune_learning_rate)
+    rate = learning_rate(settings)
+    optimizer = Adam(chip.parameters(), lr=rate)
     steps = max(1, settings.finetune * samples.batches(settings.finetune_batch_size))
     share = settings.teacher_share if samples.labelled else 1.0
     watch = _Watch(chip, network, encoder, samples)
@@ -85,7 +86,7 @@ def finetune(
     for epoch in range(1, settings.finetune + 1):
         for images, labels in samples.epoch(epoch, settings.finetune_batch_size):
             for group in optimizer.param_groups:
-                group["lr"] = settings.finetune_learning_rate * (1 + math.cos(math.pi * step / steps)) / 2
+                group["lr"] = rate * (1 + math.cos(math.pi * step / steps)) / 2
             answers = chip(entering(encoder, images))
             wanted = answers_of(network, images) if share else answers.detach()
             loss = _loss(answers, torch.from_numpy(labels), wanted, share)

@@ -13,6 +13,8 @@ from spikeport.deploy.run.forms import NetxRunner, TwinRunner
 from spikeport.errors import UnsupportedError
 from spikeport.export.graph import Dense, Projection, SpikingGraph
 from spikeport.export.netx.writer import write_netx
+from spikeport.export.nir.reader import read_nir
+from spikeport.export.nir.writer import write_nir
 from spikeport.export.onnx.twin import write_twin
 from spikeport.export.passes import lower
 from spikeport.export.passes.quantize import quantize
@@ -98,6 +100,16 @@ def test_twin_and_netx_are_torch(tmp_path: Path, random_graph: Callable[..., Spi
         for record in (TwinRunner(twin, chip)(spikes), NetxRunner(net, chip)(spikes)):
             assert all(np.array_equal(record.spikes[name], fired) for name, fired in wanted.spikes.items())
             assert record.readout_steps is not None and np.array_equal(record.readout_steps, wanted.readout)
+
+
+def test_a_graph_that_was_read_from_nir(tmp_path: Path, random_graph: Callable[..., SpikingGraph]) -> None:
+    """No network of torch stands behind it."""
+    read = read_nir(write_nir(tmp_path / "theirs.nir", random_graph(5), dt=1e-3), time_steps=3, dt=1e-3).graph
+    graph = lower(read)
+    network = moved(graph, largest_scales(graph, PEAK, 4))
+    inputs = {graph.inputs[0].name: spikes_of(graph)}
+    trace = simulate(network.chip_graph(), inputs)
+    assert differing(network.record(inputs), trace) == 0 and sum(f.sum() for f in trace.spikes.values()) > 100
 
 
 def test_gradients_reach_every_weight_and_a_loss_falls() -> None:

@@ -17,7 +17,7 @@ from spikeport.export.importing import import_network
 from spikeport.export.netx.writer import read_graph
 from spikeport.export.passes import lower
 from spikeport.export.passes.scales import largest_scales
-from spikeport.export.settings import ExportSettings
+from spikeport.export.settings import ExportSettings, learning_rate
 from spikeport.export.simulate import simulate
 from spikeport.export.targets import export
 from spikeport.export.trace.walk import trace
@@ -175,12 +175,18 @@ def test_the_images_of_a_run(imported: Run) -> None:
         ({"weight_bits": 7}, "one of 2, 3, 4, 5, 6, 8 bits, but got weight_bits=7"),
         ({"finetune": -1}, "`finetune >= 0` must hold"),
         ({"teacher_share": 1.5}, "`teacher_share <= 1` must hold"),
-        ({"finetune_learning_rate": 0.0}, "`finetune_learning_rate > 0` must hold"),
+        ({"finetune_learning_rate": -1.0}, "`finetune_learning_rate >= 0` must hold"),
     ],
 )
 def test_settings_out_of_range(wrong: dict[str, Any], said: str) -> None:
     with pytest.raises(InputError, match=said):
         ExportSettings(**wrong)
+
+
+def test_fewer_bits_learn_in_longer_steps() -> None:
+    rates = [learning_rate(ExportSettings(weight_bits=bits)) for bits in (8, 4, 3, 2)]
+    assert rates == [1e-3, 1e-3, 2e-3, 4e-3]
+    assert learning_rate(ExportSettings(weight_bits=2, finetune_learning_rate=0.1)) == 0.1
 
 
 def test_the_float_target_takes_none_of_them(tmp_path: Path) -> None:
