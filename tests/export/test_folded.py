@@ -29,7 +29,7 @@ FOLD = ExportSettings(fold_attention=True)
 
 def run_of(path: Path, lively: Any, attention: str, **settings: Any) -> Run:
     """A run whose model is there, of digits, untrained."""
-    run = create_run(path, {})
+    run = create_run(path, {"settings": {}})
     genotype = random_genotype(np.random.default_rng(1), "plain")
     network = lively(genotype, seed=1, classes=10, time_steps=2, cells=2, dataset="digits", attention=attention)
     for module in network.modules():
@@ -128,7 +128,7 @@ def test_without_the_wish_nothing_is_folded(folder: Path, lively: Any) -> None:
             "eca",
             "onnx",
             InputError,
-            r"^--fold-attention .* but the target is onnx; say --target loihi, or leave it out",
+            r"gates fold for it, but the target is onnx; say --target loihi, or leave them out",
         ),
         ("eca", "nir", InputError, r"but the target is nir"),
     ],
@@ -138,5 +138,5 @@ def test_what_is_refused_leaves_no_export(
 ) -> None:
     run = run_of(tmp_path / "run", lively, attention)
     with pytest.raises(error, match=message):
-        export(run, target, lambda stage: None, None if error is UnsupportedError else FOLD)
+        export(run, target, lambda stage: None, ExportSettings() if error is UnsupportedError else FOLD)
     assert not run.export_folder(target).exists()
