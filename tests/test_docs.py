@@ -17,7 +17,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 SCRIPTS = {
     path.relative_to(ROOT).as_posix(): path.read_text("utf-8")
     for folder in ("benchmarks", "examples")
-    for path in (ROOT / folder).glob("*.py")
+    for path in (ROOT / folder).rglob("*.py")
 }
 PATH = re.compile(r"(?:search|export|deploy|docs|examples|benchmarks|tests)/[\w/.-]*\w\.(?:py|toml)")
 COMMAND = re.compile(r"(?:\$ |python )?(?:spikeport|cli\.py) (?P<words>[a-z].*)")
