@@ -3,7 +3,8 @@
     a -> x, a -> y -> readout     =>  a -> y -> readout            (x reaches no output)
     a -K1-> b, a -K2-> b          =>  a -(K1 + K2)-> b             (smaller kernels centred in the larger: taps add)
 
-Kernels of unequal stride stay apart, and so do those whose union would have more taps than both together.
+Synapses with delays stay as they are. Kernels of unequal stride stay apart, and so do those whose union would have more
+taps than both together.
 """
 
 from dataclasses import replace
@@ -23,7 +24,11 @@ def fold(graph: SpikingGraph) -> SpikingGraph:
         if population.name not in alive:
             continue
         by_source: dict[str, list[Kernel]] = {}
-        for projection in graph.incoming(population.name):
+        incoming = graph.incoming(population.name)
+        projections += [projection for projection in incoming if projection.delay is not None]
+        for projection in incoming:
+            if projection.delay is not None:
+                continue
             by_source.setdefault(projection.source, []).append(projection.kernel)
         for source, kernels in by_source.items():
             for kernel in _merged(kernels, shapes[source], population.shape):

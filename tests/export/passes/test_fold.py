@@ -6,8 +6,9 @@ from dataclasses import replace
 import numpy as np
 
 from spikeport.export.graph import Conv, Dense, Kernel, Population, Projection, SpikeInput, SpikingGraph, check
+from spikeport.export.passes import lower
 from spikeport.export.passes.fold import fold
-from spikeport.export.simulate import apply
+from spikeport.export.simulate import apply, simulate
 
 RNG = np.random.default_rng(0)
 
@@ -80,3 +81,21 @@ def test_matrices_add() -> None:
     twice = replace(graph, projections=(*graph.projections, graph.projections[-1]))
     (one,) = fold(twice).incoming("readout")
     assert np.array_equal(one.kernel.weight, np.full((1, 128), 2.0))
+
+
+def test_delayed_synapses_stay() -> None:
+    """Of three matrices from the same source the two without delays add up, and the network computes the same."""
+    graph = parallel(conv(3))
+    (last,) = (p for p in graph.projections if p.target == "readout")
+    delay = np.arange(128, dtype=np.int64).reshape(1, 128) % 3
+    graph = replace(graph, projections=(*graph.projections, last, replace(last, delay=delay)), time_steps=5)
+    found = fold(graph)
+    assert [p.delay is None for p in found.incoming("readout")] == [False, True]
+    assert len(found.incoming("readout")) == 2 and fold(found) == found
+    name, shape = graph.inputs[0].name, graph.inputs[0].shape
+    spikes = {name: (RNG.random((5, 3, *shape)) < 0.5).astype(np.uint8)}
+    before = simulate(graph, spikes)
+    assert np.allclose(simulate(found, spikes).readout, before.readout)
+    assert np.allclose(simulate(lower(graph), spikes).readout, before.readout)
+    without = replace(found, projections=tuple(replace(p, delay=None) for p in found.projections))
+    assert not np.allclose(simulate(without, spikes).readout, before.readout)
