@@ -199,9 +199,9 @@ def load_network(run: Run) -> RunNetwork:
             f"The run '{run.path}' has no trained network; finish it with `spikeport search --resume --out {run.path}`."
         )
     config = read_json(run.config)
-    tensors, _ = load_tensors(run.weights)
     if config.keys() == {"imported"}:
         theirs = load_imported(run.config, config["imported"])
+        tensors, _ = load_tensors(run.weights)
         check_tensors(run.weights, tensors, theirs.imported.state_dict())
         theirs.imported.load_state_dict(tensors)
         return theirs
@@ -210,6 +210,7 @@ def load_network(run: Run) -> RunNetwork:
             f"'{run.config}' must have the keys genotype and network, but has {', '.join(config) or 'none'}."
         )
     network = SpikingNetwork(genotype_from_dict(config["genotype"]), _config(run.config, config["network"]))
+    tensors, _ = load_tensors(run.weights)
     check_tensors(run.weights, tensors, network.state_dict())
     network.load_state_dict(tensors)
     return network.eval()

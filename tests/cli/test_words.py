@@ -68,7 +68,7 @@ def test_bad_words(
 
 def test_unknown_target(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], copy: Run) -> None:
     assert invoke(monkeypatch, "export", "--run", copy.path, "--target", "akida") == 1
-    assert "Unknown target 'akida'; choose from onnx, loihi, all." in capsys.readouterr().err
+    assert "Unknown target 'akida'; choose from onnx, loihi, nir, all." in capsys.readouterr().err
 
 
 def test_attention_is_refused_by_loihi(

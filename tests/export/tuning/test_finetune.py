@@ -190,5 +190,5 @@ def test_fewer_bits_learn_in_longer_steps() -> None:
 
 
 def test_the_float_target_takes_none_of_them(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="are of the chip's integers, .*, but the target is onnx; say --target loihi"):
+    with pytest.raises(InputError, match=r"are of the chip's integers, .*, but the target is onnx; say --target loihi"):
         export(Run(tmp_path), "onnx", print, ExportSettings(calibrate=True))
