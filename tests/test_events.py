@@ -103,7 +103,7 @@ def test_there_is_no_encoder(run: Run) -> None:
 
 def test_every_form_agrees(run: Run, deployed: Deployment) -> None:
     checks = {check["name"]: check for check in deployed.equivalence["checks"]}
-    assert list(checks) == ["onnx", "step", "graph", "twin", "netx", "loihi", "accuracy"]
+    assert list(checks) == ["onnx", "step", "graph", "nir", "twin", "netx", "loihi", "accuracy"]
     assert deployed.equivalence["verdict"] == "pass", deployed.equivalence
     for name in ("onnx", "step", "graph", "twin", "netx"):
         assert (checks[name]["verdict"], checks[name]["spikes_differing"]) == ("pass", 0), checks[name]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from spikeport import cli
+from spikeport import options
 from spikeport.search import pipeline
 from spikeport.search.pipeline import run_search
 from spikeport.search.runs import Run
@@ -123,14 +123,14 @@ def test_a_target_that_is_missed_is_said(
 ) -> None:
     words: list[Any] = ["search", *SMALL, "--genotype", genotype, "--trials", 1, "--quiet"]
     targets = ["--target-sops", 1, "--target-parameters", 2]
-    assert invoke(monkeypatch, *words, *targets, "--out", tmp_path / "missed", "--json") == cli.FAILED
+    assert invoke(monkeypatch, *words, *targets, "--out", tmp_path / "missed", "--json") == options.FAILED
     found = json.loads(capsys.readouterr().out)
     sops, parameters = found["metrics"]["sops_per_inference"], found["metrics"]["parameters"]
     assert [line.split("; ")[0] for line in found["missed"]] == [
         f"missed: the network has {sops:,.0f} synaptic operations per inference, but --target-sops is 1",
         f"missed: the network has {parameters:,} parameters, but --target-parameters is 2",
     ]
-    assert invoke(monkeypatch, "search", "--resume", "--quiet", "--out", tmp_path / "missed") == cli.FAILED
+    assert invoke(monkeypatch, "search", "--resume", "--quiet", "--out", tmp_path / "missed") == options.FAILED
     assert "but --target-sops is 1" in capsys.readouterr().out
     targets = ["--target-sops", 10**9, "--target-parameters", 10**9]
     assert invoke(monkeypatch, *words, *targets, "--out", tmp_path / "kept", "--json") == 0
