@@ -24,6 +24,23 @@ if TYPE_CHECKING:
 @click.option("--dt", type=float, help="Seconds of a step: NIR holds time constants.")
 @click.option("--input-shape", help="Of the spikes, where IN does not say: 2x34x34 or 700.")
 @click.option(
+    "--fires", type=click.Choice([">", ">="]), help="When neurons of a NIR file fire [default: what it says, or >]."
+)
+@click.option(
+    "--reset",
+    type=click.Choice(["zero", "subtract", "subtract later"]),
+    default="zero",
+    show_default=True,
+    help="How they reset, where the file cannot say: snnTorch subtracts the threshold, one step later.",
+)
+@click.option(
+    "--answer",
+    type=click.Choice(["sum", "mean"]),
+    default="sum",
+    show_default=True,
+    help="Over time, of a NIR file that ends without an integrator.",
+)
+@click.option(
     "--input", "given", type=click.Path(path_type=Path), help="Typical spikes, `.npy` [S, T, ...]; scales the readout."
 )
 @click.option("--peak", type=float, help="The largest answer that a NetX file's readout shall hold, instead.")
@@ -36,6 +53,7 @@ def convert_command(
     \b
     spikeport convert old.net old.onnx                       a Loihi network for ONNX Runtime, integer for integer
     spikeport convert theirs.nir theirs.net --dt 1e-3 --time-steps 16 --input spikes.npy
+    spikeport convert spikingjelly.nir ours.onnx --time-steps 4 --fires ">="    SpikingJelly fires at the threshold
     spikeport convert runs/mine mine.nir                     the trained network for snnTorch, SpikingJelly, ...
 
     Nothing is written as something else: what OUT cannot hold is refused by name. A NetX file holds integers, so a

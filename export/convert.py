@@ -18,6 +18,8 @@ from .graph import Shape, SpikingGraph
 from .netx.file import read_layers
 from .netx.reader import network_of
 from .netx.writer import read_graph, write_netx
+from .nir.metadata import Fires
+from .nir.populations import Answer, Reset
 from .nir.reader import read_nir
 from .nir.writer import DT, write_nir
 from .onnx.carried import graph_in
@@ -32,12 +34,16 @@ from .targets import readout_peak, traced
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wishes:
-    """What a file does not say by itself. dt: seconds of a step; input_shape: of the spikes; peak: the largest logit
-    that the chip shall hold, or spikes uint8 [S, T, *shape], samples first, on which it is found."""
+    """What a file does not say by itself. dt: seconds of a step; input_shape: of the spikes; fires, reset, answer: of a
+    NIR file, as of `read_nir`; peak: the largest logit that the chip shall hold, or spikes uint8 [S, T, *shape] on
+    which it is found, samples first."""
 
     time_steps: int | None = None
     dt: float | None = None
     input_shape: Shape | None = None
+    fires: Fires | None = None
+    reset: Reset = "zero"
+    answer: Answer = "sum"
     peak: float | None = None
     spikes: NDArray[np.generic] | None = None
 
@@ -118,7 +124,15 @@ def _of_netx(path: Path, wishes: Wishes) -> _Source:
 
 
 def _of_nir(path: Path, wishes: Wishes) -> _Source:
-    found = read_nir(path, time_steps=wishes.time_steps, dt=wishes.dt, input_shape=wishes.input_shape)
+    found = read_nir(
+        path,
+        time_steps=wishes.time_steps,
+        dt=wishes.dt,
+        input_shape=wishes.input_shape,
+        fires=wishes.fires,
+        reset=wishes.reset,
+        answer=wishes.answer,
+    )
     return _Source(graph=found.graph, notes=found.notes)
 
 

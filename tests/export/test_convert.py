@@ -1,7 +1,9 @@
 """From one format to another and back: nothing is lost, and what cannot be held is refused."""
 
+from dataclasses import replace
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -95,6 +97,22 @@ def test_an_old_file_of_somebody_else(tmp_path: Path) -> None:
     found = convert(tmp_path / "old.net", tmp_path / "new.onnx", Wishes(time_steps=steps, input_shape=given.shape[2:]))
     entering = np.swapaxes(given, 0, 1)
     assert np.array_equal(run(found.path, entering).readout, run(found.graph, entering).readout)
+
+
+def test_what_a_nir_file_cannot_say_is_said(float_graph: SpikingGraph, tmp_path: Path) -> None:
+    """The same file of somebody else, read as its framework computes: at the threshold, or above it alone."""
+    path = write_nir(tmp_path / "a.nir", float_graph)
+    with h5py.File(path, "r+") as file:
+        del file["node/metadata"]
+    wishes = Wishes(time_steps=4, dt=1e-4)
+    above = convert(path, tmp_path / "b.onnx", wishes).graph
+    at = convert(path, tmp_path / "c.onnx", replace(wishes, fires=">=")).graph
+    assert at.populations[0].threshold == float_graph.populations[0].threshold
+    assert above.populations[0].threshold == np.nextafter(at.populations[0].threshold, np.inf)
+    soft = convert(path, tmp_path / "d.onnx", replace(wishes, reset="subtract")).graph
+    assert (at.populations[0].reset, soft.populations[0].reset) == ("zero", "subtract")
+    mean = convert(path, tmp_path / "e.onnx", replace(wishes, answer="mean")).graph
+    assert np.allclose(4 * mean.projections[-1].kernel.weight, at.projections[-1].kernel.weight)
 
 
 @pytest.mark.parametrize(

@@ -344,6 +344,20 @@ def constant(path: Path, random: Random) -> None:
     path.write_bytes(model.SerializeToString())
 
 
+def metadata(path: Path, random: Random) -> None:
+    """What an ONNX file says of its graph."""
+    model = onnx.load_model_from_string(path.read_bytes())
+    if not model.metadata_props:
+        return
+    prop = model.metadata_props[int(random.integers(len(model.metadata_props)))]
+    try:
+        told = json.loads(prop.value)
+    except ValueError:
+        told = prop.value
+    prop.value = json.dumps(_changed(told, random))
+    path.write_bytes(model.SerializeToString())
+
+
 def tensors_header(path: Path, random: Random) -> None:
     data = path.read_bytes()
     length = int.from_bytes(data[:8], "little")
@@ -354,6 +368,9 @@ def tensors_header(path: Path, random: Random) -> None:
 TEXT = (json_value, json_value, deep, long_number)
 STRUCTURE: dict[str, tuple[Callable[[Path, Random], None], ...]] = {
     "netx": HDF5,
+    "nir": HDF5,
+    "carried": (node, constant, metadata, metadata, metadata),
+    "weights": (zipped, zipped, flip),
     "graph": (*HDF5, graph_text, graph_text, graph_text, graph_text),
     "array": (header, header),
     "arrays": (zipped, zipped),

@@ -16,15 +16,17 @@ from spikeport.deploy.run.forms import EncoderRunner
 from spikeport.deploy.run.kernels.runner import compiled
 from spikeport.deploy.run.netx import run_netx, simulated
 from spikeport.errors import InputError, SpikeportError
-from spikeport.export.graph import neurons
+from spikeport.export.graph import SpikingGraph, neurons
 from spikeport.export.netx.writer import read_graph
+from spikeport.export.nir.reader import read_nir
+from spikeport.export.onnx.carried import graph_in
 from spikeport.export.simulate import simulate
 from spikeport.reading.arrays import read_array, read_arrays
 from spikeport.search.data.events import binned, read_events
 from spikeport.search.runs import Run
 from spikeport.search.settings.file import read_settings, recorded_settings
 from spikeport.search.space.genotype import from_file
-from spikeport.search.tensors import load_tensors
+from spikeport.search.tensors import load_tensors, load_weights
 
 MAX_LETTERS = 400  # of a message
 MAX_SECONDS = 10
@@ -59,11 +61,22 @@ def netx(path: Path) -> str:
 
 
 def graph(path: Path) -> str:
-    found = read_graph(path)
+    return _simulated(read_graph(path))
+
+
+def nir(path: Path) -> str:
+    return _simulated(read_nir(path, time_steps=4, dt=1e-4).graph)
+
+
+def carried(path: Path) -> str:
+    found = graph_in(path)
+    return "read" if found is None else _simulated(found)
+
+
+def _simulated(found: SpikingGraph) -> str:
     if sum(map(neurons, found.shapes().values())) > MAX_NEURONS or found.time_steps > 50:
         return "read"
-    spikes = {node.name: np.ones((found.time_steps, 1, *node.shape), np.uint8) for node in found.inputs}
-    simulate(found, spikes)
+    simulate(found, {node.name: np.ones((found.time_steps, 1, *node.shape), np.uint8) for node in found.inputs})
     return "runs"
 
 
@@ -107,6 +120,9 @@ def _reads(reader: Callable[[Path], Any]) -> Callable[[Path], str]:
 READERS: dict[str, Callable[[Path], str]] = {
     "netx": netx,
     "graph": graph,
+    "nir": nir,
+    "carried": carried,
+    "weights": _reads(lambda path: load_weights(path, {})),
     "array": array,
     "arrays": arrays,
     "events": events,

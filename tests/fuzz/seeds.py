@@ -88,6 +88,37 @@ def exported(path: Path, random: Random) -> None:
     path.write_bytes(_exported())
 
 
+@cache
+def _written(ending: str) -> bytes:
+    """A float graph with a convolution and a matrix, in another format."""
+    import tempfile
+
+    import spikeport
+
+    network, images = spikeport.example_network()
+    graph = spikeport.trace(network, images[:1], 4).graph
+    with tempfile.TemporaryDirectory() as folder:
+        start = spikeport.write_nir(Path(folder, "network.nir"), graph)
+        return (start if ending == "nir" else spikeport.convert(start, Path(folder, "network.onnx")).path).read_bytes()
+
+
+def nir(path: Path, random: Random) -> None:
+    path.write_bytes(_written("nir"))
+
+
+def carried(path: Path, random: Random) -> None:
+    """An ONNX file that carries its graph."""
+    path.write_bytes(_written("onnx"))
+
+
+def weights(path: Path, random: Random) -> None:
+    """A checkpoint of torch."""
+    import torch
+
+    state = {"state_dict": {"a": torch.ones(2, 3), "b": torch.arange(4)}, "epoch": 3}
+    torch.save(state, path)
+
+
 def array(path: Path, random: Random) -> None:
     shape = tuple(random.integers(0, 5, random.integers(0, 5)))
     dtype = random.choice(["u1", "i8", "f4", ">i2", "?"])
@@ -176,6 +207,9 @@ def prices(path: Path, random: Random) -> None:
 SEEDS: dict[str, tuple[str, Callable[[Path, Random], Any]]] = {  # kind -> file name, writer
     "netx": ("case.net", netx),
     "graph": ("case.net", exported),
+    "nir": ("case.nir", nir),
+    "carried": ("case.onnx", carried),
+    "weights": ("case.pt", weights),
     "array": ("case.npy", array),
     "arrays": ("case.npz", arrays),
     "events": ("case.npz", events),
