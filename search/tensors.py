@@ -1,5 +1,6 @@
 """Named tensors in one file, written whole or not at all: safetensors, never pickle."""
 
+import struct
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +15,12 @@ from ..files import replacing
 from ..path_kind import WEIGHTS, expected, itself, kind_of
 
 STATE_DICTS = ("state_dict", "model_state_dict", "model", "network", "net")  # where checkpoints keep weights
-UNSAFE = torch.serialization.pickle.UnpicklingError  # type: ignore[attr-defined]  # what torch raises of more than weights
+# what torch raises of a file with more than weights, or of a damaged one
+NOT_WEIGHTS = (
+    *(RuntimeError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, AssertionError),
+    *(OSError, EOFError, struct.error),
+    torch.serialization.pickle.UnpicklingError,  # type: ignore[attr-defined]
+)
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
@@ -52,7 +58,7 @@ def load_weights(path: Path, wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Detected pickle protocol")  # it is read, or refused below
             found = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, ValueError, OSError, EOFError, UNSAFE) as error:
+    except NOT_WEIGHTS as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(
             f"'{path}' cannot be read as weights alone ({reason}); save them with "
