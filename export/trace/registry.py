@@ -25,6 +25,7 @@ from .linear import Expression
 Rule = Callable[[Expression, Any], Expression]
 
 RULES: dict[type, Rule] = {}
+NO_RULE = "replace it, or export to onnx; a layer of your own that is linear gets a rule by spikeport.register"
 
 
 def register(*kinds: type) -> Callable[[Rule], Rule]:

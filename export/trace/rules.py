@@ -17,7 +17,7 @@ from ...errors import UnsupportedError
 from ..graph import Array, Conv
 from . import linear, resized
 from .linear import Expression
-from .registry import register, rule_of
+from .registry import NO_RULE, register, rule_of
 
 ZEROS = "only zero padding given in numbers has a rule; use padding_mode='zeros', and a number for padding"
 
@@ -162,9 +162,7 @@ def _contained(x: Expression, module: Any) -> Expression:
     for part in module:
         rule = rule_of(part)
         if rule is None:
-            raise UnsupportedError(
-                f"a {type(part).__name__} cannot be a synapse or a neuron on the chip; replace it, or export to onnx"
-            )
+            raise UnsupportedError(f"a {type(part).__name__} cannot be a synapse or a neuron on the chip; {NO_RULE}")
         if isinstance(part, nn.Flatten):
             x = _flatten(x, part.start_dim + 1, part.end_dim if part.end_dim < 0 else part.end_dim + 1)
         else:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,10 @@ from spikeport.deploy.measure import measure_run
 from spikeport.deploy.pipeline import deploy
 from spikeport.deploy.settings import DeploySettings, PriceSettings
 from spikeport.errors import InputError
+from spikeport.export import importing
 from spikeport.export.importing import Imported, import_network
 from spikeport.export.targets import export
+from spikeport.search.data.datasets import Normalisation, load_dataset
 from spikeport.search.runs import open_run
 from spikeport.search.settings.imported import ImportSettings
 from spikeport.search.space.network import load_network
@@ -180,6 +183,14 @@ def test_what_does_not_fit_is_refused_and_nothing_written(change: dict[str, obje
     with pytest.raises(InputError, match=said):
         import_network("nets.py:build", "runs/refused", ImportSettings(**settings))
     assert not (here / "runs" / "refused").exists()
+
+
+def test_images_that_come_normalised_are_not_normalised_twice(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = replace(load_dataset("digits"), normalisation=Normalisation(mean=(0.3,), std=(0.4,)))
+    monkeypatch.setattr(importing, "load_dataset", lambda name, folder, time_steps: known)
+    settings = ImportSettings(example="1x8x8", time_steps=2, data="digits", mean="0.3", std="0.4")
+    with pytest.raises(InputError, match="Images of 'digits' come normalised; leave --mean and --std out"):
+        import_network("nets.py:build", "runs/twice", settings)
 
 
 def test_a_folder_that_holds_something_stays(here: Path) -> None:

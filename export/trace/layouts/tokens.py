@@ -19,7 +19,7 @@ from ...taps import ungrouped
 from .. import linear
 from ..linear import Expression
 from ..products import REFUSED_MODULES
-from ..registry import RULES, rule_of
+from ..registry import NO_RULE, RULES, rule_of
 from ..rules import BATCH_NORMS, array, weight_of
 from . import views
 from .arrange import rearranged
@@ -52,9 +52,7 @@ def _ruled(x: Expression, module: nn.Module) -> Expression:
     if type(module) in REFUSED_MODULES:
         raise UnsupportedError(f"a {type(module).__name__} is a gate: {REFUSED_MODULES[type(module)]}")
     if rule is None:
-        raise UnsupportedError(
-            f"a {type(module).__name__} cannot be a synapse or a neuron on the chip; replace it, or export to onnx"
-        )
+        raise UnsupportedError(f"a {type(module).__name__} cannot be a synapse or a neuron on the chip; {NO_RULE}")
     return rule(x, module)
 
 

@@ -121,6 +121,22 @@ REFUSED = {
         lambda: Ending(lambda s, x: s.readout(x.flatten(2))[0]),
         r"Layer 'call_function getitem': of 3 time steps only the last one can be the answer, x\[-1\], but step 0 is",
     ),
+    "a batch that is dropped": (
+        lambda: Ending(lambda s, x: s.readout(x.squeeze(1).flatten(1)).mean(0)),
+        r"Layer 'call_method squeeze': squeeze\(1\) would drop time or batch of \[T, N, C, H, W\]",
+    ),
+    "a batch in parts": (
+        lambda: Ending(lambda s, x: s.readout(x.chunk(1, 1)[0].flatten(2)).mean(0)),
+        r"Layer 'call_method chunk': the batch cannot be cut into parts",
+    ),
+    "spikes beside a constant": (
+        lambda: Doing(lambda s, x: torch.cat([x, torch.zeros(3, 1, 1, 8, 8)], 2)[:, :, :3]),
+        r"Layer 'call_function cat': only spikes and their currents concatenate",
+    ),
+    "a module of one's own": (
+        lambda: Doing(lambda s, x: s.strange(x), strange=nn.Softplus()),
+        r"Layer 'strange': a Softplus cannot be .*; a layer of your own .* gets a rule by spikeport\.register",
+    ),
     "mean over the batch": (
         lambda: Ending(lambda s, x: s.readout(x.flatten(2)).mean(1)),
         r"Layer 'call_method mean': a sum or mean over the batch, dim=1, has no rule",

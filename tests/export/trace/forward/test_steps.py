@@ -236,6 +236,10 @@ REFUSED: dict[str, tuple[Callable[[Any, torch.Tensor], Any], str]] = {
         r"Layer 'call_method permute': 'permute' of one time step has no rule; use torch.flatten, or step_mode='m'",
     ),
     "the membrane": (membrane, "Run step by step the network answers otherwise than on all steps at once: it draws"),
+    "steps that are multiplied": (
+        lambda s, x: (lambda steps: steps[0] * steps[1])([s.step(x) for _ in range(T)]),
+        r"Layer 'call_function mul': it brings different steps together; add them up, or stack all of them",
+    ),
     "one step alone": (
         lambda s, x: s.step(x),
         r"Layer 'lif': layers that read spikes must run in .* spikeport.OverTime\(network, time_steps\)",
