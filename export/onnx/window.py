@@ -111,9 +111,10 @@ def _by_torch(
 ) -> onnx.ModelProto:
     """By torch's exporter, which knows every operation, takes its time, and warns a lot."""
     functional.reset_net(module)
-    exporter = logging.getLogger("torch.onnx")
-    level = exporter.level
-    exporter.setLevel(logging.ERROR)  # its remarks on opsets and optional packages concern no user of this file
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)  # remarks on opsets, packages and constants concern no user of this file
     try:
         with warnings.catch_warnings():
             # The window starts from membranes at rest; what torch.export forgets is the state after its last step.
@@ -132,7 +133,8 @@ def _by_torch(
                 verbose=False,
             )
     finally:
-        exporter.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
         functional.reset_net(module)
     assert program is not None  # dynamo=True returns the program
     model = program.model_proto
