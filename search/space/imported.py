@@ -308,6 +308,11 @@ def load_imported(path: Path, data: object) -> ImportedNetwork:
     place = Path(config.builder.rpartition(":")[0])
     if place.suffix == ".py" and path.parents[1].resolve() in place.resolve().parents:
         raise InputError(f"'{path}' names code inside its own run, '{place}', which is not run; put it elsewhere.")
+    if place.suffix == ".py" and not place.is_file():
+        raise InputError(
+            f"The network of '{path.parents[1]}' is made by '{place}', which is not here; run this where `spikeport "
+            "import` was run, or import it again."
+        )
     network, _ = build(config.builder, file_sha256=config.file_sha256)
     if printed_sha256(network) != config.modules_sha256:
         raise InputError(

@@ -115,6 +115,13 @@ def test_another_network_from_the_same_file(here: Path) -> None:
         imported.load_imported(here / "run" / "model" / "config.json", written(known))
 
 
+def test_code_that_is_somewhere_else(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = written(config("code_of_mine.py:build"))
+    monkeypatch.chdir(here / "parts")
+    with pytest.raises(InputError, match=r"is made by 'code_of_mine\.py', which is not here; run this where"):
+        imported.load_imported(here / "run" / "model" / "config.json", known)
+
+
 def test_code_in_the_run_itself_is_not_run(here: Path) -> None:
     (here / "run" / "model").mkdir(parents=True)
     (here / "run" / "evil.py").write_text(CODE)
