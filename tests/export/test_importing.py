@@ -142,6 +142,9 @@ def test_one_step_after_the_other_is_the_same_network(digits: Imported, here: Pa
     settings = ImportSettings(example="1x8x8", time_steps=2, data="digits", mean="0.3", std="0.4")
     found = import_network("nets.py:one_step", "runs/steps", settings)
     assert (found.config.takes, found.refused) == ("steps", None)
+    images = np.random.default_rng(0).random((3, 1, 8, 8), np.float32)
+    one, other = (predict(load_network(run), images) for run in (digits.run, found.run))
+    assert torch.allclose(one, other, atol=1e-6) and one.abs().max() > 0.01  # the mean, not the sum
     assert {k: v for k, v in found.metrics.items() if k != "spikes_per_population"} == {
         k: v for k, v in digits.metrics.items() if k != "spikes_per_population"
     }

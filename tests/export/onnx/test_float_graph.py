@@ -84,6 +84,26 @@ def test_it_computes_the_same_and_is_read_back(seed: int, tmp_path: Path) -> Non
     assert again is not None and same(again, graph)
 
 
+def test_a_membrane_at_its_threshold_fires(tmp_path: Path) -> None:
+    """1/2 + 1/4 meets 3/4 exactly, also in float32; the next number below does not."""
+    graph = check(
+        SpikingGraph(
+            inputs=(SpikeInput(name="in", shape=(1,)),),
+            populations=(
+                Population(name="at", shape=(2,), decay=0.5, threshold=0.75, bias=np.zeros(2)),
+                Population(name="readout", shape=(1,), decay=1.0, threshold=np.inf, bias=np.zeros(1), role="readout"),
+            ),
+            projections=(
+                Projection(source="in", target="at", kernel=Dense(weight=np.array([[0.5], [0.4999999]]))),
+                Projection(source="at", target="readout", kernel=Dense(weight=np.ones((1, 2)))),
+            ),
+            time_steps=2,
+        )
+    )
+    found = run(write_graph(tmp_path / "graph.onnx", graph), np.ones((2, 1, 1), np.uint8))
+    assert found.spikes["at"][:, 0].tolist() == [[0, 0], [1, 0]]
+
+
 def test_a_broken_weight_is_seen(tmp_path: Path) -> None:
     graph = drawn(0)
     first = graph.projections[0]

@@ -7,6 +7,8 @@ import pytest
 
 from spikeport.errors import InputError
 from spikeport.search.data.datasets import load_dataset
+from spikeport.search.pipeline import find_cell
+from spikeport.search.settings.run import choose
 
 
 def test_random_images_are_the_same_every_time() -> None:
@@ -67,3 +69,8 @@ def test_random_inputs_of_no_size(name: str) -> None:
 def test_random_events_need_steps() -> None:
     with pytest.raises(InputError, match="Random events need time steps"):
         load_dataset("random:3x4x4,spikes")
+
+
+def test_nothing_is_trained_on_them() -> None:
+    with pytest.raises(InputError, match="whose classes are known, which 'random:1x8x8' does not say"):
+        find_cell(choose(dataset="random:1x8x8", channels=2, cells=3))
