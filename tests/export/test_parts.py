@@ -1,4 +1,4 @@
-"""A graph in parts, JSON and arrays, comes back as it was: delays, registers of each neuron, a threshold without end."""
+"""A graph in parts, JSON and arrays, comes back as it was: delays, registers of each neuron, an endless threshold."""
 
 import json
 from dataclasses import replace
