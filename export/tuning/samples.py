@@ -34,19 +34,19 @@ class Samples:
     labelled: bool
     seed: int
 
-    def epoch(self, epoch: int, batch_size: int) -> Iterator[tuple[Images, Labels]]:
-        """The images to learn from in a new order, changed as the run's training changes them."""
+    def epoch(self, epoch: int, batch_size: int, most: int = 0) -> Iterator[tuple[Images, Labels]]:
+        """The images to learn from in a new order, or the first `most` of it, changed as the run's training does."""
         rng = generator(self.seed, "finetune", epoch)
-        order = rng.permutation(self.learn)
+        order = rng.permutation(self.learn)[: most or None]
         draws = self.augmentation.draw(rng, len(order), *self.images.shape[-2:])
         for start in range(0, len(order), batch_size):
             rows, part = order[start : start + batch_size], slice(start, start + batch_size)
             some = {name: values[:, part] for name, values in draws.items()}
             yield self.augmentation.apply(self.images[rows], some), self.labels[rows]
 
-    def batches(self, batch_size: int) -> int:
+    def batches(self, batch_size: int, most: int = 0) -> int:
         """Of an epoch."""
-        return -(-len(self.learn) // batch_size)
+        return -(-min(len(self.learn), most or len(self.learn)) // batch_size)
 
 
 def samples_of(run: Run, dataset: Dataset) -> Samples:

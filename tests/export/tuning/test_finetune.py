@@ -167,6 +167,9 @@ def test_the_images_of_a_run(imported: Run) -> None:
     again = np.concatenate([labels for _, labels in found.epoch(1, 100)])
     other = np.concatenate([labels for _, labels in found.epoch(2, 100)])
     assert np.array_equal(np.concatenate([labels for _, labels in seen]), again) and not np.array_equal(again, other)
+    few = [labels for _, labels in found.epoch(1, 100, most=130)]
+    assert [len(labels) for labels in few] == [100, 30] and found.batches(100, most=130) == 2
+    assert np.array_equal(np.concatenate(few), again[:130])
 
 
 @pytest.mark.parametrize(
