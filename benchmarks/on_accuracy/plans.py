@@ -51,8 +51,9 @@ def _rows(finetune: int, **more: Any) -> tuple[dict[str, Any], ...]:
 
 _MNIST = (
     *("--dataset", f"npz:{OUT}/mnist32_train.npz,{OUT}/mnist32_test.npz", "--primitives", "plain"),
-    *("--channels", "16", "--cells", "3", "--stem-stride", "2", "--shift", "2", "--search-epochs", "1"),
-    *("--alpha-learning-rate", "0.01", "--train-epochs", "10", "--train-learning-rate", "0.1"),
+    *("--channels", "8", "--cells", "3", "--stem-stride", "2", "--shift", "2", "--search-epochs", "1"),
+    *("--alpha-learning-rate", "0.01", "--train-epochs", "8", "--train-learning-rate", "0.1"),
+    *("--schedule", "linear", "--warmup-share", "0.1", "--nesterov", "--precision", "bfloat16"),
 )
 _NMNIST = (
     *("--dataset", f"events:{DATA}/nmnist_train.npz,{DATA}/nmnist_test.npz", "--primitives", "plain"),
@@ -67,7 +68,18 @@ _CIFAR_CELL = (
 _CIFAR = (
     *("--dataset", f"npz:{DATA}/cifar10_jpeg.npz", "--genotype", f"{OUT}/cifar10-cell/search/genotype.json"),
     *("--stem-stride", "2", "--train-learning-rate", "0.1", "--schedule", "linear", "--warmup-share", "0.1"),
-    *("--nesterov", "--crop", "4", "--crop-filling", "reflect", "--flip", "--weight-decay", "0.0005"),
+    *(
+        "--nesterov",
+        "--precision",
+        "bfloat16",
+        "--crop",
+        "4",
+        "--crop-filling",
+        "reflect",
+        "--flip",
+        "--weight-decay",
+        "0.0005",
+    ),
     *("--validation-fraction", "0.02", "--first-size", "0.5"),
 )
 _JPEG = "CIFAR-10 (JPEG copy), 50 k / 10 k"
@@ -108,7 +120,7 @@ PLANS: dict[str, Plan] = {
     "cifar10": Plan(
         table="networks",
         dataset=_JPEG,
-        search=(*_CIFAR, "--channels", "16", "--cells", "4", "--train-epochs", "16"),
+        search=(*_CIFAR, "--channels", "16", "--cells", "4", "--train-epochs", "14"),
         integers=_rows(2, finetune_samples=12_000),
         needs=("cifar10_jpeg.npz",),
         after="cifar10-cell",
