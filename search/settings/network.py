@@ -51,6 +51,9 @@ class NetworkSettings:
     cells: int = setting(
         8, "Cells in a row, reductions at 1/3 and 2/3 unless a path says otherwise.", at_least=3, common=True
     )  # below 3 there is no normal cell to search
+    cells_per_layer: bool = setting(
+        False, "Search a cell of its own for every layer (D-DARTS); with --genotype from its cells on."
+    )
     time_steps: int = setting(2, "Time steps T of the window.", at_least=1, common=True)
     stem_stride: int = setting(1, "Stride of the first layer; 2 halves the image, which costs a quarter.", at_least=1)
     attention: Attention = setting(
@@ -66,6 +69,11 @@ class NetworkSettings:
 
     def __post_init__(self) -> None:
         check_settings(self)
+        if self.cells_per_layer and self.level != "micro":
+            raise InputError(
+                f"--cells-per-layer gives every layer of a known path a cell, but --level {self.level} searches the "
+                "path; leave --level out, or search the path first and give its genotype by --genotype."
+            )
         if self.gates == "search" and (self.attention, self.attention_in) != ("spike", "both"):
             raise InputError(
                 "--gates search chooses which nodes have spike gates, but the attention is "

@@ -25,7 +25,7 @@ from ..machine.device import on
 from ..settings.network import Attention, PrimitiveSet
 from ..space.attention import ATTENTION
 from ..space.genotype import INPUTS, NODES, CellKind
-from ..space.layout import STEM_MULTIPLIER
+from ..space.layout import STEM_MULTIPLIER, CellPlan
 from ..space.network import NetworkConfig
 from ..space.primitives import MAX_POOL, PRIMITIVES
 from ..space.spike_gates import gates_behind
@@ -259,11 +259,11 @@ def group_kernels(kernels: Tensor) -> list[Tensor]:
 class KernelSupernet(Supernet):
     """The search network of `KernelCell`s."""
 
-    def __init__(self, primitives: PrimitiveSet, config: NetworkConfig) -> None:
+    def __init__(self, primitives: PrimitiveSet, config: NetworkConfig, plan: Sequence[CellPlan] | None = None) -> None:
         def build(*, kind: CellKind, place: int, **options: Any) -> nn.Module:
-            return KernelCell(partial(self.edge_weights, kind), primitives, kind=kind, **options)
+            return KernelCell(partial(self.edge_weights, kind, place), primitives, kind=kind, **options)
 
-        super().__init__(primitives, config, build)
+        super().__init__(primitives, config, build, plan)
         self.stem = KernelStem(config)
 
     def forward(self, images: Tensor) -> Tensor:

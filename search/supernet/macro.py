@@ -81,7 +81,7 @@ class MacroSupernet(Supernet):
             config.check_genotype(given)
             for stop, cell in self._cell.items():
                 for node, name in enumerate(cell.nodes):
-                    if given.gated(stop.kind, node) is False:
+                    if given.gated(stop.kind, node, stop.layer) is False:
                         cast(Population, cell.get_submodule(name)).gates = nn.Identity()
         self.betas, self.gammas = (nn.Parameter(1e-3 * torch.randn_like(even)) for even in even_weights(trellis))
 
@@ -94,7 +94,7 @@ class MacroSupernet(Supernet):
         covered = channels < torch.tensor(stop.channels_at, device=self.gammas.device).unsqueeze(1)  # [widths, C]
         return torch.softmax(self.gammas[place(stop)], dim=0) @ covered.to(self.gammas.dtype)
 
-    def mixture(self, kind: CellKind) -> Tensor:
+    def mixture(self, kind: CellKind, place: int | None = None) -> Tensor:
         return super().mixture(kind) if self.given is None else one_hot(self.given, kind).to(self.betas)
 
     def architecture(self) -> list[nn.Parameter]:

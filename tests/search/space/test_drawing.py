@@ -50,6 +50,17 @@ def test_gates_stand_above_their_nodes() -> None:
     assert [words.count("gates") for words in cells] == [sum(row) for row in GATES]
 
 
+def test_every_layer_with_a_cell_of_its_own_is_drawn() -> None:
+    genotype = random_genotype(np.random.default_rng(2), "plain", layers=("normal", "reduce", "reduce"))
+    words = texts(draw_genotype(genotype))
+    titles = [word for word in words if word.startswith("Layer")]
+    kinds = ["normal", "reduction", "reduction"]
+    assert titles == [f"Layer {i}: {kind} cell (plain primitives)" for i, kind in enumerate(kinds)]
+    assert genotype.cells is not None
+    drawn = sorted(word.removesuffix(" /2") for word in words if "_" in word)
+    assert drawn == sorted(edge.primitive for cell in genotype.cells for edge in cell)
+
+
 GATES = ((True, True, True, False), (False, False, True, True))
 
 
