@@ -142,6 +142,11 @@ def _check_given(settings: SearchSettings, given: Genotype | None) -> None:
             "--level macro searches the path of a normal and a reduction cell, but the genotype has a cell for each of "
             f"its {len(given.cells)} layers; take the key `cells` out of it, or leave --level out to train it."
         )
+    if settings.network.cells_per_layer and given.cells is None and (given.gates or given.decays):
+        raise InputError(
+            "A search of a cell for every layer begins with the edges of the genotype that is given, but it has gates "
+            "or decays, too; take these keys out of it (--gates search and --decays search search them again)."
+        )
     if isinstance(settings.strategy, RandomSettings) and settings.network.cells_per_layer and given.cells is None:
         raise InputError(
             "Random cells for every layer begin with nothing, but --genotype gives cells; leave it out, or say "

@@ -13,6 +13,7 @@ Attention = Literal["none", "eca", "cbam", "tcs", "spike"]
 Reads = Literal["images", "spikes"]  # spikes: frames of them, one for each time step
 AttentionIn = Literal["search", "network", "both"]
 Gates = Literal["every", "search"]
+Decays = Literal["half", "search"]
 
 # Target -> kinds of attention that it takes. A real number that depends on the input is no synapse; a spike is one.
 ATTENTION_FOR: Mapping[str, tuple[Attention, ...]] = {
@@ -64,6 +65,9 @@ class NetworkSettings:
     attention_in: AttentionIn = setting("both", "Where: in the search, in the network that is trained, or both.")
     gates: Gates = setting(
         "every", "Spike gates (--attention spike) behind every node, or behind those that the search chooses."
+    )
+    decays: Decays = setting(
+        "half", "Of the membranes of a node: 1/2, or that of 1/4, 1/2, 3/4 and 7/8 which the search chooses."
     )
     for_target: str = setting("", "Search only what a target takes without a change: loihi, nir, onnx.", spelled="for")
 

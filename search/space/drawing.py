@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import Any
 
 import matplotlib as mpl
@@ -19,7 +20,7 @@ BOX_WIDTH, BOX_HEIGHT, RADIUS = 128, 24, 19
 CELL_HEIGHT = TITLE + ROW * (NODES + 1) + 60
 WIDTH = 2 * MARGIN + COLUMN * (INPUTS + NODES - 1) + 2 * RADIUS
 
-MARK_WIDTH, MARK_HEIGHT = 48, 16  # of what stands above a node
+MARK_WIDTH, MARK_HEIGHT = 60, 16  # of what stands above a node
 
 PER_ROW, PATH_ROW = 10, 92  # layers of a path side by side, and the height of a row of them
 
@@ -34,7 +35,7 @@ def draw_genotype(genotype: Genotype) -> str:
     """Both cells, the operation on every edge (`/2` marks stride 2), and the path, where there is one.
 
     Where every layer has a cell of its own, all of them, in their order.
-    A node stands under the word gates where the genotype says that it has spike gates.
+    A node stands under what the genotype says of it: that it has spike gates, and its decay.
     """
     drawn = _cells(genotype)
     cells = CELL_HEIGHT * len(drawn)
@@ -134,7 +135,9 @@ def _state(state: int) -> list[str]:
 
 def _marks(genotype: Genotype, kind: CellKind, place: int, node: int) -> list[str]:
     """What a node has beside its edges, above it: no wire and no lane passes there."""
-    words = [word for word, there in (("gates", genotype.gated(kind, node, place)),) if there]
+    gates = ["gates"] if genotype.gated(kind, node, place) else []
+    decays = [] if genotype.decays is None else [f"decay {Fraction(genotype.decay(kind, node, place))}"]
+    words = gates + decays
     x, bottom = _lane(INPUTS + node), _row(node) - RADIUS - 7
     parts = []
     for i, word in enumerate(words):

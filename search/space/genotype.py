@@ -9,6 +9,8 @@ What else a genotype can say is optional; a file without it says what it always 
              `normal` and `reduce` are then those of the first layer of their kind
     gates    which nodes have spike gates (spike_gates.py): rows of four, true or false, of the normal and of the
              reduction cell, or of every layer's; without it all nodes of a network with `--attention spike` have them
+    decays   by what the membranes of a node are multiplied in every step, rows of four of DECAYS as those of `gates`;
+             without it by 1/2, as those of all other neurons
 """
 
 import json
@@ -31,6 +33,8 @@ CELL_KINDS: tuple[CellKind, ...] = get_args(CellKind)
 NODES = 4
 INPUTS = 2
 EDGES_PER_NODE = 2
+DECAYS = (0.25, 0.5, 0.75, 0.875)  # of a membrane, in a step; all are exact in the chip's twelve bits
+USUAL_DECAY = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +72,7 @@ class Genotype:
     layers: tuple[Layer, ...] | None = None  # None: the usual layout, in networks of any depth
     cells: tuple[tuple[Edge, ...], ...] | None = None  # of every layer its own; None: `normal` or `reduce`
     gates: tuple[tuple[bool, ...], ...] | None = None  # of every node; None: the network's attention says it
+    decays: tuple[tuple[float, ...], ...] | None = None  # of every node; None: 1/2
 
     def __post_init__(self) -> None:
         primitive_set(self.primitives)
@@ -87,7 +92,12 @@ class Genotype:
                 "A genotype with a cell for every layer must have as many cells as its path has layers, but it has "
                 f"{len(self.cells)} cells and {self.depth or 'no'} layers."
             )
-        _check_rows("gates", self.gates, len(self.cells or CELL_KINDS))
+        for name, rows in (("gates", self.gates), ("decays", self.decays)):
+            _check_rows(name, rows, len(self.cells or CELL_KINDS))
+        for decay in {decay for row in self.decays or () for decay in row} - {*DECAYS}:
+            raise InputError(
+                f"The decays of a genotype must be among {', '.join(map(str, DECAYS))}, but one of them is {decay}."
+            )
 
     @property
     def depth(self) -> int | None:
@@ -112,6 +122,10 @@ class Genotype:
     def gated(self, kind: CellKind, node: int, place: int) -> bool | None:
         """Whether a node of a layer has spike gates; None: the genotype does not say."""
         return None if self.gates is None else self.gates[self._row(kind, place)][node]
+
+    def decay(self, kind: CellKind, node: int, place: int) -> float:
+        """Of the membranes of a node of a layer."""
+        return USUAL_DECAY if self.decays is None else self.decays[self._row(kind, place)][node]
 
     def _row(self, kind: CellKind, place: int) -> int:
         return CELL_KINDS.index(kind) if self.cells is None else place
@@ -210,11 +224,18 @@ def _row_of_gates(data: object) -> tuple[bool, ...]:
     return tuple(data)
 
 
+def _row_of_decays(data: object) -> tuple[float, ...]:
+    if not isinstance(data, list) or not all(type(decay) in (int, float) for decay in data):
+        raise InputError(f"A row of `decays` of a genotype must be a list of numbers, but is {data!r}.")
+    return tuple(data)
+
+
 # key of a genotype that may be missing -> what makes an element of it from parsed JSON
 OPTIONAL: Mapping[str, Callable[[Any], Any]] = {
     "layers": _layer,
     "cells": _own_cell,
     "gates": _row_of_gates,
+    "decays": _row_of_decays,
 }
 
 
@@ -246,12 +267,13 @@ def random_genotype(
     allowed: frozenset[str] | None = None,
     *,
     gates: bool = False,
+    decays: bool = False,
     layers: Sequence[CellKind] | None = None,
 ) -> Genotype:
     """Two different sources and two primitives (never `none`) for every node, all drawn uniformly from the allowed.
 
-    gates: whether every node draws, too, if it has spike gates. layers: their kinds, if each is to have a cell of its
-    own.
+    gates, decays: whether every node draws, too, if it has spike gates, and its decay. layers: their kinds, if each is
+    to have a cell of its own.
 
     >>> import numpy
     >>> spikeport.random_genotype(numpy.random.default_rng(0), "plain").primitives
@@ -268,4 +290,6 @@ def random_genotype(
 
     drawn = [cell() for _ in (CELL_KINDS if layers is None else layers)]
     rows = tuple(tuple(row) for row in (rng.random((len(drawn), NODES)) < 0.5).tolist()) if gates else None
-    return genotype_of(primitives, drawn, layers, gates=rows)
+    leaks = rng.choice(DECAYS, (len(drawn), NODES)).tolist() if decays else None
+    more = {"gates": rows, "decays": None if leaks is None else tuple(tuple(row) for row in leaks)}
+    return genotype_of(primitives, drawn, layers, **more)

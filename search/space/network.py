@@ -189,6 +189,7 @@ def _node_plan(genotype: Genotype, kind: CellKind, place: int, node: int) -> Nod
     return NodePlan(
         incoming=[(edge.source, table[edge.primitive]) for edge in genotype.incoming(kind, node, place)],
         gated=genotype.gated(kind, node, place) is not False,
+        decay=genotype.decay(kind, node, place),
     )
 
 

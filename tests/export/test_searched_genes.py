@@ -1,4 +1,4 @@
-"""Cells of every layer's own: torch, the float graph, the chip's integers, NetX, ONNX and NIR fire alike."""
+"""Cells, gates and decays that a genotype has of its own: torch, the chip's integers, NetX and ONNX fire alike."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -28,8 +28,20 @@ def layered(seed: int) -> Genotype:
     return random_genotype(np.random.default_rng(seed), "plain", layers=KINDS)
 
 
+def leaking(seed: int) -> Genotype:
+    return random_genotype(np.random.default_rng(seed), "plain", decays=True)
+
+
+def all_of_it(seed: int) -> Genotype:
+    return random_genotype(np.random.default_rng(seed), "plain", layers=KINDS, decays=True, gates=True)
+
+
 # what a genotype can say -> (a genotype, what else its network is told)
-SAID: dict[str, tuple[Callable[[int], Genotype], dict[str, Any]]] = {"cells": (layered, {})}
+SAID: dict[str, tuple[Callable[[int], Genotype], dict[str, Any]]] = {
+    "cells": (layered, {}),
+    "decays": (leaking, {"time_steps": 8}),
+    "decays and gates": (all_of_it, {"attention": "spike"}),
+}
 
 
 @pytest.mark.parametrize("said", SAID)

@@ -1,5 +1,6 @@
 """What a genotype says beside edges and path, from the search to the run folder, and what is refused."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,17 @@ def test_a_given_genotype_says_which_nodes_have_gates(tiny: SearchSettings, tmp_
     assert not (tmp_path / "other").exists()
 
 
+@pytest.mark.parametrize("supernet", ["kernel", "plain"])
+def test_decays_are_searched(tiny: SearchSettings, tmp_path: Path, supernet: str) -> None:
+    run = run_of(tiny, tmp_path / "run", search_epochs=1, supernet=supernet, decays="search", alpha_learning_rate=0.5)
+    found = found_in(run)
+    assert found.decays is not None and len({decay for row in found.decays for decay in row}) > 1
+    taus = [1 - 1 / load_network(run).get_submodule(f"cells.0.n{j}.lif").tau for j in (1, 2, 3, 4)]
+    assert taus == list(found.decays[0])
+    rows = run_of(tiny, tmp_path / "random", strategy="random", candidates=1, decays="search")
+    assert found_in(rows).decays is not None
+
+
 @pytest.mark.parametrize("more", [{}, {"shared_epochs": 1, "trials": 2, "trial_epochs": 1}, GATES], ids=str)
 def test_every_layer_gets_a_cell_of_its_own(tiny: SearchSettings, tmp_path: Path, more: dict[str, Any]) -> None:
     run = run_of(tiny, tmp_path / "run", cells_per_layer=True, alpha_learning_rate=0.5, **more)
@@ -83,12 +95,14 @@ def test_cells_of_layers_begin_with_those_that_are_given(tiny: SearchSettings, t
     (tmp_path / "own.json").write_text(to_json(found))
     again = run_of(tiny, tmp_path / "again", tmp_path / "own.json", cells_per_layer=True)
     assert found_in(again) == found and {row["stage"] for row in read_history(again)} == {"train"}
-    with pytest.raises(
-        InputError, match="a cell for each of its 3 layers, but the network has 4 cells; say --cells"
-    ):
+    with pytest.raises(InputError, match="a cell for each of its 3 layers, but the network has 4 cells; say --cells"):
         run_search(changed(tiny, cells=4), tmp_path / "other", genotype=tmp_path / "own.json")
     with pytest.raises(InputError, match="the genotype has a cell for each of its 3 layers; take the key `cells` out"):
         run_search(changed(tiny, level="macro"), tmp_path / "other", genotype=tmp_path / "own.json")
+    (tmp_path / "gated.json").write_text(to_json(replace(genotype, gates=((True,) * 4,) * 2)))
+    with pytest.raises(InputError, match=r"begins with the edges .* but it has gates or decays, too; take these keys"):
+        settings = changed(tiny, cells_per_layer=True, attention="spike")
+        run_search(settings, tmp_path / "other", genotype=tmp_path / "gated.json")
     with pytest.raises(InputError, match="Random cells for every layer begin with nothing, but --genotype gives cells"):
         settings = changed(tiny, strategy="random", cells_per_layer=True)
         run_search(settings, tmp_path / "other", genotype=tmp_path / "g.json")
@@ -116,7 +130,9 @@ def test_cells_of_layers_are_searched_by_one_process(
         ({"gates": "search"}, "--gates search chooses .* attention is none, in both; say --attention spike with"),
         ({"gates": "search", "attention": "eca"}, "the attention is eca, in both; say"),
         (GATES | {"attention_in": "search"}, "the attention is spike, in search; say .* --attention-in both"),
-        (GATES | {"level": "macro"}, "At --level macro the cell is given, .* gates=search has nothing to act on"),
+        (GATES | {"level": "macro"}, "the cell is given, and with it its gates, so gates=search has nothing to act on"),
+        ({"decays": "search", "level": "macro"}, "with it its decays, so decays=search has nothing to act on"),
+        ({"decays": "any"}, "Unknown decays 'any'; choose from half, search"),
         (
             {"cells_per_layer": True, "level": "both"},
             "--cells-per-layer gives .* --level both searches the path",

@@ -69,13 +69,14 @@ def supernet_of(settings: SearchSettings, config: NetworkConfig, given: Genotype
     that a search of a cell for every layer begins with."""
     network = settings.network
     primitives = network.primitives if given is None else given.primitives
+    also: dict[str, Any] = {"gates": network.gates == "search", "decays": network.decays == "search"}
     if network.level != "micro":
         supernet: Supernet = MacroSupernet(primitives, config, given)
-        supernet.search_also(gates=network.gates == "search")
+        supernet.search_also(**also)
         return supernet
     plan = None if given is None else config.plan(given.layers)
     supernet = SUPERNETS[settings.supernet.supernet](primitives, config, plan)
-    supernet.search_also(gates=network.gates == "search", cells_per_layer=network.cells_per_layer, start=given)
+    supernet.search_also(**also, cells_per_layer=network.cells_per_layer, start=given)
     return supernet
 
 

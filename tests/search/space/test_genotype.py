@@ -8,6 +8,7 @@ import pytest
 from spikeport.errors import InputError
 from spikeport.search.settings.network import PrimitiveSet
 from spikeport.search.space.genotype import (
+    DECAYS,
     CellKind,
     Edge,
     Genotype,
@@ -101,6 +102,35 @@ def test_random_genotypes_have_gates_where_they_are_asked_for(genotype: Genotype
     gates = np.array([one.gates for one in drawn])
     assert gates.shape == (40, 2, 4) and 0.4 < gates.mean() < 0.6
     assert replace(drawn[1], gates=None) == genotype  # the edges are as ever
+
+
+DECAY_ROWS = ((0.25, 0.5, 0.75, 0.875), (0.5, 0.5, 0.5, 0.25))
+
+
+def test_decays_survive_json(genotype: Genotype) -> None:
+    leaking = replace(genotype, decays=DECAY_ROWS)
+    assert from_json(to_json(leaking)) == leaking
+    assert to_dict(leaking)["decays"] == [list(row) for row in DECAY_ROWS]
+    assert (leaking.decay("normal", 3, 0), leaking.decay("reduce", 3, 7), genotype.decay("normal", 3, 0)) == (
+        *(0.875, 0.25),
+        0.5,
+    )
+    drawn = [random_genotype(np.random.default_rng(seed), "plain", decays=True) for seed in range(20)]
+    assert {decay for one in drawn for row in one.decays or () for decay in row} == {*DECAYS}
+    assert replace(drawn[1], decays=None) == genotype and from_json(to_json(drawn[1])) == drawn[1]
+
+
+@pytest.mark.parametrize(
+    ("decays", "message"),
+    [
+        ([[0.5] * 4, [0.5, 0.5, 0.5, 0.9]], r"must be among 0\.25, 0\.5, 0\.75, 0\.875, but one of them is 0\.9"),
+        ([[0.5] * 4, [0.5, 0.5, 0.5, True]], r"A row of `decays` .* must be a list of numbers, but is \[0\.5, "),
+        ([[0.5] * 4], "`decays` of a genotype must have 2 rows, one for each cell"),
+    ],
+)
+def test_impossible_decays(genotype: Genotype, decays: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        from_json(json.dumps(to_dict(genotype) | {"decays": decays}))
 
 
 KINDS: tuple[CellKind, ...] = ("normal", "reduce", "normal", "reduce")
