@@ -41,7 +41,8 @@ class Sizes:
 
 
 def sizes_of(graph: SpikingGraph) -> Sizes:
-    shapes, synapses = graph.shapes(), dict.fromkeys(KINDS, 0)
+    shapes = graph.shapes()
+    synapses: dict[str, int] = dict.fromkeys(KINDS, 0)
     for projection in graph.projections:
         leaving = fan_out(projection, shapes[projection.source], shapes[projection.target])
         synapses[kind_of(projection)] += int(leaving.sum())
