@@ -16,6 +16,7 @@ import click
 from spikeport import __version__
 from spikeport.commands.comparing import compare_command
 from spikeport.commands.converting import convert_command
+from spikeport.commands.costs import fit_cost_command
 from spikeport.commands.importing import import_command
 from spikeport.commands.targets import targets_command
 from spikeport.console import Console
@@ -133,6 +134,7 @@ cli.add_command(import_command)
 cli.add_command(convert_command)
 cli.add_command(compare_command)
 cli.add_command(targets_command)
+cli.add_command(fit_cost_command)
 
 
 @cli.command("export")

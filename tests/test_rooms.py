@@ -29,6 +29,7 @@ FLOORS = (
     ("search.training",),
     ("search.supernet",),
     ("search.objective",),
+    ("search.scores",),
     ("search.evaluators",),
     ("search.strategies",),
     ("search.pipeline",),
