@@ -18,6 +18,7 @@ from spikeport.commands.comparing import compare_command
 from spikeport.commands.converting import convert_command
 from spikeport.commands.costs import fit_cost_command
 from spikeport.commands.importing import import_command
+from spikeport.commands.tables import table_group
 from spikeport.commands.targets import targets_command
 from spikeport.console import Console
 from spikeport.deploy.mapping.capacity import chip_names, find_chip
@@ -67,6 +68,7 @@ def cli() -> None:
     spikeport energy network.net       what a NetX file costs on its spikes
     spikeport fit genotype.json        how many cores a network takes, before any training
     spikeport report runs/a runs/b     runs side by side: accuracy, energy, latency, cores
+    spikeport table show FILE          a table of trained cells, by which strategies are compared
     """
 
 
@@ -135,6 +137,7 @@ cli.add_command(convert_command)
 cli.add_command(compare_command)
 cli.add_command(targets_command)
 cli.add_command(fit_cost_command)
+cli.add_command(table_group)
 
 
 @cli.command("export")
