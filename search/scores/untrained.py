@@ -18,7 +18,7 @@ from ...errors import InputError
 from ..random_streams import generator, seeded
 from ..space.genotype import Genotype
 from ..space.network import SpikingNetwork
-from .canonical import canonical
+from ..spaces.canonical import canonical
 from .score import Batch, Context
 
 NetworkScore = Callable[[SpikingNetwork, Batch, int], float]  # of an untrained network, which it may change; the seed
