@@ -152,6 +152,8 @@ def _check_path(settings: NetworkSettings, config: NetworkConfig, given: Genotyp
         trellis_of(config)
     else:
         config.plan(None if given is None else given.layers)
+    if given is not None:
+        config.check_genotype(given)
 
 
 def _load(settings: SearchSettings, download: bool) -> Dataset:

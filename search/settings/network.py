@@ -12,6 +12,7 @@ Level = Literal["micro", "macro", "both"]
 Attention = Literal["none", "eca", "cbam", "tcs", "spike"]
 Reads = Literal["images", "spikes"]  # spikes: frames of them, one for each time step
 AttentionIn = Literal["search", "network", "both"]
+Gates = Literal["every", "search"]
 
 # Target -> kinds of attention that it takes. A real number that depends on the input is no synapse; a spike is one.
 ATTENTION_FOR: Mapping[str, tuple[Attention, ...]] = {
@@ -58,10 +59,19 @@ class NetworkSettings:
         common=True,
     )
     attention_in: AttentionIn = setting("both", "Where: in the search, in the network that is trained, or both.")
+    gates: Gates = setting(
+        "every", "Spike gates (--attention spike) behind every node, or behind those that the search chooses."
+    )
     for_target: str = setting("", "Search only what a target takes without a change: loihi, nir, onnx.", spelled="for")
 
     def __post_init__(self) -> None:
         check_settings(self)
+        if self.gates == "search" and (self.attention, self.attention_in) != ("spike", "both"):
+            raise InputError(
+                "--gates search chooses which nodes have spike gates, but the attention is "
+                f"{self.attention}, in {self.attention_in}; say --attention spike with --attention-in both, or leave "
+                "--gates out."
+            )
         if not self.for_target:
             return
         if self.for_target not in ATTENTION_FOR:

@@ -97,6 +97,11 @@ class SearchSettings:
                     f"At --level macro the cell is given, so {name}={getattr(darts, name)} has nothing to act on; "
                     "leave it out or say --level both."
                 )
+        if level == "macro" and self.network.gates == "search":
+            raise InputError(
+                "At --level macro the cell is given, and with it which nodes have gates, so gates=search has nothing to "
+                "act on; leave it out or say --level both."
+            )
         if darts.zero_one_weight and self.supernet.relaxation != "sigmoid":
             raise InputError(
                 "zero_one_weight drives sigmoids to 0 or 1, but the relaxation is softmax; "

@@ -18,6 +18,8 @@ BOX_WIDTH, BOX_HEIGHT, RADIUS = 128, 24, 19
 CELL_HEIGHT = TITLE + ROW * (NODES + 1) + 60
 WIDTH = 2 * MARGIN + COLUMN * (INPUTS + NODES - 1) + 2 * RADIUS
 
+MARK_WIDTH, MARK_HEIGHT = 48, 16  # of what stands above a node
+
 PER_ROW, PATH_ROW = 10, 92  # layers of a path side by side, and the height of a row of them
 
 FILL = {"skip": "#e8e8e8", "max": "#fde3cf", "avg": "#fff3c4", "sep": "#d6e8fa", "dil": "#e3dcf5", "conv": "#d6e8fa"}
@@ -28,7 +30,10 @@ STYLES = {"train": "-", "validation": "--"}
 
 
 def draw_genotype(genotype: Genotype) -> str:
-    """Both cells, the operation on every edge (`/2` marks stride 2), and the path, where there is one."""
+    """Both cells, the operation on every edge (`/2` marks stride 2), and the path, where there is one.
+
+    A node stands under the word gates where the genotype says that it has spike gates.
+    """
     cells = CELL_HEIGHT * len(CELL_KINDS)
     height = cells + _path_height(genotype)
     parts = [
@@ -62,6 +67,8 @@ def _cell(genotype: Genotype, kind: CellKind) -> list[str]:
         parts.extend(_wire(edge, y, kind))
     for state in range(INPUTS + NODES):
         parts.extend(_state(state))
+    for node in range(NODES):
+        parts.extend(_marks(genotype, kind, node))
     left, right = _lane(INPUTS) - RADIUS, _lane(INPUTS + NODES - 1) + RADIUS
     parts.append(
         f'<rect x="{left}" y="{bottom}" width="{right - left}" height="30" rx="6" fill="#dff0d8" stroke="#333"/>'
@@ -112,6 +119,21 @@ def _state(state: int) -> list[str]:
         f'fill="{fill}" stroke="#333"/>',
         _text(x, y + 5, name),
     ]
+
+
+def _marks(genotype: Genotype, kind: CellKind, node: int) -> list[str]:
+    """What a node has beside its edges, above it: no wire and no lane passes there."""
+    words = [word for word, there in (("gates", genotype.gated(kind, node)),) if there]
+    x, bottom = _lane(INPUTS + node), _row(node) - RADIUS - 7
+    parts = []
+    for i, word in enumerate(words):
+        top = bottom - (i + 1) * MARK_HEIGHT
+        parts.append(
+            f'<rect x="{x - MARK_WIDTH / 2:g}" y="{top}" width="{MARK_WIDTH}" height="{MARK_HEIGHT}" rx="6" '
+            f'fill="#f7d9e3" stroke="#333"/>'
+        )
+        parts.append(_text(x, top + 12, word, 11))
+    return parts
 
 
 def _lane(state: int) -> int:

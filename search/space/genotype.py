@@ -2,12 +2,17 @@
 
 In a cell, source 0 and 1 are the cell's inputs s0 and s1, and source j + 2 is node j. The path says of every cell of
 the network which of the two it is and how wide; without one, the layout is the usual one (layout.py).
+
+What else a genotype can say is optional; a file without it says what it always said:
+
+    gates    which nodes have spike gates (spike_gates.py): rows of four, true or false, of the normal and of the
+             reduction cell; without it all nodes of a network with `--attention spike` have them
 """
 
 import json
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -59,6 +64,7 @@ class Genotype:
     normal: tuple[Edge, ...]
     reduce: tuple[Edge, ...]
     layers: tuple[Layer, ...] | None = None  # None: the usual layout, in networks of any depth
+    gates: tuple[tuple[bool, ...], ...] | None = None  # of every node; None: the network's attention says it
 
     def __post_init__(self) -> None:
         primitive_set(self.primitives)
@@ -75,6 +81,7 @@ class Genotype:
                         f"Every node must have {EDGES_PER_NODE} incoming edges, "
                         f"but node {node} of the {kind} cell has {found}."
                     )
+        _check_rows("gates", self.gates, len(CELL_KINDS))
 
     def cell(self, kind: CellKind) -> tuple[Edge, ...]:
         cells: dict[CellKind, tuple[Edge, ...]] = {"normal": self.normal, "reduce": self.reduce}
@@ -82,6 +89,18 @@ class Genotype:
 
     def incoming(self, kind: CellKind, node: int) -> tuple[Edge, ...]:
         return tuple(edge for edge in self.cell(kind) if edge.node == node)
+
+    def gated(self, kind: CellKind, node: int) -> bool | None:
+        """Whether a node has spike gates; None: the genotype does not say."""
+        return None if self.gates is None else self.gates[CELL_KINDS.index(kind)][node]
+
+
+def _check_rows(name: str, rows: tuple[tuple[Any, ...], ...] | None, cells: int) -> None:
+    if rows is not None and (len(rows) != cells or any(len(row) != NODES for row in rows)):
+        raise InputError(
+            f"`{name}` of a genotype must have {cells} rows, one for each cell, of {NODES} values, one for each node, "
+            f"but it has {len(rows)} of {', '.join(str(len(row)) for row in rows) or 'none'}."
+        )
 
 
 def _check_edge(kind: CellKind, edge: Edge, choices: tuple[str, ...]) -> None:
@@ -98,9 +117,12 @@ def _check_edge(kind: CellKind, edge: Edge, choices: tuple[str, ...]) -> None:
 
 
 def to_dict(genotype: Genotype) -> dict[str, Any]:
-    """As JSON gives it back; without a path there is no key `layers`."""
-    fields = {key: value for key, value in asdict(genotype).items() if value is not None}
-    return {key: list(value) if isinstance(value, tuple) else value for key, value in fields.items()}
+    """As JSON gives it back; there is no key of what it does not say."""
+    return {key: _listed(value) for key, value in asdict(genotype).items() if value is not None}
+
+
+def _listed(value: Any) -> Any:
+    return [_listed(one) for one in value] if isinstance(value, tuple) else value
 
 
 def to_json(genotype: Genotype) -> str:
@@ -129,15 +151,19 @@ def from_file(path: Path) -> Genotype:
 
 def from_dict(data: object) -> Genotype:
     """A genotype from parsed JSON. Raises InputError that names the key that is wrong."""
-    with_path = isinstance(data, dict) and "layers" in data
-    types = {"primitives": str, "normal": list, "reduce": list} | ({"layers": list} if with_path else {})
+    said = [key for key in OPTIONAL if isinstance(data, dict) and key in data]
+    types = {"primitives": str, "normal": list, "reduce": list} | dict.fromkeys(said, list)
     fields = _fields(data, types, "A genotype")
     return Genotype(
         primitives=primitive_set(fields["primitives"]),
-        normal=tuple(_edge(edge) for edge in fields["normal"]),
-        reduce=tuple(_edge(edge) for edge in fields["reduce"]),
-        layers=tuple(_layer(layer) for layer in fields["layers"]) if with_path else None,
+        normal=_cell(fields["normal"]),
+        reduce=_cell(fields["reduce"]),
+        **{key: tuple(OPTIONAL[key](one) for one in fields[key]) for key in said},
     )
+
+
+def _cell(data: list[Any]) -> tuple[Edge, ...]:
+    return tuple(_edge(edge) for edge in data)
 
 
 def _edge(data: object) -> Edge:
@@ -148,6 +174,16 @@ def _layer(data: object) -> Layer:
     fields = _fields(data, {"kind": str, "width": float}, "A layer of a genotype")
     width = fields["width"]
     return Layer(fields["kind"], math.inf if width > sys.float_info.max else float(width))
+
+
+def _row_of_gates(data: object) -> tuple[bool, ...]:
+    if not isinstance(data, list) or not all(isinstance(gated, bool) for gated in data):
+        raise InputError(f"A row of `gates` of a genotype must be a list of true and false, but is {data!r}.")
+    return tuple(data)
+
+
+# key of a genotype that may be missing -> what makes an element of it from parsed JSON
+OPTIONAL: Mapping[str, Callable[[Any], Any]] = {"layers": _layer, "gates": _row_of_gates}
 
 
 def _fields(data: object, types: Mapping[str, type], what: str) -> dict[str, Any]:
@@ -161,9 +197,15 @@ def _fields(data: object, types: Mapping[str, type], what: str) -> dict[str, Any
 
 
 def random_genotype(
-    rng: np.random.Generator, primitives: PrimitiveSet, allowed: frozenset[str] | None = None
+    rng: np.random.Generator,
+    primitives: PrimitiveSet,
+    allowed: frozenset[str] | None = None,
+    *,
+    gates: bool = False,
 ) -> Genotype:
     """Two different sources and two primitives (never `none`) for every node, all drawn uniformly from the allowed.
+
+    gates: whether every node draws, too, if it has spike gates.
 
     >>> import numpy
     >>> spikeport.random_genotype(numpy.random.default_rng(0), "plain").primitives
@@ -178,4 +220,6 @@ def random_genotype(
             for source in np.sort(rng.choice(node + INPUTS, EDGES_PER_NODE, replace=False))
         )
 
-    return Genotype(primitives, normal=cell(), reduce=cell())
+    normal, reduce = cell(), cell()
+    drawn = tuple(tuple(row) for row in (rng.random((len(CELL_KINDS), NODES)) < 0.5).tolist()) if gates else None
+    return Genotype(primitives, normal=normal, reduce=reduce, gates=drawn)

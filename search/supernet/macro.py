@@ -59,7 +59,7 @@ class MacroSupernet(Supernet):
     """
 
     def __init__(self, primitives: PrimitiveSet, config: NetworkConfig, given: Genotype | None = None) -> None:
-        def build(*, kind: CellKind, **options: Any) -> nn.Module:
+        def build(*, kind: CellKind, place: int, **options: Any) -> nn.Module:
             return KernelCell(partial(self.edge_weights, kind), primitives, kind=kind, **options)
 
         trellis = trellis_of(config)
@@ -78,6 +78,11 @@ class MacroSupernet(Supernet):
         )
         if given is not None:
             self.alphas = nn.ParameterDict()
+            config.check_genotype(given)
+            for stop, cell in self._cell.items():
+                for node, name in enumerate(cell.nodes):
+                    if given.gated(stop.kind, node) is False:
+                        cast(Population, cell.get_submodule(name)).gates = nn.Identity()
         self.betas, self.gammas = (nn.Parameter(1e-3 * torch.randn_like(even)) for even in even_weights(trellis))
 
     def chances(self) -> Chances:

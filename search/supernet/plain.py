@@ -1,14 +1,15 @@
 """The supernet of the paper: one module per candidate, their currents mixed."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..settings.network import PrimitiveSet
-from ..space.cell import Cell
-from ..space.genotype import INPUTS, CellKind
+from ..space.cell import Cell, NodePlan
+from ..space.genotype import INPUTS, NODES, CellKind
 from ..space.layers import batch_norm
 from ..space.network import NetworkConfig
 from ..space.primitives import NONE, PRIMITIVES, Builder
@@ -50,10 +51,16 @@ class PlainSupernet(Supernet):
                 partial(self._edge_weights, kind, edge), primitives, channels, stride
             )
 
-        def incoming(kind: CellKind, node: int) -> Sequence[tuple[int, Builder]]:
-            return [(source, mixed(kind, EDGES.index((node, source)))) for source in range(node + INPUTS)]
+        def build(*, kind: CellKind, place: int, **options: Any) -> nn.Module:
+            nodes = [
+                NodePlan(
+                    incoming=[(source, mixed(kind, EDGES.index((node, source)))) for source in range(node + INPUTS)]
+                )
+                for node in range(NODES)
+            ]
+            return Cell(kind, nodes, **options)
 
-        super().__init__(primitives, config, partial(Cell, incoming=incoming))
+        super().__init__(primitives, config, build)
 
     def _edge_weights(self, kind: CellKind, edge: int) -> Tensor:
         return self.edge_weights(kind)[edge]

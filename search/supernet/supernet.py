@@ -5,6 +5,7 @@ Two forms of the same search space: `kernel` (kernel_space.py) mixes the candida
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import cast
 
 import numpy as np
@@ -19,6 +20,7 @@ from ..space.genotype import CELL_KINDS, EDGES_PER_NODE, INPUTS, NODES, CellKind
 from ..space.layout import CellPlan
 from ..space.network import NetworkConfig, SpikingBackbone
 from ..space.primitives import NONE, PRIMITIVES, SKIP
+from ..space.spike_gates import SpikeGates
 from .relaxation import RELAXATIONS
 
 EDGES: tuple[tuple[int, int], ...] = tuple((node, source) for node in range(NODES) for source in range(node + INPUTS))
@@ -31,6 +33,9 @@ class Supernet(SpikingBackbone):
     An edge's weights are the softmax of its row, or its sigmoids (`relaxation`). Rows are in the order of `EDGES`,
     columns as in the primitive set; the weights of primitives that are not `allowed` are 0. `skip_beside` is the weight
     of one more skip on every edge, which fades out over a search (relaxation.py).
+
+    `search_also` adds what a search decides beside the edges: `gate_alphas[kind]`, [4 nodes], whose sigmoid p says how
+    likely a node has spike gates.
     """
 
     relaxation: Relaxation = "softmax"
@@ -48,6 +53,21 @@ class Supernet(SpikingBackbone):
         self.primitives = primitives
         shape = (len(EDGES), len(PRIMITIVES[primitives]))
         self.alphas = nn.ParameterDict({kind: 1e-3 * torch.randn(shape) for kind in CELL_KINDS})
+        self.gate_alphas = nn.ParameterDict()
+
+    def search_also(self, *, gates: bool = False) -> None:
+        """gates: decide for every node whether it has the spike gates of the network's attention; even at the start."""
+        if not gates:
+            return
+        self.gate_alphas = nn.ParameterDict({kind: torch.zeros(NODES) for kind in CELL_KINDS})
+        for cell, planned in zip(self.plan, self.planned_cells(), strict=True):
+            for node in range(NODES):
+                behind = planned.get_submodule(f"n{node + 1}.gates")
+                cast(SpikeGates, behind).chance = partial(self.gate_chance, cell.kind, node)
+
+    def gate_chance(self, kind: CellKind, node: int) -> Tensor:
+        """Of a node whose gates are searched, a scalar, 0..1."""
+        return torch.sigmoid(cast(Tensor, self.gate_alphas[kind])[node])
 
     def mixture(self, kind: CellKind) -> Tensor:
         """[14 edges, primitives], not negative; with softmax the sum of a row is 1."""
@@ -78,7 +98,7 @@ class Supernet(SpikingBackbone):
 
     def architecture(self) -> list[nn.Parameter]:
         """The alphas, and whatever else says what will be found."""
-        return list(self.alphas.parameters())
+        return [*self.alphas.parameters(), *self.gate_alphas.parameters()]
 
     def weights(self) -> list[nn.Parameter]:
         """Everything that is trained but the architecture."""
@@ -86,14 +106,23 @@ class Supernet(SpikingBackbone):
         return [parameter for parameter in self.parameters() if id(parameter) not in architecture]
 
     def genotype(self, rng: np.random.Generator | None = None) -> Genotype:
-        """What the alphas have come to (see `derive`); with `rng`, drawn from them: alphas and Gumbel noise."""
+        """What the alphas have come to (see `derive`), and gates where p > 1/2.
+
+        With `rng` it is drawn from them: alphas and Gumbel noise, gates with the chance p.
+        """
 
         def alphas(kind: CellKind) -> Tensor:
             alphas = self.masked(kind).detach().cpu().double()
             return alphas if rng is None else alphas + torch.from_numpy(rng.gumbel(size=tuple(alphas.shape)))
 
+        def gates(kind: CellKind) -> tuple[bool, ...]:
+            logits = cast(Tensor, self.gate_alphas[kind]).detach().cpu().double()
+            noise = 0.0 if rng is None else torch.from_numpy(rng.logistic(size=NODES))
+            return tuple((logits + noise > 0).tolist())
+
         normal, reduce = (derive(alphas(kind), self.primitives, self.relaxation) for kind in CELL_KINDS)
-        return Genotype(self.primitives, normal, reduce)
+        gated = tuple(gates(kind) for kind in CELL_KINDS) if self.gate_alphas else None
+        return Genotype(self.primitives, normal, reduce, gates=gated)
 
 
 def derive(alphas: Tensor, primitives: PrimitiveSet, relaxation: Relaxation = "softmax") -> tuple[Edge, ...]:

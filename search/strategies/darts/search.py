@@ -68,8 +68,11 @@ def supernet_of(settings: SearchSettings, config: NetworkConfig, given: Genotype
     """What the level of the settings searches; the cell that is `given` is that of a macro search."""
     primitives = settings.network.primitives
     if settings.network.level == "micro":
-        return SUPERNETS[settings.supernet.supernet](primitives, config)
-    return MacroSupernet(primitives if given is None else given.primitives, config, given)
+        supernet = SUPERNETS[settings.supernet.supernet](primitives, config)
+    else:
+        supernet = MacroSupernet(primitives if given is None else given.primitives, config, given)
+    supernet.search_also(gates=settings.network.gates == "search")
+    return supernet
 
 
 def halves(samples: int, seed: int) -> tuple[Indices, Indices]:

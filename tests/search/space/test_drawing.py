@@ -42,9 +42,21 @@ def test_a_path_is_drawn_cell_by_cell() -> None:
     assert not [word for word in texts(draw_genotype(genotype)) if "width" in word or "Path" in word]
 
 
+def test_gates_stand_above_their_nodes() -> None:
+    genotype = random_genotype(np.random.default_rng(2), "plain")
+    assert "gates" not in texts(draw_genotype(genotype))
+    svg = draw_genotype(replace(genotype, gates=GATES))
+    cells = [texts(ElementTree.tostring(g, "unicode")) for g in ElementTree.fromstring(svg).iter(f"{SVG}g")]
+    assert [words.count("gates") for words in cells] == [sum(row) for row in GATES]
+
+
+GATES = ((True, True, True, False), (False, False, True, True))
+
+
+@pytest.mark.parametrize("gates", [None, GATES], ids=["", "gates"])
 @pytest.mark.parametrize("layers", [None, PATH], ids=["cells", "path"])
-def test_no_box_covers_another(layers: tuple[Layer, ...] | None) -> None:
-    svg = draw_genotype(replace(random_genotype(np.random.default_rng(2), "darts"), layers=layers))
+def test_no_box_covers_another(layers: tuple[Layer, ...] | None, gates: tuple[tuple[bool, ...], ...] | None) -> None:
+    svg = draw_genotype(replace(random_genotype(np.random.default_rng(2), "darts"), layers=layers, gates=gates))
     height = float(ElementTree.fromstring(svg).get("height", ""))
     last = max(ElementTree.fromstring(svg).iter(f"{SVG}g"), key=lambda g: float(g.get("transform", "")[:-1].split()[1]))
     bottom = max(float(box.get("y", "")) + float(box.get("height", "")) for box in last.iter(f"{SVG}rect"))

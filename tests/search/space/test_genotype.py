@@ -59,6 +59,41 @@ def test_impossible_path(genotype: Genotype, layers: Any, message: str) -> None:
         from_json(json.dumps(json.loads(to_json(genotype)) | {"layers": layers}))
 
 
+GATES = ((True, False, False, True), (False, False, False, False))
+
+
+def test_gates_survive_json(genotype: Genotype) -> None:
+    gated = replace(genotype, gates=GATES)
+    assert from_json(to_json(gated)) == gated != genotype
+    assert to_dict(gated)["gates"] == [list(row) for row in GATES]
+    assert to_dict(gated) == json.loads(to_json(gated))
+    assert [gated.gated("normal", node) for node in range(4)] == list(GATES[0])
+    assert gated.gated("reduce", 0) is False and genotype.gated("normal", 0) is None
+
+
+@pytest.mark.parametrize(
+    ("gates", "message"),
+    [
+        ([], r"`gates` .* must have 2 rows, one for each cell, of 4 values, .* but it has 0 of none"),
+        ([[True] * 4], "must have 2 rows, .* but it has 1 of 4"),
+        ([[True] * 4, [True] * 3], "but it has 2 of 4, 3"),
+        ([[True] * 4, [1] * 4], r"A row of `gates` .* must be a list of true and false, but is \[1, 1, 1, 1\]"),
+        ([[True] * 4, None], "but is None"),
+        ({"normal": [True] * 4}, "'gates' must be list"),
+    ],
+)
+def test_impossible_gates(genotype: Genotype, gates: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        from_json(json.dumps(json.loads(to_json(genotype)) | {"gates": gates}))
+
+
+def test_random_genotypes_have_gates_where_they_are_asked_for(genotype: Genotype) -> None:
+    drawn = [random_genotype(np.random.default_rng(seed), "plain", gates=True) for seed in range(40)]
+    gates = np.array([one.gates for one in drawn])
+    assert gates.shape == (40, 2, 4) and 0.4 < gates.mean() < 0.6
+    assert replace(drawn[1], gates=None) == genotype  # the edges are as ever
+
+
 def test_same_generator_same_genotype() -> None:
     assert random_genotype(np.random.default_rng(7), "darts") == random_genotype(np.random.default_rng(7), "darts")
     assert random_genotype(np.random.default_rng(7), "darts") != random_genotype(np.random.default_rng(8), "darts")
