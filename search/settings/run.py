@@ -99,8 +99,8 @@ class SearchSettings:
                 )
         if level == "macro" and self.network.gates == "search":
             raise InputError(
-                "At --level macro the cell is given, and with it which nodes have gates, so gates=search has nothing to "
-                "act on; leave it out or say --level both."
+                "At --level macro the cell is given, and with it which nodes have gates, so gates=search has nothing "
+                "to act on; leave it out or say --level both."
             )
         if darts.zero_one_weight and self.supernet.relaxation != "sigmoid":
             raise InputError(

@@ -54,7 +54,9 @@ def test_a_given_genotype_says_which_nodes_have_gates(tiny: SearchSettings, tmp_
     (tmp_path / "g.json").write_text(to_json(genotype))
     run = run_of(tiny, tmp_path / "run", tmp_path / "g.json", attention="spike")
     assert found_in(run) == genotype
-    with pytest.raises(InputError, match="spike gates behind some .* attention is eca; say --attention spike, or take"):
+    with pytest.raises(
+        InputError, match=r"spike gates behind some .* attention is eca; say --attention spike, or take"
+    ):
         run_search(changed(tiny, attention="eca"), tmp_path / "other", genotype=tmp_path / "g.json")
     assert not (tmp_path / "other").exists()
 
