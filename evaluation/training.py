@@ -39,7 +39,7 @@ def row_of_training(
 
     The same arguments give the same row on the same machine, but for its seconds.
     """
-    start = time.monotonic()
+    start = time.process_time()
     settings = changed(settings, seed=seed)
     initial = _initial_rates(genotype, settings, dataset)
     epochs: list[EpochRow] = []
@@ -89,7 +89,7 @@ def row_of_training(
 
 
 def _since(start: float) -> float:
-    return round(time.monotonic() - start, 2)
+    return round(time.process_time() - start, 2)
 
 
 def _curve(epochs: Sequence[EpochRow]) -> dict[str, list[float]]:

@@ -33,7 +33,7 @@ class Row:
     genotype: Mapping[str, Any]  # as `genotype.to_dict`
     seed: int
     status: Status
-    seconds: float  # of the training and of everything measured, on one thread
+    seconds: float  # of one core, for the training and everything measured
     curve: Mapping[str, Sequence[float]]  # name of CURVES -> a value for each epoch; losses in nats, spikes per image
     parameters: int
     val_accuracy: float | None = None  # 0..1, after the last epoch: what a strategy may choose by
