@@ -20,6 +20,7 @@ STREAMS = (
     "teacher",
     "finetune",
     "scores",
+    "search relays",
 )
 
 

@@ -16,8 +16,9 @@ section 8). With last[p] the level up to which a part p of source s is carried, 
     subject to  level[t] >= level[s] + 1        for every projection s -> t
                 last[p] >= level[t] - 1         for every t that reads p
 
-Every row is a difference of two variables, so its solution is made of whole numbers. Populations that may not share a
-level (`neighbours.py`) are put in an order first: one more such row for every two of them.
+Every row is a difference of two variables, so its solution is made of whole numbers. Of solutions that carry equally
+many that is taken in which all come as late as they can, because a pool fires more than what it pools. Populations that
+may not share a level (`neighbours.py`) are put in an order first: one more such row for every two of them.
 """
 
 from collections.abc import Callable
@@ -59,6 +60,8 @@ def cheapest_levels(graph: SpikingGraph) -> Levels:
             cost[index[name]] -= size
             cost.append(size)
     depth = max(soonest.values())
+    late = -0.5 / (len(index) * depth)  # all of it together less than one neuron
+    cost = [each + late * (i < len(index)) for i, each in enumerate(cost)]
     free = {p.target for p in graph.projections} - {graph.readout.name}  # what reads nothing stays where it is
     bounds = [(1, depth) if name in free else (soonest[name], soonest[name]) for name in index]
     found = solved(cost, rows, bounds + [(0, depth)] * (len(cost) - len(index)))
