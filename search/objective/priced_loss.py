@@ -86,7 +86,7 @@ class Price:
         return spikes.total if chances is None else expected_spikes(spikes, chances)
 
     def _per_cell(
-        self, spikes: NetworkSpikes, mixture: Callable[[CellKind], Tensor], chances: Chances | None
+        self, spikes: NetworkSpikes, mixture: Callable[..., Tensor], chances: Chances | None
     ) -> dict[str, Tensor]:
         names, classes = list(PRIMITIVES[self._primitives]), self.network.config.classes
         if chances is None:
@@ -140,7 +140,7 @@ def total(per_cell: dict[str, Tensor]) -> Tensor:
     return torch.stack(list(per_cell.values())).sum()
 
 
-def even_mixture(primitives: PrimitiveSet, kind: CellKind) -> Tensor:
+def even_mixture(primitives: PrimitiveSet, kind: CellKind, place: int | None = None) -> Tensor:
     """[14 edges, primitives], all alike."""
     count = len(PRIMITIVES[primitives])
     return torch.full((len(EDGES), count), 1 / count, dtype=torch.float64)

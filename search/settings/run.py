@@ -112,10 +112,16 @@ class SearchSettings:
                     f"At --level macro the cell is given, so {name}={getattr(darts, name)} has nothing to act on; "
                     "leave it out or say --level both."
                 )
-        if level == "macro" and self.network.gates == "search":
+        for name in ("gates", "decays") if level == "macro" else ():
+            if getattr(self.network, name) == "search":
+                raise InputError(
+                    f"At --level macro the cell is given, and with it its {name}, so {name}=search has nothing to act "
+                    "on; leave it out or say --level both."
+                )
+        if darts.shared_epochs and not self.network.cells_per_layer:
             raise InputError(
-                "At --level macro the cell is given, and with it which nodes have gates, so gates=search has nothing "
-                "to act on; leave it out or say --level both."
+                f"shared_epochs={darts.shared_epochs} is how long layers share a cell before each has its own; say "
+                "--cells-per-layer or leave it out."
             )
         if darts.zero_one_weight and self.supernet.relaxation != "sigmoid":
             raise InputError(

@@ -29,10 +29,11 @@ from .spike_gates import gates_behind
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodePlan:
     """What a node is built from: source and builder of each incoming edge; whether it has the gates that the network's
-    attention puts behind its spikes."""
+    attention puts behind its spikes; the decay of its membranes in a step."""
 
     incoming: Sequence[tuple[int, Builder]]
     gated: bool = True
+    decay: float = 0.5
 
 
 class CellBuilder(Protocol):
@@ -104,7 +105,7 @@ class Node(nn.Module):
         self.edges = nn.ModuleList(build(channels, stride(source)) for source, build in plan.incoming)
         self.norm = batch_norm(channels)
         self.attention = ATTENTION[attention](channels)
-        self.lif = lif_neurons()
+        self.lif = lif_neurons(plan.decay)
         self.gates = gates_behind(attention if plan.gated else "none", channels)
 
     def forward(self, states: Sequence[Tensor]) -> Tensor:

@@ -73,7 +73,12 @@ class NetworkConfig:
         return plan
 
     def check_genotype(self, genotype: Genotype) -> None:
-        """Raises InputError for a genotype with gates where the network has none."""
+        """Raises InputError for a genotype with gates where the network has none, and for cells of another number."""
+        if genotype.cells is not None and len(genotype.cells) != self.cells:
+            raise InputError(
+                f"The genotype has a cell for each of its {len(genotype.cells)} layers, but the network has "
+                f"{self.cells} cells; say --cells {len(genotype.cells)}."
+            )
         if self.attention != "spike" and any(map(any, genotype.gates or ())):
             raise InputError(
                 f"The genotype has spike gates behind some of its nodes, but the network's attention is "
@@ -173,17 +178,18 @@ class SpikingNetwork(SpikingBackbone):
         config.check_genotype(genotype)
 
         def build(*, kind: CellKind, place: int, **options: Any) -> nn.Module:
-            return Cell(kind, [_node_plan(genotype, kind, node) for node in range(NODES)], **options)
+            return Cell(kind, [_node_plan(genotype, kind, place, node) for node in range(NODES)], **options)
 
         super().__init__(build, config, config.plan(genotype.layers))
         self.genotype = genotype
 
 
-def _node_plan(genotype: Genotype, kind: CellKind, node: int) -> NodePlan:
+def _node_plan(genotype: Genotype, kind: CellKind, place: int, node: int) -> NodePlan:
     table = PRIMITIVES[genotype.primitives]
     return NodePlan(
-        incoming=[(edge.source, table[edge.primitive]) for edge in genotype.incoming(kind, node)],
-        gated=genotype.gated(kind, node) is not False,
+        incoming=[(edge.source, table[edge.primitive]) for edge in genotype.incoming(kind, node, place)],
+        gated=genotype.gated(kind, node, place) is not False,
+        decay=genotype.decay(kind, node, place),
     )
 
 

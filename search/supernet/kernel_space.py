@@ -19,13 +19,13 @@ from torch import Tensor, nn
 from ..gpu.blocks import takes_kernels
 from ..loops.arrays import takes_loops
 from ..loops.max_pool import max_pool, weighted_sum
-from ..loops.window_lif import WindowLIF, window_lif
+from ..loops.window_lif import MixedLIF, window_lif
 from ..machine import processes
 from ..machine.device import on
 from ..settings.network import Attention, PrimitiveSet
 from ..space.attention import ATTENTION
 from ..space.genotype import INPUTS, NODES, CellKind
-from ..space.layout import STEM_MULTIPLIER
+from ..space.layout import STEM_MULTIPLIER, CellPlan
 from ..space.network import NetworkConfig
 from ..space.primitives import MAX_POOL, PRIMITIVES
 from ..space.spike_gates import gates_behind
@@ -66,7 +66,7 @@ class Population(nn.Module):
     @property
     def binary(self) -> bool:
         """Whether it gives 0 and 1; else what is between them: spikes that are to be expected of what is searched."""
-        return getattr(self.gates, "chance", None) is None
+        return getattr(self.gates, "chance", None) is None and not isinstance(self.lif, MixedLIF)
 
     def forward(self, current: Tensor) -> Tensor:
         spikes = self._fired(current)
@@ -259,11 +259,11 @@ def group_kernels(kernels: Tensor) -> list[Tensor]:
 class KernelSupernet(Supernet):
     """The search network of `KernelCell`s."""
 
-    def __init__(self, primitives: PrimitiveSet, config: NetworkConfig) -> None:
+    def __init__(self, primitives: PrimitiveSet, config: NetworkConfig, plan: Sequence[CellPlan] | None = None) -> None:
         def build(*, kind: CellKind, place: int, **options: Any) -> nn.Module:
-            return KernelCell(partial(self.edge_weights, kind), primitives, kind=kind, **options)
+            return KernelCell(partial(self.edge_weights, kind, place), primitives, kind=kind, **options)
 
-        super().__init__(primitives, config, build)
+        super().__init__(primitives, config, build, plan)
         self.stem = KernelStem(config)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -278,5 +278,5 @@ def calculate_in(network: nn.Module, dtype: torch.dtype) -> None:
     for module in network.modules():
         if isinstance(module, KernelCell):
             module.dtype = dtype
-        elif isinstance(module, WindowLIF):
-            module.spikes_in = dtype
+        elif isinstance(module, Population):
+            module.lif.spikes_in = dtype

@@ -8,6 +8,7 @@ import torch
 from spikingjelly.activation_based.functional import reset_net
 from torch import Tensor, nn
 
+from spikeport.search.loops.window_lif import window_lif
 from spikeport.search.objective.priced_loss import Price, total
 from spikeport.search.objective.spike_maps import NetworkSpikes, recording
 from spikeport.search.settings.network import PrimitiveSet
@@ -17,6 +18,7 @@ from spikeport.search.space.genotype import CELL_KINDS, INPUTS, random_genotype
 from spikeport.search.space.network import NetworkConfig
 from spikeport.search.space.spike_gates import Gate, SpikeGates
 from spikeport.search.strategies.darts.search import SUPERNETS
+from spikeport.search.supernet.kernel_space import calculate_in
 from spikeport.search.supernet.macro import MacroSupernet
 from spikeport.search.supernet.supernet import Supernet
 
@@ -125,6 +127,36 @@ def test_gates_are_found_where_their_chance_is_above_one_half(form: SupernetForm
     assert supernet_of(form, searched=False).genotype().gates is None
 
 
+@pytest.mark.parametrize("form", SUPERNETS)
+def test_decays_are_mixed_by_their_chances_and_found_where_they_are_likeliest(form: SupernetForm) -> None:
+    torch.manual_seed(0)
+    config = replace(SETTINGS, attention="none", time_steps=8)
+    supernet = SUPERNETS[form]("plain", config)
+    supernet.search_also(decays=True)
+    calculate_in(supernet, torch.float32)
+    supernet(images()).square().sum().backward()
+    reset_net(supernet)
+    assert all(alphas.shape == (4, 4) and alphas.grad.any() for alphas in supernet.decay_alphas.values())
+    assert len(supernet.architecture()) == 4
+    assert len(supernet.weights()) + 4 == len(list(supernet.parameters()))
+    likeliest = torch.tensor([[0, 1, 2, 3], [1, 3, 1, 0]])
+    for alphas, best in zip(supernet.decay_alphas.values(), likeliest, strict=True):
+        alphas.data = ALWAYS * nn.functional.one_hot(best, 4).float()
+    found = supernet.genotype()
+    assert found.decays == ((0.25, 0.5, 0.75, 0.875), (0.5, 0.875, 0.5, 0.25))
+    assert supernet.genotype(np.random.default_rng(0)).decays == found.decays  # sure of itself
+
+    usual = SUPERNETS[form]("plain", config)
+    kept = {name: value for name, value in supernet.state_dict().items() if "decay_alphas" not in name}
+    usual.load_state_dict(kept)
+    for cell, planned in zip(usual.plan, usual.planned_cells(), strict=True):
+        for node in range(4):
+            block = planned.get_submodule(f"n{node + 1}")
+            block.lif = window_lif(getattr(block.lif, "axis", 0), found.decay(cell.kind, node, 0))
+    for mixed, one in zip(of_nodes(supernet), of_nodes(usual), strict=True):
+        assert (mixed != one).float().mean() < 0.01  # of the fused batch norm the last bits differ
+
+
 def test_paths_are_searched_with_gates_and_of_cells_that_have_some() -> None:
     torch.manual_seed(0)
     config = replace(SETTINGS, cells=2)
@@ -132,11 +164,16 @@ def test_paths_are_searched_with_gates_and_of_cells_that_have_some() -> None:
     both.search_also(gates=True)
     both(images()).square().sum().backward()
     assert both.genotype().gates == ((False,) * 4,) * 2
-    given = replace(random_genotype(np.random.default_rng(0), "plain"), gates=((True,) * 4, (False,) * 4))
+    given = random_genotype(np.random.default_rng(0), "plain", decays=True)
+    given = replace(given, gates=((True,) * 4, (False,) * 4))
     net = MacroSupernet("plain", config, given)
     gated = {
         stop.kind: [isinstance(cell.get_submodule(f"n{j}").gates, SpikeGates) for j in (1, 2, 3, 4)]
         for stop, cell in zip(net.plan, net.planned_cells(), strict=True)
     }
     assert gated == {"normal": [True] * 4, "reduce": [False] * 4}
-    assert net.genotype().gates == given.gates
+    for stop, cell in zip(net.plan, net.planned_cells(), strict=True):
+        for node in range(4):
+            tau = cell.get_submodule(f"n{node + 1}").lif.tau
+            assert 1 - 1 / tau == given.decay(stop.kind, node, 0)
+    assert net.genotype().gates == given.gates and net.genotype().decays == given.decays
