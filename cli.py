@@ -16,6 +16,7 @@ import click
 from spikeport import __version__
 from spikeport.commands.comparing import compare_command
 from spikeport.commands.converting import convert_command
+from spikeport.commands.ensembles import ensemble_command
 from spikeport.commands.importing import import_command
 from spikeport.commands.targets import targets_command
 from spikeport.console import Console
@@ -66,6 +67,7 @@ def cli() -> None:
     spikeport energy network.net       what a NetX file costs on its spikes
     spikeport fit genotype.json        how many cores a network takes, before any training
     spikeport report runs/a runs/b     runs side by side: accuracy, energy, latency, cores
+    spikeport ensemble runs/a runs/b   runs as one network: what their mean is worth, and what it costs
     """
 
 
@@ -133,6 +135,7 @@ cli.add_command(import_command)
 cli.add_command(convert_command)
 cli.add_command(compare_command)
 cli.add_command(targets_command)
+cli.add_command(ensemble_command)
 
 
 @cli.command("export")

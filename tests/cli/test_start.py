@@ -18,7 +18,7 @@ LIGHT = {
     *(
         "cli",
         "commands",
-        *(f"commands.{name}" for name in ("comparing", "converting", "importing", "targets")),
+        *(f"commands.{name}" for name in ("comparing", "converting", "ensembles", "importing", "targets")),
         "console",
         "errors",
         "files",
