@@ -1,6 +1,6 @@
 """Genotype -> spiking network: stem, cells, global mean, linear readout averaged over time."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, Protocol, cast, get_args
@@ -228,15 +228,22 @@ def load_network(run: Run) -> RunNetwork:
         check_tensors(run.weights, tensors, theirs.imported.state_dict())
         theirs.imported.load_state_dict(tensors)
         return theirs
-    if config.keys() != {"genotype", "network"}:
-        raise InputError(
-            f"'{run.config}' must have the keys genotype and network, but has {', '.join(config) or 'none'}."
-        )
-    network = SpikingNetwork(genotype_from_dict(config["genotype"]), _config(run.config, config["network"]))
+    network = SpikingNetwork(*_described(run.config, config))
     tensors, _ = load_tensors(run.weights)
     check_tensors(run.weights, tensors, network.state_dict())
     network.load_state_dict(tensors)
     return network.eval()
+
+
+def described(path: Path) -> tuple[Genotype, NetworkConfig]:
+    """What a config.json says of a network, without its weights. Raises InputError where it says nothing of cells."""
+    return _described(path, read_json(path))
+
+
+def _described(path: Path, config: Mapping[str, Any]) -> tuple[Genotype, NetworkConfig]:
+    if config.keys() != {"genotype", "network"}:
+        raise InputError(f"'{path}' must have the keys genotype and network, but has {', '.join(config) or 'none'}.")
+    return genotype_from_dict(config["genotype"]), _config(path, config["network"])
 
 
 def count_parameters(network: nn.Module) -> int:

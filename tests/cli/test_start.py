@@ -18,7 +18,10 @@ LIGHT = {
     *(
         "cli",
         "commands",
-        *(f"commands.{name}" for name in ("comparing", "converting", "importing", "targets")),
+        *(
+            f"commands.{name}"
+            for name in ("comparing", "converting", "costs", "ensembles", "importing", "tables", "targets")
+        ),
         "console",
         "errors",
         "files",
@@ -74,6 +77,8 @@ def started(folder: Path, *words: str) -> tuple[int, set[str], str]:
         (("export", "--help"), 0, "onnx, loihi, nir or all"),
         (("deploy", "--help"), 0, "--lava-samples"),
         (("fit", "--help"), 0, "truenorth"),
+        (("table", "--help"), 0, "extend"),
+        (("table", "build", "t.jsonl", "--space", "all"), 2, "'all' is not one of"),
         (("serch",), 2, "No such command"),
         (("search", "--channel", "3", "--bogus"), 2, "No such option"),
         (("search", "--cells", "few"), 2, "not a valid integer"),

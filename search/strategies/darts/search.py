@@ -185,6 +185,7 @@ def search(
         weight_batches = batches(weight_half, "search weights")
         alpha_batches = iter(batches(alpha_half, "search alphas"))
 
+        price.draw_from(generator(settings.seed, "search relays", epoch))
         supernet.skip_beside = fading(epoch, darts.search_epochs) if darts.auxiliary_skip else 0.0
         supernet.nested = epoch < darts.shared_epochs
         loss = regularized(alpha_loss, supernet.choices, weights_of(darts, epoch))
