@@ -137,7 +137,8 @@ def apply(kernel: Kernel, spikes: NDArray[np.generic]) -> Array:
     """Kernel times spikes: [N, C, H, W] (or [N, I]) -> [N, O, H', W'] (or [N, O]) in float64, exact for integers."""
     x = spikes.astype(np.float64)
     if isinstance(kernel, Dense):
-        return np.asarray(x.reshape(len(x), -1) @ kernel.weight.T)
+        weight = np.ascontiguousarray(kernel.weight)  # BLAS adds up in an order that depends on how it lies in memory
+        return np.asarray(x.reshape(len(x), -1) @ weight.T)
     return _convolve(kernel, x)
 
 

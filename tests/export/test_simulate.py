@@ -203,3 +203,10 @@ def test_recurrent_and_delayed_synapses_read_older_spikes() -> None:
     graph = replace(graph, populations=(replace(graph.populations[0], threshold=3.0),))
     trace = simulate(graph, {"x": x}, windows=2)  # fires at step 2 and keeps itself firing
     np.testing.assert_array_equal(trace.membranes["a"][:, 0, 0], [1, 0, 3, 4, 4, 4, 6, 4, 4, 4])
+
+
+def test_weights_mean_the_same_however_they_lie_in_memory() -> None:
+    rng = np.random.default_rng(0)
+    weight, spikes = rng.normal(size=(10, 648)), (rng.random((60, 648)) < 0.2).astype(np.uint8)
+    found = [apply(Dense(weight=lying), spikes) for lying in (np.ascontiguousarray(weight), np.asfortranarray(weight))]
+    assert np.array_equal(*found)
