@@ -19,6 +19,7 @@ STREAMS = (
     "teacher weights",
     "teacher",
     "finetune",
+    "strategy",
 )
 
 
