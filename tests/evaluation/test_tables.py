@@ -95,9 +95,20 @@ def test_what_cannot_be_built(toy: SearchSettings, tmp_path: Path) -> None:
         add(tmp_path / "t", "toy", [], workers=0)
     with pytest.raises(InputError, match="has no rows yet"):
         check(tmp_path / "t")
-    append(tmp_path / "other", {"space": "toy", "settings": {}}, [row()])
+    append(tmp_path / "other", {"space": "toy", "settings": {"network": {"channels": 9}}}, [row()])
     with pytest.raises(InputError, match="was built with settings="):
         check(tmp_path / "other")
+
+
+def test_settings_that_are_younger_than_a_table_had_their_defaults(toy: SearchSettings, tmp_path: Path) -> None:
+    header = json.loads(json.dumps(tables.header_of("toy")))
+    del header["settings"]["network"]["stem_stride"]
+    append(tmp_path / "old", header, [row()])
+    assert add(tmp_path / "old", "toy", []).there == 1
+    header["settings"]["network"]["channels"] = 5
+    append(tmp_path / "other", header, [row()])
+    with pytest.raises(InputError, match="begin another file"):
+        add(tmp_path / "other", "toy", [])
 
 
 def test_no_such_row_to_check(toy: SearchSettings, tmp_path: Path) -> None:
