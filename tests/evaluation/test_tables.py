@@ -44,7 +44,7 @@ def test_build_go_on_and_check(toy: SearchSettings, tmp_path: Path) -> None:
     table = Table.open(path)
     assert table.keys == tuple(map(key_of, CELLS))
     first = table[key_of(CELLS[0]), 0]
-    assert table.header["splits"] == {"train": 43, "validation": 5, "test": 12}
+    assert table.header["splits"] == {"train": 36, "validation": 12, "test": 12}
     assert len(first.rates) == len(first.init_rates) == len(table.header["populations"])
     assert from_bits(first.test_correct, 12).mean() == pytest.approx(first.test_accuracy, abs=1e-4)
     assert set(first.cores or ()) == {"loihi1", "loihi2"} and "loihi1-davies2018" in (first.energy_j or {})
