@@ -76,7 +76,7 @@ def run_search(
         dataset = _load(settings, download)
         _check_given(settings, given)  # before a folder is made
         _check_path(settings.network, network_config(settings.network, dataset), given)
-        training = partial(_train_candidate, command, silent if settings.asking.workers else progress)
+        training = partial(_train_candidate, command, silent if settings.asking.executor else progress)
         if asks(settings) and given is None:
             check_asking(settings, evaluator_of(run, settings, training, on_chip))
         for note in dataset.notes:

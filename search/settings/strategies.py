@@ -21,7 +21,12 @@ class AskingSettings:
         common=True,
     )
     limits: str = setting("", "What a cell may have at most, as in cores=128,sops=200000.", common=True)
-    workers: int = setting(0, "Processes that train at the same time; 0: this one.", at_least=0, common=True)
+    executor: str = setting(
+        "",
+        "Where candidates train: processes:N on this machine, ray:ADDRESS, dask:ADDRESS or submitit:FOLDER, which need "
+        "their package and folders that all machines see. Without it in this process.",
+        common=True,
+    )
 
     def __post_init__(self) -> None:
         check_settings(self)

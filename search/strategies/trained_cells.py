@@ -39,6 +39,7 @@ def check_asking(settings: SearchSettings, evaluator: RunEvaluator | None = None
     """What the search is for. Raises InputError for what no strategy that asks can search, before anything is made."""
     name, network = settings.strategy.name, settings.network
     goal = parse_goal(settings.asking.objectives, settings.asking.limits)
+    opened(settings.asking.executor)
     beyond = {
         "--level": network.level != "micro",
         "--cells-per-layer": network.cells_per_layer,
@@ -54,7 +55,7 @@ def check_asking(settings: SearchSettings, evaluator: RunEvaluator | None = None
     if processes.world() > 1:
         raise InputError(
             f"The strategy {name} trains its candidates by itself, but torchrun started {processes.world()} processes; "
-            "start one, with --workers."
+            "start one, with --executor."
         )
     if evaluator is not None:
         reason = refused(_made(settings, goal, SPACES[network.primitives](network)), evaluator, goal)
@@ -95,7 +96,7 @@ def asking_search(run: Run, settings: SearchSettings, evaluator: RunEvaluator, t
         history=run.evaluations,
         header={"settings": asdict(settings.strategy)},
         write=to_dict,
-        executor=opened(asking.workers),
+        executor=opened(asking.executor),
         progress=partial(_tell, tell, goal, asking.evaluations),
     )
     whole = _whole(found, evaluator)

@@ -7,7 +7,9 @@ import subprocess
 import sys
 from concurrent.futures import Executor, Future
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -170,14 +172,69 @@ class Dying(Toy):
 
 @pytest.mark.slow  # processes of their own
 def test_a_real_process_that_dies() -> None:
-    found = search(Dying(), 4, "random", at_once=4, executor=opened(2))
+    found = search(Dying(), 4, "random", at_once=4, executor=opened("processes:2"))
     assert [one.candidate for one in found.told if one.result.status == "died"] == [BAD]
     assert found.best == [max((one.candidate for one in found.told if one.candidate != BAD), key=worth)]
 
 
 def test_executors() -> None:
-    assert opened(0) is Here
-    with pytest.raises(InputError, match="`workers >= 0` must hold, but got workers=-1"):
-        opened(-1)
+    assert opened("") is Here
+    with pytest.raises(InputError, match="Unknown executor 'mpi'; choose from processes, ray, dask, submitit"):
+        opened("mpi:4")
+    with pytest.raises(InputError, match="must be a whole number above 0, but is '0'"):
+        opened("processes:0")()
+    with pytest.raises(InputError, match="needs the package submitit, which is not installed; run `pip install"):
+        opened("submitit:logs")
+
+
+class Crashed(Exception):
+    """As ray says that a worker died."""
+
+
+def test_ray_is_asked_as_it_wants_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stand-in with the names of ray 2: each task alone, and a worker that dies takes only its own with it."""
+    begun: list[Any] = []
+
+    class Reference:
+        def __init__(self, call: Any) -> None:
+            self.call = call
+
+        def future(self) -> Future[Any]:
+            found: Future[Any] = Future()
+            begun.append(self.call)
+            if self.call.args[0].args[1] == BAD:
+                found.set_exception(Crashed("the worker died"))
+            else:
+                found.set_result(self.call())
+            return found
+
+    class Remote:
+        def __init__(self, function: Any) -> None:
+            self.function = function
+
+        def options(self, **words: Any) -> "Remote":
+            assert words == {"max_retries": 0}
+            return self
+
+        def remote(self, call: Any) -> Reference:
+            return Reference(partial(self.function, call))
+
+    errors = SimpleNamespace(WorkerCrashedError=Crashed, NodeDiedError=Crashed, OutOfMemoryError=Crashed)
+    addresses: list[Any] = []
+    ray = SimpleNamespace(
+        is_initialized=lambda: bool(addresses),
+        init=lambda address: addresses.append(address),
+        remote=Remote,
+        exceptions=errors,
+    )
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    found = search(Counting(), 6, "random", at_once=6, executor=opened("ray:auto"))
+    assert [one.candidate for one in found.told if one.result.status == "died"] == [BAD]
+    assert addresses == ["auto"] and len(begun) == 7  # the one that died was tried twice
+    here = search(Counting(), 6, "random", at_once=6).told
+    assert [one for one in found.told if one.candidate != BAD] == [one for one in here if one.candidate != BAD]
+
+
+def test_budgets() -> None:
     with pytest.raises(InputError, match="`evaluations >= 1` must hold, but got evaluations=0"):
         Budget(evaluations=0)
