@@ -40,6 +40,7 @@ from spikeport.search.space.genotype import random_genotype
 from spikeport.search.space.network import NetworkConfig, SpikingNetwork, load_network
 
 PROFILE = "loihi1-davies2018"
+OF_RELAYS = ("neurons", "spikes", "energy_j")
 
 
 def one_part(readers: Sequence[Reader], source: Shape) -> list[tuple[int, list[Reader]]]:
@@ -113,14 +114,13 @@ def of_run(folder: Path) -> dict[str, float]:
         chip = quantize(insert(graph), peak)
         measured = measure(CompiledRunner(chip), enter, dataset.test_images, profiles)
         energy = priced(measured, chip, profiles, network, dataset)
-        profile, relays = energy["profiles"][PROFILE], [p.name for p in chip.populations if p.role == "relay"]
-        size = sum(neurons(p.shape) for p in chip.populations if p.role == "relay")
-        of_relays = sum(row["spikes"] for row in profile["per_population"] if row["name"] in relays)
+        profile, relays = energy["profiles"][PROFILE], energy["by_role"].get("relay", dict.fromkeys(OF_RELAYS, 0))
         result |= {
             f"accuracy_{form}": float((measured.predictions[-1] == dataset.test_labels).mean()),
-            f"relays_{form}": size,
-            f"relay_share_{form}": size / sum(neurons(p.shape) for p in chip.populations),
-            f"relay_spikes_{form}": of_relays,
+            f"relays_{form}": relays["neurons"],
+            f"relay_share_{form}": relays["neurons"] / sum(neurons(p.shape) for p in chip.populations),
+            f"relay_spikes_{form}": relays["spikes"],
+            f"relay_energy_uj_{form}": relays["energy_j"] * 1e6,
             f"spikes_{form}": profile["counts"]["spikes"],
             f"sops_{form}": profile["counts"]["synaptic_operations"],
             f"energy_uj_{form}": profile["energy_j"]["total"] * 1e6,
