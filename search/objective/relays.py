@@ -135,7 +135,7 @@ def _readings(genotype: Genotype, plan: tuple[CellPlan, ...]) -> list[Reading]:
         found += [Reading(source=source, target=Node(i, 0), phases=halved) for source in s0]
         found += [Reading(source=source, target=Node(i, 1), phases=ALL) for source in s1]
         pools: set[int] = set()
-        for edge in genotype.cell(cell.kind):
+        for edge in genotype.cell(cell.kind, i):
             source, target = Node(i, edge.source), Node(i, INPUTS + edge.node)
             if edge.primitive == MAX_POOL:
                 pool = Node(i, edge.source, pooled=True)
