@@ -19,6 +19,7 @@ from spikeport.commands.converting import convert_command
 from spikeport.commands.ensembles import ensemble_command
 from spikeport.commands.importing import import_command
 from spikeport.commands.targets import targets_command
+from spikeport.commands.transformers import transformer_command
 from spikeport.console import Console
 from spikeport.deploy.mapping.capacity import chip_names, find_chip
 from spikeport.deploy.settings import DeploySettings, PlannedNetwork, PriceSettings
@@ -136,6 +137,7 @@ cli.add_command(convert_command)
 cli.add_command(compare_command)
 cli.add_command(targets_command)
 cli.add_command(ensemble_command)
+cli.add_command(transformer_command)
 
 
 @cli.command("export")

@@ -31,7 +31,7 @@ FLOORS = (
     ("search.objective",),
     ("search.evaluators",),
     ("search.strategies",),
-    ("search.pipeline",),
+    ("search.pipeline", "search.transformers"),
     ("export.graph", "export.spent", "export.settings"),
     ("export.simulate", "export.taps", "export.parts"),
     ("export.trace",),

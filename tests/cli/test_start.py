@@ -18,7 +18,8 @@ LIGHT = {
     *(
         "cli",
         "commands",
-        *(f"commands.{name}" for name in ("comparing", "converting", "ensembles", "importing", "targets")),
+        *(f"commands.{name}" for name in ("comparing", "converting", "ensembles", "importing")),
+        *(f"commands.{name}" for name in ("targets", "transformers")),
         "console",
         "errors",
         "files",
@@ -38,6 +39,8 @@ LIGHT = {
         "search.settings",
     ),
     *(f"search.settings.{name}" for name in ("darts", "data", "file", "network", "objective", "random_cells", "run")),
+    *(f"search.space{name}" for name in ("", ".transformer", ".transformer.settings")),
+    *(f"search.space{name}" for name in ("", ".transformer", ".transformer.settings")),
     *(f"search.settings.{name}" for name in ("imported", "supernet", "training", "trials")),
 }
 # The error of a price list is known once the lists have been read.
