@@ -41,6 +41,7 @@ from .training.schedules import rate_of_step
 # of the training's settings, those that need cells
 OF_CELLS = (
     *("teacher_epochs", "auxiliary_weight", "first_size", "average_decay", "gradient_checkpointing", "tensorboard"),
+    "initialisation",
 )
 
 
