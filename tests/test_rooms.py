@@ -34,7 +34,7 @@ FLOORS = (
     ("search.scores",),
     ("search.evaluators",),
     ("search.strategies",),
-    ("search.pipeline",),
+    ("search.pipeline", "search.transformers"),
     ("export.graph", "export.spent", "export.settings"),
     ("export.simulate", "export.taps", "export.parts"),
     ("export.trace",),
