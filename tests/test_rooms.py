@@ -31,6 +31,7 @@ FLOORS = (
     ("search.supernet",),
     ("search.objective",),
     ("search.scores",),
+    ("search.predictors",),
     ("search.evaluators",),
     ("search.strategies",),
     ("search.pipeline",),
