@@ -28,6 +28,7 @@ if "OMP_WAIT_POLICY" not in os.environ:
 
 if TYPE_CHECKING:
     from .deploy.diagnosis.diagnose import diagnose
+    from .deploy.ensemble.ensemble import ensemble
     from .deploy.equivalence.verdict import compare
     from .deploy.mapping.capacity import find_chip
     from .deploy.mapping.core_mapping import map_graph
@@ -105,6 +106,7 @@ _PLACES = {
     "map_graph": "deploy.mapping.core_mapping",
     "fit": "deploy.mapping.fit.verdict",
     "price": "deploy.measure",
+    "ensemble": "deploy.ensemble.ensemble",
     "figures": "deploy.report.plain",
     "report": "deploy.report.plain",
     "SpikeportError": "errors",

@@ -1,6 +1,7 @@
 """What a person can choose of `deploy`, `energy` and `fit`. Imports no NumPy, so that --help need not wait for it."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from ..errors import InputError
 from ..setting import check_settings, setting
@@ -38,6 +39,38 @@ class DeploySettings(PriceSettings):
         check_settings(self)
         if not 0 <= self.accuracy_drop <= 1:
             raise InputError(f"`0 <= accuracy_drop <= 1` must hold, but accuracy_drop={self.accuracy_drop}.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnsembleSettings(PriceSettings):
+    """How members are chosen, and what they are asked that none of them knows."""
+
+    choose: Literal["greedy", "all"] = setting(
+        "greedy", "Add the member that helps most until none does (greedy), or take all alike.", common=True
+    )
+    choose_by: Literal["nll", "accuracy"] = setting(
+        "nll", "What is made least by that: the negative log-likelihood, or the share of wrong answers.", common=True
+    )
+    chosen_on: Literal["validation", "half"] = setting(
+        "validation",
+        "By validation images that no member has learnt from, or by half of the test split, which then judges nothing.",
+        common=True,
+    )
+    most_members: int = setting(5, "Different members that are chosen at most.", at_least=1, common=True)
+    candidates: bool = setting(False, "Members are the candidates inside each RUN (strategy random).", common=True)
+    moved: float = setting(
+        0.25, "Part of their size by which shifted images are moved.", at_least=0, below=1, common=True
+    )
+    noise: float = setting(
+        0.5,
+        "Of shifted images, in standard deviations of the pixels; spikes flip with a tenth of it.",
+        at_least=0,
+        common=True,
+    )
+    chip: str = setting("loihi1", "On which members are put side by side, a name or a .toml file.", common=True)
+
+    def __post_init__(self) -> None:
+        check_settings(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,6 +35,9 @@ class ExportSettings:
         at_least=0,
         common=True,
     )
+    finetune_samples: int = setting(
+        0, "Training images of one of its epochs, drawn anew for each; 0: all.", at_least=0, common=True
+    )
     finetune_batch_size: int = setting(64, "Images in a batch of it.", at_least=1, common=True)
     teacher_share: float = setting(
         0.5, "Of the float network's answers in its loss; the rest is of labels.", at_least=0, common=True

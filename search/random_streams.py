@@ -21,6 +21,7 @@ STREAMS = (
     "finetune",
     "scores",
     "predictors",
+    "search relays",
 )
 
 

@@ -12,7 +12,7 @@ import pytest
 
 import spikeport
 
-TRAIN = ("find_cell", "train", "run_search", "load_network")
+TRAIN = ("find_cell", "train", "run_search", "load_network", "ensemble")
 EXPORT = ("write_model", "write_step", "write_encoder")
 VERBS = [
     pytest.param(name, marks=[pytest.mark.training] * (name in TRAIN) + [pytest.mark.slow] * (name in EXPORT))

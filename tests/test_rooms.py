@@ -52,6 +52,7 @@ FLOORS = (
     ("deploy.diagnosis",),
     ("deploy.report",),
     ("deploy.measure", "deploy.netx_table", "deploy.doctor", "deploy.capabilities"),
+    ("deploy.ensemble",),
     ("deploy.pipeline",),
     ("evaluation",),
     ("demo",),

@@ -11,6 +11,7 @@ rounding hurts most, before and after calibration.
 import argparse
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -25,6 +26,7 @@ from spikeport.deploy.equivalence.verdict import compare_integers
 from spikeport.deploy.measure import measure, priced
 from spikeport.deploy.run.forms import CompiledRunner, LavaRunner, TwinRunner
 from spikeport.deploy.settings import PriceSettings
+from spikeport.export.folded import folded
 from spikeport.export.graph import SpikingGraph
 from spikeport.export.netx.writer import write_netx
 from spikeport.export.onnx.twin import write_twin
@@ -37,15 +39,16 @@ from spikeport.export.targets import readout_peak, source, traced
 from spikeport.export.tuning.agreement import agreement
 from spikeport.export.tuning.calibrate import calibrate
 from spikeport.export.tuning.finetune import answers_of
-from spikeport.export.tuning.integers import integers_of
+from spikeport.export.tuning.integers import Source, integers_of
 from spikeport.export.tuning.samples import entering
-from spikeport.search.data.datasets import load_dataset
+from spikeport.search.data.datasets import Dataset, load_dataset
 from spikeport.search.runs import Run, open_run
 from spikeport.search.space.genotype import random_genotype
-from spikeport.search.space.network import NetworkConfig, SpikingNetwork, load_network
+from spikeport.search.space.network import NetworkConfig, RunNetwork, SpikingNetwork, load_network
 
 PROFILE = "loihi1-davies2018"
 CHIP = "loihi1"
+LARGEST = "largest weight"  # post-training quantization, and nothing more
 SAMPLES = 128  # of an untrained network
 LAVA_LIMIT_S = 1800.0
 
@@ -53,46 +56,67 @@ Row = dict[str, Any]
 Tell = Callable[[str], None]
 
 # how the integers are found -> what is chosen for it, besides bits and epochs
-WAYS: dict[str, dict[str, Any]] = {"largest weight": {}, "calibrated": {"calibrate": True}, "fine-tuned": {}}
+WAYS: dict[str, dict[str, Any]] = {LARGEST: {}, "calibrated": {"calibrate": True}, "fine-tuned": {}}
 
 
-def ways(bits: Sequence[int], epochs: int, **more: Any) -> list[tuple[str, ExportSettings]]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """lava_samples: test samples that real Lava runs, too."""
+
+    settings: ExportSettings
+    lava_samples: int = 0
+
+    @property
+    def name(self) -> str:
+        if self.settings.finetune:
+            return "fine-tuned"
+        return "calibrated" if self.settings.calibrate else LARGEST
+
+
+def ways(bits: Sequence[int], epochs: int, lava_samples: int = 0, **more: Any) -> list[Way]:
     """Every way at every number of bits; `more` are settings of the fine-tuning."""
-    found = []
-    for number in bits:
-        for way, chosen in WAYS.items():
-            tuned = {"finetune": epochs} | more if way == "fine-tuned" else {}
-            found.append((way, ExportSettings(weight_bits=number, **chosen, **tuned)))
-    return found if epochs else [one for one in found if one[0] != "fine-tuned"]
+    tuned: dict[str, Any] = {"fine-tuned": {"finetune": epochs} | more}
+    return [
+        Way(settings=ExportSettings(weight_bits=number, **chosen, **tuned.get(way, {})), lava_samples=lava_samples)
+        for number in bits
+        for way, chosen in WAYS.items()
+        if epochs or way not in tuned
+    ]
 
 
-def rows_of(
-    run: Run, chosen: Sequence[tuple[str, ExportSettings]], tell: Tell = lambda stage: None, lava_samples: int = 0
-) -> list[Row]:
+def rows_of(run: Run, chosen: Sequence[Way], tell: Tell = lambda stage: None) -> list[Row]:
     """A row for each way, on the test split of a trained run; nothing is written into it.
 
+    float_accuracy: as trained, with live gates. folded_accuracy: with constant ones, in float.
     sops, spikes: per inference. energy_j: of one on Loihi 1. agreement: share of the spikes of training samples that
-    are the float network's, of the whole and by level. lava_samples: test samples that real Lava runs, too.
+    are the float network's, of the whole and by level.
     """
-    network = load_network(run)
-    dataset = load_dataset(network.config.dataset, time_steps=network.config.time_steps)
-    float_answers = answers_of(network, dataset.test_images).argmax(1).numpy()
-    origin = source(run, network, traced(network), readout_peak(network))
+    live = load_network(run)
+    dataset = load_dataset(live.config.dataset, time_steps=live.config.time_steps)
+    float_accuracy = _accuracy(live, dataset)
     profiles = price_lists(PriceSettings(profiles=PROFILE))
     rows: list[Row] = []
-    plain: dict[int, float] = {}
-    for way, settings in chosen:
-        tell(f"{settings.weight_bits} bits, {way}")
+    plain: dict[tuple[int, bool], float] = {}
+    made: dict[bool, tuple[RunNetwork, Source, float]] = {}
+    for way in chosen:
+        settings = way.settings
+        tell(f"{settings.weight_bits} bits, {way.name}")
+        fold = settings.fold_attention
+        if fold not in made:
+            network = folded(live, tell)[0] if fold else live
+            origin = source(run, network, traced(network), readout_peak(network))
+            made[fold] = network, origin, _accuracy(network, dataset) if fold else float_accuracy
+        network, origin, constant = made[fold]
         found = integers_of(origin, settings, tell)
 
-        def enter(images: Any) -> NDArray[np.uint8]:
-            return entering(origin.encoder, images).numpy().astype(np.uint8)
+        def enter(images: Any, encoder: torch.nn.Module | None = origin.encoder) -> NDArray[np.uint8]:
+            return entering(encoder, images).numpy().astype(np.uint8)
 
         measured = measure(CompiledRunner(found.graph), enter, dataset.test_images, profiles)
         energy = priced(measured, found.graph, profiles, network, dataset)
         accuracy = float((measured.predictions[-1] == dataset.test_labels).mean())
-        if way == "largest weight":
-            plain[settings.weight_bits] = accuracy
+        if way.name == LARGEST:
+            plain[settings.weight_bits, fold] = accuracy
         last = list(found.record["agreement"].values())[-1]
         mapping = energy["mappings"][CHIP]
         rows.append(
@@ -100,15 +124,16 @@ def rows_of(
                 "dataset": dataset.name,
                 "attention": getattr(network.config, "attention", "none"),
                 "weight_bits": settings.weight_bits,
-                "integers": way,
-                "float_accuracy": float((float_answers == dataset.test_labels).mean()),
-                "ptq_accuracy": plain.get(settings.weight_bits),
+                "integers": way.name,
+                "float_accuracy": float_accuracy,
+                "folded_accuracy": constant if fold else None,
+                "ptq_accuracy": plain.get((settings.weight_bits, fold)),
                 "chip_accuracy": accuracy,
                 "test_images": len(dataset.test_labels),
-                "lava_spikes_differing": _in_lava(found.graph, enter(dataset.test_images[:lava_samples]), tell)
-                if lava_samples
+                "lava_spikes_differing": _in_lava(found.graph, enter(dataset.test_images[: way.lava_samples]), tell)
+                if way.lava_samples
                 else None,
-                "lava_samples": lava_samples,
+                "lava_samples": way.lava_samples,
                 "sops": energy["profiles"][PROFILE]["counts"]["synaptic_operations"],
                 "spikes": energy["profiles"][PROFILE]["counts"]["spikes"],
                 "energy_j": energy["profiles"][PROFILE]["energy_j"]["total"],
@@ -119,6 +144,11 @@ def rows_of(
             }
         )
     return rows
+
+
+def _accuracy(network: RunNetwork, dataset: Dataset) -> float:
+    answers = answers_of(network, dataset.test_images).argmax(1).numpy()
+    return float((answers == dataset.test_labels).mean())
 
 
 def by_level(graph: SpikingGraph, shares: dict[str, float]) -> dict[int, float]:
@@ -203,7 +233,7 @@ def main() -> None:
             tell(json.dumps(row))
     else:
         more = {"finetune_learning_rate": given.learning_rate, "finetune_batch_size": given.batch_size}
-        rows = rows_of(open_run(given.run), ways(bits, given.epochs, **more), tell, given.lava_samples)
+        rows = rows_of(open_run(given.run), ways(bits, given.epochs, given.lava_samples, **more), tell)
         for row in rows:
             tell(
                 f"{row['weight_bits']} bits, {row['integers']:14}: float {row['float_accuracy']:.4f}, chip "

@@ -76,7 +76,8 @@ def finetune(
     """
     rate = learning_rate(settings)
     optimizer = Adam(chip.parameters(), lr=rate)
-    steps = max(1, settings.finetune * samples.batches(settings.finetune_batch_size))
+    size = settings.finetune_batch_size
+    steps = max(1, settings.finetune * samples.batches(size, settings.finetune_samples))
     share = settings.teacher_share if samples.labelled else 1.0
     watch = _Watch(chip, network, encoder, samples)
     seen = [watch(0)]
@@ -84,7 +85,7 @@ def finetune(
     tell(_said(seen[0], settings.finetune, samples))
     step = 0
     for epoch in range(1, settings.finetune + 1):
-        for images, labels in samples.epoch(epoch, settings.finetune_batch_size):
+        for images, labels in samples.epoch(epoch, size, settings.finetune_samples):
             for group in optimizer.param_groups:
                 group["lr"] = rate * (1 + math.cos(math.pi * step / steps)) / 2
             answers = chip(entering(encoder, images))

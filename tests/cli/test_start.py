@@ -18,7 +18,10 @@ LIGHT = {
     *(
         "cli",
         "commands",
-        *(f"commands.{name}" for name in ("comparing", "converting", "costs", "importing", "tables", "targets")),
+        *(
+            f"commands.{name}"
+            for name in ("comparing", "converting", "costs", "ensembles", "importing", "tables", "targets")
+        ),
         "console",
         "errors",
         "files",

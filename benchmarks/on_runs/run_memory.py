@@ -1,6 +1,6 @@
 """What memory `spikeport run` takes: many long samples through 64 inputs and 256 neurons, as a process of its own.
 
-    python benchmarks/run_memory.py [--samples N] [--steps N] [--folder PATH]
+    python benchmarks/on_runs/run_memory.py [--samples N] [--steps N] [--folder PATH]
 
 Makes the network and its spikes (5 % of them 1) under `--folder`, runs the command line on them, tells peak memory,
 sizes and time, looks at what was written, and removes all of it. The default is 20,000 samples of 1000 steps: spikes of

@@ -1,6 +1,6 @@
 """Is a run that is killed again and again the run it would have been? Same genotype, same weights, byte for byte.
 
-    python benchmarks/kill_resume.py [--kills 10] [--seed 0] [--json]
+    python benchmarks/on_runs/kill_resume.py [--kills 10] [--seed 0] [--json]
 
 One process searches and trains on the digits without a break. Then the same is done by processes that are killed with
 SIGKILL at random moments, counted in batches and a part of a second after them, and that go on with `resume`. A run

@@ -1,6 +1,6 @@
 """Do two commits give the same bytes? For changes that are to change no number.
 
-    python benchmarks/same_bytes.py BEFORE [AFTER] [--work FOLDER] [--json]
+    python benchmarks/on_runs/same_bytes.py BEFORE [AFTER] [--work FOLDER] [--json]
 
 Both commits are checked out side by side and run by this Python, one after the other, with the same words: the demo
 without Lava, a search in kernel space with trials, one over paths, and random cells. Compared are genotype, weights,
@@ -18,7 +18,7 @@ from pathlib import Path
 
 import onnx
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SMALL = (
     "--primitives",
     "plain",
