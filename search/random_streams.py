@@ -22,6 +22,7 @@ STREAMS = (
     "scores",
     "predictors",
     "search relays",
+    "strategy",
 )
 
 

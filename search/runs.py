@@ -52,6 +52,14 @@ class Run:
     def candidates(self) -> Path:
         return self.path / "search" / "candidates.json"
 
+    @property
+    def evaluations(self) -> Path:
+        return self.path / "search" / "evaluations.jsonl"
+
+    @property
+    def front(self) -> Path:
+        return self.path / "search" / "front.json"
+
     def candidate(self, number: int) -> "Run":
         """The run of a random cell, from 1."""
         return Run(self.path / "candidates" / f"{number:03d}")

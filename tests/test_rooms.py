@@ -25,6 +25,7 @@ FLOORS = (
     ("search.settings", "search.gpu"),
     ("search.space", "search.tables"),
     ("search.spaces",),
+    ("search.frame",),
     ("search.data", "search.loops"),
     ("search.machine",),
     ("search.training",),

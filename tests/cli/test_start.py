@@ -41,7 +41,7 @@ LIGHT = {
         "search.settings",
     ),
     *(f"search.settings.{name}" for name in ("darts", "data", "file", "network", "objective", "random_cells", "run")),
-    *(f"search.settings.{name}" for name in ("imported", "supernet", "training", "trials")),
+    *(f"search.settings.{name}" for name in ("imported", "strategies", "supernet", "training", "trials")),
 }
 # The error of a price list is known once the lists have been read.
 PRICES = {"deploy.cost", "deploy.cost.prices", "deploy.cost.profiles"}
