@@ -32,6 +32,7 @@ FLOORS = (
     ("search.supernet",),
     ("search.objective",),
     ("search.scores",),
+    ("search.predictors",),
     ("search.evaluators",),
     ("search.strategies",),
     ("search.pipeline", "search.transformers"),
