@@ -20,9 +20,9 @@ STREAMS = (
     "teacher",
     "finetune",
     "scores",
-    "predictors",
     "search relays",
     "strategy",
+    "predictors",
 )
 
 

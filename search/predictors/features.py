@@ -1,7 +1,8 @@
 """A genotype as a row of numbers: canonical code, counts and scores.
 
-    code     for both kinds of cell, each of the 14 places for an edge and each primitive: 0 or 1, in canonical form
-    counts   for both kinds, how many edges have each primitive, read s0, read s1; the longest path; parameters; SOPs
+    code     for both cells, or that of each layer, each of the 14 places for an edge and each primitive: 0 or 1, in
+             canonical form; gates and decays of nodes where the genotype has them
+    counts   for the same, how many edges have each primitive, read s0, read s1; the longest path; parameters; SOPs
     path     for every cell of the network whether it reduces, and log2 of its channels
     scores   of the context, as they are
 
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 from ..scores.counts import parameters, sops
 from ..scores.score import Context
-from ..space.genotype import CELL_KINDS, INPUTS, NODES, Edge, Genotype
+from ..space.genotype import INPUTS, NODES, Edge, Genotype
 from ..space.primitives import spiking_primitives
 from ..spaces.canonical import canonical
 from ..supernet.supernet import EDGES
@@ -74,19 +75,22 @@ def longest_path(edges: Sequence[Edge]) -> int:
     return max(depth.values())
 
 
+def _cells(form: Genotype) -> tuple[tuple[Edge, ...], ...]:
+    return form.cells or (form.normal, form.reduce)
+
+
 def _code(form: Genotype) -> list[float]:
     names = spiking_primitives(form.primitives)
     found = []
-    for kind in CELL_KINDS:
-        there = {((edge.node, edge.source), edge.primitive) for edge in form.cell(kind)}
+    for edges in _cells(form):
+        there = {((edge.node, edge.source), edge.primitive) for edge in edges}
         found += [float((place, name) in there) for place in EDGES for name in names]
-    return found
+    return [*found, *(float(value) for rows in (form.gates, form.decays) for row in rows or () for value in row)]
 
 
 def _counts(form: Genotype, context: PredictorContext) -> list[float]:
     found = []
-    for kind in CELL_KINDS:
-        edges = form.cell(kind)
+    for edges in _cells(form):
         found += [sum(edge.primitive == name for edge in edges) for name in spiking_primitives(form.primitives)]
         found += [sum(edge.source == source for edge in edges) for source in range(INPUTS)]
         found.append(longest_path(edges))

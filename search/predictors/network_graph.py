@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ..space.genotype import INPUTS, NODES, Genotype
+from ..space.genotype import INPUTS, NODES, USUAL_DECAY, Genotype
 from ..space.layout import STEM_MULTIPLIER
 from ..space.network import NetworkConfig
 from ..space.primitives import spiking_primitives
@@ -27,7 +27,7 @@ def network_graphs(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """(features [genotypes, nodes, features], adjacency [genotypes, kinds, target nodes, source nodes]).
 
-    Features are place, reduction cell or not, log2 of channels and halvings.
+    Features are place, reduction cell or not, log2 of channels, halvings, decay of the membranes and spike gates.
     """
     pairs = [network_graph(genotype, config) for genotype in genotypes]
     return np.stack([features for features, _ in pairs]), np.stack([adjacency for _, adjacency in pairs])
@@ -45,16 +45,21 @@ def network_graph(genotype: Genotype, config: NetworkConfig) -> tuple[NDArray[np
         first = 1 + PER_CELL * number
         for place, sources in enumerate((s0, s1)):
             adjacency[-1, first + place, sources] = 1
-        for edge in genotype.cell(cell.kind):
+        for edge in genotype.cell(cell.kind, number):
             adjacency[kinds.index(edge.primitive), first + INPUTS + edge.node, first + edge.source] = 1
         reduces = cell.kind == "reduce"
         rows += [_features(name, reduces, cell.channels, cell.halvings_before) for name in ("p0", "p1")]
-        rows += [_features("node", reduces, cell.channels, cell.halvings)] * NODES
+        for node in range(NODES):
+            own = genotype.decay(cell.kind, node, number), bool(genotype.gated(cell.kind, node, number))
+            rows.append(_features("node", reduces, cell.channels, cell.halvings, *own))
         s0, s1 = s1, list(range(first + INPUTS, first + PER_CELL))
     adjacency[-1, size - 1, s1] = 1
     rows.append(_features("readout", False, config.classes, plan[-1].halvings))
     return np.array(rows), adjacency
 
 
-def _features(place: str, reduces: bool, channels: int, halvings: int) -> list[float]:
-    return [*(float(place == name) for name in PLACES), float(reduces), float(np.log2(channels)), float(halvings)]
+def _features(
+    place: str, reduces: bool, channels: int, halvings: int, decay: float = USUAL_DECAY, gated: bool = False
+) -> list[float]:
+    numbers = (reduces, np.log2(channels), halvings, decay, gated)
+    return [*(float(place == name) for name in PLACES), *map(float, numbers)]

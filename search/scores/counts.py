@@ -58,15 +58,16 @@ WEIGHTS: Mapping[str, Callable[[int, bool], int]] = {
 
 def parameters(genotype: Genotype, context: Context) -> float:
     config = context.config
+    config.check_genotype(genotype)
     if config.attention != "none":  # whose layers are counted where they are built
         with torch.device("meta"):  # no numbers are drawn
             return float(count_parameters(SpikingNetwork(genotype, config)))
     stem = STEM_MULTIPLIER * config.channels
     plan = config.plan(genotype.layers)
     found = 9 * config.input_shape[0] * stem + NORM * stem
-    for cell in plan:
+    for place, cell in enumerate(plan):
         found += cell.channels * sum(cell.in_channels) + NORM * cell.channels * (INPUTS + NODES)
-        for edge in genotype.cell(cell.kind):
+        for edge in genotype.cell(cell.kind, place):
             found += WEIGHTS[edge.primitive](cell.channels, cell.kind == "reduce" and edge.source < INPUTS)
     return float(found + (NODES * plan[-1].channels + 1) * config.classes)
 

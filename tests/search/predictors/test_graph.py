@@ -53,7 +53,7 @@ def test_the_graph_is_that_of_the_network() -> None:
     cell = tuple(Edge(node, source, "skip_connect") for node in range(4) for source in (0, 1 + node))
     features, adjacency = network_graph(Genotype("plain", cell, cell), CONFIG)
     kinds = (*spiking_primitives("plain"), READS)
-    assert features.shape == (20, 8) and adjacency.shape == (len(kinds), 20, 20)
+    assert features.shape == (20, 10) and adjacency.shape == (len(kinds), 20, 20)
     skips, reads = adjacency[kinds.index("skip_connect")], adjacency[kinds.index(READS)]
     assert skips.sum() == adjacency[:-1].sum() == 3 * 8  # each cell has eight edges
     assert np.flatnonzero(skips[3]).tolist() == [1, 2]  # n1 of the first cell reads p0 and p1

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import torch
 
 from spikeport.errors import InputError
 from spikeport.search.predictors.features import Features, Scale, longest_path
+from spikeport.search.predictors.network_graph import network_graph
 from spikeport.search.predictors.pairwise import pairwise_loss
 from spikeport.search.predictors.predictor import PredictorContext, pair_share, targets
 from spikeport.search.predictors.table import PREDICTORS, predictor_for
@@ -124,6 +126,18 @@ def test_features_are_of_the_canonical_form_and_have_the_scores(genotypes: list[
 
 
 SKIP = "skip_connect"
+
+
+def test_cells_of_layers_and_decays_are_features(genotypes: list[Genotype]) -> None:
+    cells = tuple(one.normal for one in genotypes[1:4])
+    whole = replace(genotypes[0], cells=cells, decays=((0.5, 0.75, 0.5, 0.5),) * 3)
+    other = replace(whole, cells=(*cells[:2], genotypes[4].normal))
+    slower = replace(whole, decays=((0.5, 0.875, 0.5, 0.5),) * 3)
+    features = Features(context=PredictorContext(config=CONFIG))
+    rows = features([whole, other, slower])
+    assert len({row.tobytes() for row in rows}) == 3
+    graphs = [np.concatenate([part.ravel() for part in network_graph(one, CONFIG)]) for one in (whole, other, slower)]
+    assert len({graph.tobytes() for graph in graphs}) == 3
 
 
 def test_minus_infinity_is_the_lowest_that_was_seen() -> None:

@@ -43,6 +43,13 @@ def test_parameters_are_those_of_the_network(context: Context, attention: str) -
             assert score_in("parameters", replace(context, config=config))(genotype) == wanted
 
 
+def test_parameters_of_a_cell_for_each_layer(context: Context) -> None:
+    drawn = [random_genotype(np.random.default_rng(seed), "plain") for seed in range(4)]
+    genotype = replace(drawn[0], cells=tuple(one.normal for one in drawn[1:]))
+    wanted = count_parameters(SpikingNetwork(genotype, context.config))
+    assert score_in("parameters", context)(genotype) == wanted != score_in("parameters", context)(drawn[0])
+
+
 def test_every_primitive_has_weights() -> None:
     assert set(WEIGHTS) == {name for primitives in PRIMITIVES for name in spiking_primitives(primitives)}
 
