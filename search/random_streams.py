@@ -20,6 +20,7 @@ STREAMS = (
     "teacher",
     "finetune",
     "scores",
+    "predictors",
     "search relays",
     "strategy",
 )

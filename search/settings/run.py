@@ -116,6 +116,16 @@ class SearchSettings:
             raise InputError(f"Relays are on Loihi alone, but {asked} is for {network.for_target}; leave it out.")
         if network.attention == "spike":
             raise InputError(f"Relays behind gates made of spikes have no price yet, so leave {asked} out.")
+        if network.cells_per_layer:
+            raise InputError(
+                f"Relays of a search of cells for every layer have no price yet, so {asked} cannot be with "
+                "--cells-per-layer; leave one of them out."
+            )
+        if network.decays == "search":
+            raise InputError(
+                f"Relays of nodes that leak unequally have no price yet, so {asked} cannot be with --decays search; "
+                "leave one of them out."
+            )
         if network.level != "micro":
             raise InputError(
                 f"Relays of a search over paths have no price yet, so {asked} cannot be at --level {network.level}; "
