@@ -4,13 +4,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from ...files import read_json, write_text
+from ..data.datasets import load_dataset
 from ..frame.protocol import Result
+from ..random_streams import generator
 from ..runs import Run
 from ..settings.run import SearchSettings, changed
 from ..space.genotype import Genotype, to_json
+from ..space.network import load_network
 from ..spaces.canonical import key_of
 from ..training.history import read_history
+from .introspectability import introspectability
 
 # (settings, folder, file of the genotype) -> the run, finished; one that was killed goes on
 Train = Callable[[SearchSettings, Path, Path], Run]
@@ -22,6 +28,7 @@ NUMBERS: Mapping[str, str] = {  # kind of objective -> number in metrics.json
     "spikes": "spikes_per_inference",
     "parameters": "parameters",
 }
+INTROSPECTABILITY = "introspectability"
 ON_CHIP = (
     "neurons",
     "synapses",
@@ -52,7 +59,7 @@ class RunEvaluator:
 
     @property
     def offers(self) -> frozenset[str]:
-        return frozenset({"accuracy", *NUMBERS, *(ON_CHIP if self.on_chip else ())})
+        return frozenset({"accuracy", INTROSPECTABILITY, *NUMBERS, *(ON_CHIP if self.on_chip else ())})
 
     @property
     def epochs(self) -> int:
@@ -62,6 +69,15 @@ class RunEvaluator:
         """Where a candidate is trained; it may not be there yet."""
         short = f"-{budget}-epochs" if 0 < budget < self.epochs else ""
         return Run(self.folder / f"{key_of(candidate)}{short}")
+
+    def _introspectability(self, run: Run) -> float:
+        """On the images that the training is watched with."""
+        steps = self.settings.network.time_steps
+        dataset = load_dataset(self.settings.data.dataset, self.settings.data.data_folder, time_steps=steps)
+        order = generator(self.settings.seed, "validation").permutation(len(dataset.train_images))
+        held_out = max(1, round(self.settings.training.validation_fraction * len(order)))  # as from_scratch.py has it
+        images = dataset.train_images[np.sort(order[:held_out])]
+        return introspectability(load_network(run), images, dataset.classes)
 
     def __call__(self, candidate: Genotype, budget: int, seed: int) -> Result:
         """The seed is that of the settings. Raises InputError where the training diverges."""
@@ -74,6 +90,8 @@ class RunEvaluator:
         wanted = tuple(name for name in self.names if name.partition(":")[0] in ON_CHIP)
         if wanted and self.on_chip is not None:
             found |= self.on_chip(run, wanted)
+        if INTROSPECTABILITY in self.names:
+            found[INTROSPECTABILITY] = self._introspectability(run)
         return Result(
             objectives={name: found[name] for name in self.names},
             curve=tuple(curve),

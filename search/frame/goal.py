@@ -29,6 +29,7 @@ OBJECTIVES: Mapping[str, tuple[bool, str]] = {
     "latency_s": (False, "seconds per inference"),
     "int8_accuracy": (True, "of the twin with 8-bit weights, 0..1"),
     "int4_accuracy": (True, "of the twin with 4-bit weights, 0..1"),
+    "introspectability": (True, "how differently it behaves for different answers, 0..1"),
     "score": (True, "of a score that needs no training"),
 }
 

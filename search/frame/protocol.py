@@ -34,13 +34,13 @@ class Result:
 
     def to_json(self) -> dict[str, Any]:
         """JSON-ready: what is no number is null."""
-        found: dict[str, Any] = {"objectives": _nulls(self.objectives), "seconds": self.seconds, "status": self.status}
+        found: dict[str, Any] = {"objectives": nulls(self.objectives), "seconds": self.seconds, "status": self.status}
         if self.curve:
             found["curve"] = list(self.curve)
         if self.features:
             found["features"] = list(self.features)
         if self.reported:
-            found["reported"] = _nulls(self.reported)
+            found["reported"] = nulls(self.reported)
         return found | ({"note": self.note} if self.note else {})
 
 
@@ -57,7 +57,8 @@ def result_of(data: Mapping[str, Any]) -> Result:
     )
 
 
-def _nulls(values: Mapping[str, float]) -> dict[str, float | None]:
+def nulls(values: Mapping[str, float]) -> dict[str, float | None]:
+    """For JSON, which knows no NaN."""
     return {name: value if math.isfinite(value) else None for name, value in values.items()}
 
 

@@ -17,7 +17,8 @@ class AskingSettings:
     objectives: str = setting(
         "accuracy",
         "What the search is for, separated by commas: accuracy, sops, spikes, parameters, neurons, synapses, cores, "
-        "levels, relays, energy_j, latency_s, int8_accuracy, int4_accuracy; NAME:PART of one price list or chip.",
+        "levels, relays, energy_j, latency_s, int8_accuracy, int4_accuracy, introspectability; NAME:PART of one price "
+        "list or chip.",
         common=True,
     )
     limits: str = setting("", "What a cell may have at most, as in cores=128,sops=200000.", common=True)

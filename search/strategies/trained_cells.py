@@ -1,8 +1,9 @@
 """A search by any strategy that asks, on real trainings: what it finds becomes the run.
 
 Every candidate is a run of its own in candidates/<key of the cell>. Beside them search/evaluations.jsonl, by which a
-search that was killed goes on, and search/front.json, the cells that nobody dominates. The result is the first of the
-front by the first objective. Accuracies are those of validation images; the test split has no say.
+search that was killed goes on, search/front.json, the cells that nobody dominates, and search/front.svg, the same for
+people. The result is the first of the front by the first objective. Accuracies are those of validation images; the test
+split has no say.
 """
 
 from collections.abc import Callable
@@ -11,11 +12,12 @@ from functools import partial
 from typing import Any
 
 from ...errors import InputError
-from ...files import write_json
+from ...files import write_json, write_text
 from ..evaluators.as_runs import OnChip, RunEvaluator, Train
 from ..frame.executors import opened
+from ..frame.front_picture import draw_front
 from ..frame.goal import Goal, parse_goal
-from ..frame.protocol import Strategy, Told
+from ..frame.protocol import Strategy, Told, nulls
 from ..frame.run import Budget, Found, refused
 from ..frame.run import run as run_loop
 from ..machine import processes
@@ -106,6 +108,7 @@ def asking_search(run: Run, settings: SearchSettings, evaluator: RunEvaluator, t
     best = min(found.best, key=lambda one: goal.rank(whole[evaluator.run_of(one).path.name]))
     rows = [row_of(Run(evaluator.folder / name)) for name in whole]
     chosen = evaluator.run_of(best)
+    write_text(run.front_svg, draw_front(list(whole.values()), goal))
     write_json(run.front, _front(found, goal, evaluator, whole))
     write_json(run.candidates, {"best": chosen.path.name, "candidates": rows})
     copy_results(chosen, run)
@@ -133,7 +136,7 @@ def _front(found: Found[Genotype], goal: Goal, evaluator: RunEvaluator, whole: d
         "limits": {limit.name: limit.most for limit in goal.limits},
         "spent": found.spent,
         "front": [
-            {"name": name, "objectives": whole[name], "genotype": to_dict(one)}
+            {"name": name, "objectives": nulls(whole[name]), "genotype": to_dict(one)}
             for one in best
             for name in (evaluator.run_of(one).path.name,)
         ],

@@ -63,10 +63,16 @@ def test_stopped_in_the_third_candidate(finished: Run, settings: SearchSettings,
 
 
 def test_a_front_within_limits(settings: SearchSettings, tmp_path: Path) -> None:
-    words: dict[str, Any] = {"strategy": "nsga2", "objectives": "accuracy,parameters", "limits": "sops=1000000"}
+    words: dict[str, Any] = {"strategy": "nsga2", "objectives": "accuracy,introspectability", "limits": "sops=1000000"}
     run = run_search(changed(settings, **words, evaluations=3), tmp_path / "front")
     front = read_json(run.front)
-    assert (front["objectives"], front["limits"]) == ({"accuracy": "most", "parameters": "least"}, {"sops": 1000000.0})
+    assert (front["objectives"], front["limits"]) == (
+        {"accuracy": "most", "introspectability": "most"},
+        {"sops": 1000000.0},
+    )
+    found = [row["objectives"]["introspectability"] for row in front["front"]]
+    assert all(value is None or 0 <= value <= 1 for value in found)  # None: all images are answered alike
+    assert ">introspectability<" in run.front_svg.read_text("utf-8")
     accuracies = [row["objectives"]["accuracy"] for row in front["front"]]
     assert accuracies == sorted(accuracies, reverse=True) and len(front["front"]) >= 1
     assert read_json(run.candidates)["best"] == front["front"][0]["name"]
@@ -82,7 +88,7 @@ def test_short_trainings_end_in_a_whole_one(settings: SearchSettings, tmp_path: 
 def test_what_is_on_a_chip_is_asked_of_who_can_say_it(settings: SearchSettings, tmp_path: Path) -> None:
     wanted = changed(settings, objectives="cores", evaluations=2, train_epochs=1)
     with pytest.raises(
-        InputError, match="the evaluator train does not measure cores; choose from accuracy, parameters"
+        InputError, match="the evaluator train does not measure cores; choose from accuracy, introspectability"
     ):
         run_search(wanted, tmp_path / "none")
     assert not (tmp_path / "none").exists()
