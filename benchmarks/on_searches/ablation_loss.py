@@ -60,9 +60,9 @@ def measured(options: argparse.Namespace) -> list[dict[str, Any]]:
     images, labels = torch.from_numpy(dataset.train_images), torch.from_numpy(dataset.train_labels)
     weights, alphas = weight_optimizer(supernet.weights(), settings.training), Adam(supernet.architecture(), lr=0.02)
     for epoch in range(options.epochs):
-        for batch in epoch_batches(images, labels, 64, generator(options.seed, "alphas", epoch)):
+        for batch in epoch_batches(images, labels, 64, generator(options.seed, "search alphas", epoch)):
             alpha_step(supernet, alphas, batch)
-        batches = epoch_batches(images, labels, 64, generator(options.seed, "weights", epoch))
+        batches = epoch_batches(images, labels, 64, generator(options.seed, "search weights", epoch))
         train_epoch(supernet, weights, batches, gradient_clip=settings.training.gradient_clip)
     supernet.eval()
     return rows_of(supernet, images[:IMAGES].float(), labels[:IMAGES])
