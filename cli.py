@@ -14,12 +14,7 @@ from typing import Any
 import click
 
 from spikeport import __version__
-from spikeport.commands.comparing import compare_command
-from spikeport.commands.converting import convert_command
-from spikeport.commands.ensembles import ensemble_command
-from spikeport.commands.importing import import_command
-from spikeport.commands.targets import targets_command
-from spikeport.commands.transformers import transformer_command
+from spikeport.commands import COMMANDS
 from spikeport.console import Console
 from spikeport.deploy.mapping.capacity import chip_names, find_chip
 from spikeport.deploy.settings import DeploySettings, PlannedNetwork, PriceSettings
@@ -68,6 +63,7 @@ def cli() -> None:
     spikeport energy network.net       what a NetX file costs on its spikes
     spikeport fit genotype.json        how many cores a network takes, before any training
     spikeport report runs/a runs/b     runs side by side: accuracy, energy, latency, cores
+    spikeport table show FILE          a table of trained cells, by which strategies are compared
     spikeport ensemble runs/a runs/b   runs as one network: what their mean is worth, and what it costs
     """
 
@@ -132,12 +128,8 @@ def search_command(
     end(failed=bool(missed))
 
 
-cli.add_command(import_command)
-cli.add_command(convert_command)
-cli.add_command(compare_command)
-cli.add_command(targets_command)
-cli.add_command(ensemble_command)
-cli.add_command(transformer_command)
+for command in COMMANDS:
+    cli.add_command(command)
 
 
 @cli.command("export")

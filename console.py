@@ -145,7 +145,7 @@ class Console:
         return data | ({} if drawn is None else drawn), [
             *parts,
             *missed,
-            f"next: spikeport export {run.path}",
+            f"next: spikeport export {run.path}{_last_epochs(run)}",
         ]
 
     def exported(self, run: Run, folders: list[Path]) -> tuple[Mapping[str, Any], Iterable[Table | str]]:
@@ -295,6 +295,14 @@ def titled_table(title: str, *headers: str) -> Table:
     for header in headers:
         table.add_column(header, overflow="fold")
     return table
+
+
+def _last_epochs(run: Run) -> str:
+    """What is left of the training to an export, as the rest of its command."""
+    from .search.settings.file import recorded_settings
+
+    left = recorded_settings(run).training.chip_aware
+    return f" --target loihi (which trains the last {left} epochs)" if left else ""
 
 
 def _candidates(drawn: Mapping[str, Any]) -> Table:

@@ -139,7 +139,7 @@ def estimate(settings: SearchSettings, few: int, timed: bool) -> dict[str, objec
     labels = torch.zeros(2 * few, dtype=torch.int64, device=device)
     batch = torch.rand(2 * few, *wanted.input_shape, device=device), labels
     rounds = rounds_of(settings.trials.trials, settings.trials)
-    epochs = {"trials": sum(cells * each for cells, each in rounds), "training": settings.training.train_epochs}
+    epochs = {"trials": sum(cells * each for cells, each in rounds), "training": settings.training.float_epochs}
     sizes = {"trials": images // 2, "training": images}
     stages = {"search": of_search(settings, wanted, images, batch, timed)}
     for stage in epochs:

@@ -30,7 +30,7 @@ from .spent import spent
 from .trace.host import multiply_accumulates
 from .trace.walk import Traced, trace
 from .tuning.integers import Source, integers_of
-from .tuning.samples import samples_of
+from .tuning.samples import finished, samples_of
 
 Tell = Callable[[str], None]  # progress, one sentence per stage
 
@@ -99,7 +99,7 @@ def _loihi(
     tell("finding the largest logit on the train split")
     peak = readout_peak(network)
     tell("choosing levels and relays, quantizing")
-    integers = integers_of(source(run, network, found, peak), settings, tell)
+    integers = integers_of(source(run, network, found, peak), finished(run, settings), tell)
     graph = integers.graph
     chain = chain_of(graph)
     check_netx(chain)  # everything that can be refused is refused before the first byte

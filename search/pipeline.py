@@ -48,7 +48,8 @@ def run_search(
     """Search a cell, train the network built from it and test it once; or train a genotype that is given as a file.
 
     With the strategy `random` cells are drawn instead, all of them trained, and the best is the result. At the level
-    `macro` the genotype that is given has its path searched, at `both` path and cells are searched together.
+    `macro` the genotype that is given has its path searched, at `both` path and cells are searched together. With
+    `cells_per_layer` the search begins with the cells of the genotype that is given.
 
     With `resume` the run in `out` goes on from its last epoch and ends as it would have without the break; a finished
     one is returned at once. `download` lets torchvision fetch a data set, `tell` is told what is done to its images.
@@ -67,7 +68,8 @@ def run_search(
         run = open_run(out) if resume else check_new(out)
         given = _given_genotype(run, genotype)
         dataset = _load(settings, download)
-        _check_path(settings.network, network_config(settings.network, dataset), given)  # before a folder is made
+        _check_given(settings, given)  # before a folder is made
+        _check_path(settings.network, network_config(settings.network, dataset), given)
         for note in dataset.notes:
             tell(note)
         manifest = make_manifest(
@@ -128,7 +130,28 @@ def above_targets(run: Run, settings: SearchSettings) -> list[str]:
 
 def _searches(settings: NetworkSettings, given: Genotype | None) -> bool:
     """Whether anything is left to be found of the genotype that is given."""
-    return given is None or settings.level == "macro"
+    return given is None or settings.level == "macro" or (settings.cells_per_layer and given.cells is None)
+
+
+def _check_given(settings: SearchSettings, given: Genotype | None) -> None:
+    """Raises InputError for a genotype that the search cannot begin with."""
+    if given is None:
+        return
+    if settings.network.level == "macro" and given.cells is not None:
+        raise InputError(
+            "--level macro searches the path of a normal and a reduction cell, but the genotype has a cell for each of "
+            f"its {len(given.cells)} layers; take the key `cells` out of it, or leave --level out to train it."
+        )
+    if settings.network.cells_per_layer and given.cells is None and (given.gates or given.decays):
+        raise InputError(
+            "A search of a cell for every layer begins with the edges of the genotype that is given, but it has gates "
+            "or decays, too; take these keys out of it (--gates search and --decays search search them again)."
+        )
+    if isinstance(settings.strategy, RandomSettings) and settings.network.cells_per_layer and given.cells is None:
+        raise InputError(
+            "Random cells for every layer begin with nothing, but --genotype gives cells; leave it out, or say "
+            "--strategy darts."
+        )
 
 
 def _check_path(settings: NetworkSettings, config: NetworkConfig, given: Genotype | None) -> None:
@@ -152,6 +175,8 @@ def _check_path(settings: NetworkSettings, config: NetworkConfig, given: Genotyp
         trellis_of(config)
     else:
         config.plan(None if given is None else given.layers)
+    if given is not None:
+        config.check_genotype(given)
 
 
 def _load(settings: SearchSettings, download: bool) -> Dataset:
@@ -214,7 +239,8 @@ def find_cell(
     """What a search by the strategy of the settings finds on a data set, by default that of the settings.
 
     checkpoint: a file to go on from, and to write after every epoch. record: is told the rows of the history after
-    every epoch. given: the cell whose path is searched at the level `macro`. Raises InputError for unusable data.
+    every epoch. given: the cell whose path is searched at the level `macro`, or the cells
+    with which a search of a cell for every layer begins. Raises InputError for unusable data.
 
     >>> settings = spikeport.choose(dataset="digits", primitives="plain", channels=2, cells=3, search_epochs=1)
     >>> spikeport.find_cell(settings).primitives

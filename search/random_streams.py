@@ -19,6 +19,8 @@ STREAMS = (
     "teacher weights",
     "teacher",
     "finetune",
+    "scores",
+    "search relays",
 )
 
 

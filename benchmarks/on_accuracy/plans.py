@@ -50,10 +50,9 @@ def _rows(finetune: int, **more: Any) -> tuple[dict[str, Any], ...]:
 
 
 _MNIST = (
-    *("--dataset", f"npz:{OUT}/mnist32_train.npz,{OUT}/mnist32_test.npz", "--primitives", "plain"),
-    *("--channels", "8", "--cells", "3", "--stem-stride", "2", "--shift", "2", "--search-epochs", "1"),
-    *("--alpha-learning-rate", "0.01", "--train-epochs", "8", "--train-learning-rate", "0.1"),
-    *("--schedule", "linear", "--warmup-share", "0.1", "--nesterov", "--precision", "bfloat16"),
+    *("--dataset", f"npz:{OUT}/mnist32_train.npz,{OUT}/mnist32_test.npz", "--cells", "3", "--stem-stride", "2"),
+    *("--shift", "2", "--train-learning-rate", "0.1", "--schedule", "linear", "--warmup-share", "0.1", "--nesterov"),
+    *("--precision", "bfloat16"),
 )
 _NMNIST = (
     *("--dataset", f"events:{DATA}/nmnist_train.npz,{DATA}/nmnist_test.npz", "--primitives", "plain"),
@@ -68,20 +67,10 @@ _CIFAR_CELL = (
 _CIFAR = (
     *("--dataset", f"npz:{DATA}/cifar10_jpeg.npz", "--genotype", f"{OUT}/cifar10-cell/search/genotype.json"),
     *("--stem-stride", "2", "--train-learning-rate", "0.1", "--schedule", "linear", "--warmup-share", "0.1"),
-    *(
-        "--nesterov",
-        "--precision",
-        "bfloat16",
-        "--crop",
-        "4",
-        "--crop-filling",
-        "reflect",
-        "--flip",
-        "--weight-decay",
-        "0.0005",
-    ),
-    *("--validation-fraction", "0.02", "--first-size", "0.5"),
+    *("--nesterov", "--precision", "bfloat16", "--weight-decay", "0.0005", "--validation-fraction", "0.02"),
+    *("--crop", "4", "--crop-filling", "reflect", "--flip", "--first-size", "0.5"),
 )
+_MNIST_WHOLE, _MNIST_FILES = "MNIST, 60 k / 10 k", ("mnist_train.npz", "mnist_test.npz")
 _JPEG = "CIFAR-10 (JPEG copy), 50 k / 10 k"
 _EIGHT_BITS: tuple[dict[str, Any], ...] = ({"weight_bits": 8}, {"weight_bits": 8, "calibrate": True})
 # kind of attention -> rows: as exported, or with gates that are constants
@@ -96,12 +85,26 @@ _ATTENTION: dict[str, tuple[dict[str, Any], ...]] = {
 }
 
 PLANS: dict[str, Plan] = {
+    "mnist-cell": Plan(
+        table="",
+        dataset=_MNIST_WHOLE,
+        search=(
+            *(*_MNIST, "--primitives", "plain", "--channels", "8", "--search-epochs", "1"),
+            *("--alpha-learning-rate", "0.01", "--train-epochs", "1"),
+        ),
+        integers=(),
+        needs=_MNIST_FILES,
+    ),
     "mnist": Plan(
         table="networks",
-        dataset="MNIST, 60 k / 10 k",
-        search=_MNIST,
+        dataset=_MNIST_WHOLE,
+        search=(
+            *(*_MNIST, "--genotype", f"{OUT}/mnist-cell/search/genotype.json", "--channels", "16"),
+            *("--train-epochs", "10", "--first-size", "0.5"),
+        ),
+        after="mnist-cell",
         integers=_rows(2, finetune_samples=12_000),
-        needs=("mnist_train.npz", "mnist_test.npz"),
+        needs=_MNIST_FILES,
     ),
     "nmnist": Plan(
         table="networks",
@@ -164,4 +167,4 @@ def padded_mnist(data: Path, out: Path) -> None:
 
 
 # plan -> what is made of the data before its training
-PREPARED: dict[str, Callable[[Path, Path], None]] = {"mnist": padded_mnist}
+PREPARED: dict[str, Callable[[Path, Path], None]] = {"mnist-cell": padded_mnist, "mnist": padded_mnist}

@@ -6,16 +6,19 @@ A spike needed later than on the next level is carried by relays, one per level:
     a(0) ------K------> c(2)      =>      a(0) --1--> a.relay1(1) --K--> c(2)
 
 A relay has decay 0, one identity weight above its threshold and resets when it fires: its spikes are its source's.
+Neurons that nobody reads any more are not carried on (`waiting.py`).
 
 Levels are free to choose between the first possible one and the depth of the graph. The cheapest choice carries as few
 neurons over as few levels as it can, the linear program of register-minimizing retiming (Leiserson and Saxe 1991,
-section 8). With last[s] the level up to which source s is carried and size[s] its neurons:
+section 8). With last[p] the level up to which a part p of source s is carried, neurons that are read by the same:
 
-    minimize    sum of size[s] * (last[s] - level[s])
-    subject to  level[t] >= level[s] + 1,  last[s] >= level[t] - 1        for every projection s -> t
+    minimize    sum of size[p] * (last[p] - level[s])
+    subject to  level[t] >= level[s] + 1        for every projection s -> t
+                last[p] >= level[t] - 1         for every t that reads p
 
-Every row is a difference of two variables, so its solution is made of whole numbers. Populations that may not share a
-level (`neighbours.py`) are put in an order first: one more such row for every two of them.
+Every row is a difference of two variables, so its solution is made of whole numbers. Of solutions that carry equally
+many that is taken in which all come as late as they can, because a pool fires more than what it pools. Populations that
+may not share a level (`neighbours.py`) are put in an order first: one more such row for every two of them.
 """
 
 from collections.abc import Callable
@@ -25,9 +28,9 @@ import numpy as np
 from scipy.optimize import linprog
 from scipy.sparse import coo_array
 
-from ..graph import Population, Projection, Shape, SpikingGraph, neurons
-from ..trace.linear import identity
+from ..graph import Population, Projection, Shape, SpikingGraph
 from .neighbours import one_after_the_other
+from .waiting import hop, narrower, parts_of, read_from, readers_of, whole
 
 Levels = dict[str, int]
 
@@ -47,31 +50,33 @@ def cheapest_levels(graph: SpikingGraph) -> Levels:
     apart = one_after_the_other(graph, soonest)
     if apart:
         soonest = _later(graph, soonest, apart)
-    names = list(soonest)
-    index = {name: i for i, name in enumerate(names)}
-    n = len(names)  # variables: the level of every node, then `last` of every node
-    joined = [(index[p.source], index[p.target]) for p in graph.projections if p.source != p.target]
-    rows = [(source, target, -1.0) for source, target in joined]  # level[s] - level[t] <= -1
-    rows += [(target, n + source, 1.0) for source, target in joined]  # level[t] - last[s] <= 1
-    rows += [(index[before], index[after], -1.0) for before, after in apart]
+    index = {name: i for i, name in enumerate(soonest)}  # variables: the level of every node, then `last` of every part
+    rows = [(index[p.source], index[p.target], -1.0) for p in graph.projections if p.source != p.target]
+    rows += [(index[before], index[after], -1.0) for before, after in apart]  # level[before] - level[after] <= -1
+    cost = [0.0] * len(index)
+    for name, shape in shapes.items():
+        for size, readers in parts_of(readers_of(graph, name), shape):
+            rows += [(index[reader.projection.target], len(cost), 1.0) for reader in readers]  # level[t] - last <= 1
+            cost[index[name]] -= size
+            cost.append(size)
+    depth = max(soonest.values())
+    late = -0.5 / (len(index) * depth)  # all of it together less than one neuron
+    cost = [each + late * (i < len(index)) for i, each in enumerate(cost)]
+    free = {p.target for p in graph.projections} - {graph.readout.name}  # what reads nothing stays where it is
+    bounds = [(1, depth) if name in free else (soonest[name], soonest[name]) for name in index]
+    found = solved(cost, rows, bounds + [(0, depth)] * (len(cost) - len(index)))
+    return {name: round(value) for name, value in zip(index, found, strict=False)}
+
+
+def solved(cost: list[float], rows: list[tuple[int, int, float]], bounds: list[tuple[int, int]]) -> list[float]:
+    """The cheapest variables with x[plus] - x[minus] <= limit for every row (plus, minus, limit)."""
     plus, minus, limits = zip(*rows, strict=True)
     number = np.arange(len(rows))
-    matrix = coo_array(
-        (np.repeat([1.0, -1.0], len(rows)), (np.tile(number, 2), np.array([*plus, *minus]))), (len(rows), 2 * n)
-    )
-    size = np.array([neurons(shapes[name]) if graph.outgoing(name) else 0 for name in names])
-    depth = max(soonest.values())
-    free = {p.target for p in graph.projections} - {graph.readout.name}  # what reads nothing stays where it is
-    bounds = [(1, depth) if name in free else (soonest[name], soonest[name]) for name in names]
-    found = linprog(
-        np.concatenate([-size, size]),
-        matrix.tocsr(),
-        np.array(limits),
-        bounds=bounds + [(0, depth)] * n,
-        method="highs",
-    )
+    places = (np.tile(number, 2), np.array([*plus, *minus]))
+    matrix = coo_array((np.repeat([1.0, -1.0], len(rows)), places), (len(rows), len(cost)))
+    found = linprog(np.array(cost), matrix.tocsr(), np.array(limits), bounds=bounds, method="highs")
     assert found.success, found.message  # the soonest levels are a solution
-    return {name: round(value) for name, value in zip(names, found.x[:n], strict=True)}
+    return list(found.x)
 
 
 def _later(graph: SpikingGraph, soonest: Levels, apart: list[tuple[str, str]]) -> Levels:
@@ -93,20 +98,26 @@ def insert_relays(graph: SpikingGraph, choose: Callable[[SpikingGraph], Levels] 
     """Carry each spike to the level before its reader. The readout is alone on the last level."""
     level, shapes = choose(graph), graph.shapes()
     level[graph.readout.name] = max(level.values()) + (_shares_last_level(graph, level))
-    relays: dict[str, Population] = {}
+    relays: list[Population] = []
     hops: list[Projection] = []
-    projections: list[Projection] = []
-    for projection in graph.projections:
-        source = projection.source
-        for step in range(1, level[projection.target] - level[projection.source]):
-            name = f"{projection.source}.relay{step}"
-            if name not in relays:
-                relays[name] = _relay(name, shapes[projection.source])
-                level[name] = level[projection.source] + step
-                hops.append(Projection(source=source, target=name, kernel=identity(relays[name].shape)))
-            source = name
-        projections.append(replace(projection, source=source))
-    populations = sorted((*graph.populations, *relays.values()), key=lambda p: level[p.name])
+    moved: dict[int, Projection] = {}
+    for name, shape in shapes.items():
+        readers = readers_of(graph, name)
+        steps = {id(r.projection): level[r.projection.target] - level[name] - 1 for r in readers}
+        source, form = name, whole(shape)
+        for step in range(1, max(steps.values(), default=0) + 1):
+            before, held = source, form
+            source = f"{name}.relay{step}"
+            form = narrower(held, [r for r in readers if steps[id(r.projection)] >= step])
+            relays.append(_relay(source, form.shape))
+            level[source] = level[name] + step
+            hops.append(Projection(source=before, target=source, kernel=hop(held, form)))
+            for reader in readers:
+                if steps[id(reader.projection)] == step:
+                    read = read_from(form, reader.projection, shapes[reader.projection.target])
+                    moved[id(reader.projection)] = replace(read, source=source)
+    projections = [moved.get(id(p), p) for p in graph.projections]
+    populations = sorted((*graph.populations, *relays), key=lambda p: level[p.name])
     order = {population.name: i for i, population in enumerate(populations)}
     projections = sorted((*hops, *projections), key=lambda p: order[p.target])
     return replace(graph, populations=tuple(populations), projections=tuple(projections))

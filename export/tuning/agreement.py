@@ -14,7 +14,7 @@ from .arithmetic import chip_neurons, float_neurons
 from .currents import arriving, check_feed_forward, roots
 
 Spikes = NDArray[np.uint8]
-Fired = dict[str, Tensor]  # population or input -> spikes [T, N, *shape], float32; relays are not among them
+Fired = dict[str, Tensor]  # population or input -> spikes [T, N, *shape], float32; no relay that holds it whole
 
 SAMPLES_AT_ONCE = 32
 
@@ -45,7 +45,7 @@ def run_graph(graph: SpikingGraph, spikes: Tensor, dtype: torch.dtype = torch.fl
     fired: Fired = {graph.inputs[0].name: spikes.to(dtype)}
     membranes = spikes.new_zeros(0)
     for population in graph.populations:
-        if population.role == "relay":
+        if root[population.name] != population.name:
             continue
         incoming = graph.incoming(population.name)
         weights = [tensor_of(p.kernel.weight, dtype) for p in incoming]

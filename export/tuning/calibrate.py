@@ -111,7 +111,7 @@ def _fire(graph: SpikingGraph, level: Level, scale: LevelScale, read: Fired) -> 
     """Add what a level fires in integers to what the levels behind it read."""
     chip, root = quantize_level(level, scale, graph.time_steps), roots(graph)
     for member in chip.members:
-        if member.role not in ("relay", "readout"):
+        if root[member.name] == member.name and member.role != "readout":
             incoming = [p for p in chip.incoming if p.target == member.name]
             currents = arriving(incoming, _tensors(incoming), read, member, root)
             read[member.name] = neurons_of(replace(graph, arithmetic="loihi"), member, currents)[0]

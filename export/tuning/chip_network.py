@@ -69,7 +69,7 @@ class ChipNetwork(nn.Module):
 
     def _prepare(self, population: Population) -> None:
         incoming = self.graph.incoming(population.name)
-        if population.role == "relay":
+        if self.roots[population.name] != population.name:
             return
         for projection in incoming:
             weight = torch.from_numpy(np.array(projection.kernel.weight, np.float64))
@@ -78,7 +78,7 @@ class ChipNetwork(nn.Module):
                 self.weights[name] = nn.Parameter(weight)
                 self.register_buffer(f"there_{name}", weight != 0, persistent=False)
             else:
-                counted = (weight != 0) if population.role == "or" else weight
+                counted = weight if population.role == "and" else (weight != 0)
                 self.register_buffer(f"fixed_{name}", counted.float(), persistent=False)
         if computes(population):
             # as the first integers have it, which may lie beside the nearest
@@ -125,7 +125,7 @@ class ChipNetwork(nn.Module):
         fired = {self.graph.inputs[0].name: spikes.float()}
         membranes = spikes.new_zeros(0)
         for population in self.graph.populations:
-            if population.role == "relay":
+            if self.roots[population.name] != population.name:
                 continue
             incoming = self.graph.incoming(population.name)
             weights = [self.weight_of(p, population) for p in incoming]
@@ -148,7 +148,7 @@ class ChipNetwork(nn.Module):
         return fired, membranes
 
     def _gate(self, population: Population, arrived: Tensor) -> Tensor:
-        if population.role == "or":
+        if population.role != "and":
             return torch.clamp(arrived, max=1.0)
         constant = _broadcast(torch.from_numpy(np.asarray(population.bias, np.float32)), population)
         return torch.clamp(arrived + constant.to(arrived.device) - 1.0, 0.0, 1.0)

@@ -24,10 +24,11 @@ def check_feed_forward(graph: SpikingGraph) -> None:
 
 
 def roots(graph: SpikingGraph) -> dict[str, str]:
-    """Population or input -> whose spikes it has: a relay's are its source's, of the same step."""
-    found = {node.name: node.name for node in graph.inputs}
+    """Population or input -> whose spikes it has: those of a relay that carries all of its source are its source's."""
+    found, shapes = {node.name: node.name for node in graph.inputs}, graph.shapes()
     for population in graph.populations:
-        relayed = [p.source for p in graph.incoming(population.name)] if population.role == "relay" else []
+        incoming = graph.incoming(population.name) if population.role == "relay" else ()
+        relayed = [p.source for p in incoming if shapes[p.source] == population.shape]
         found[population.name] = found[relayed[0]] if relayed else population.name
     return found
 

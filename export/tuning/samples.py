@@ -1,7 +1,7 @@
 """The images that integers are fitted to: those the network was trained on, and those that watched its training."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from ...search.runs import Run
 from ...search.settings.data import DataSettings
 from ...search.settings.file import recorded_settings
 from ...search.settings.training import TrainingSettings
+from ..settings import ExportSettings
 
 AT_ONCE = 64  # images in the encoder
 
@@ -49,10 +50,22 @@ class Samples:
         return -(-min(len(self.learn), most or len(self.learn)) // batch_size)
 
 
+def finished(run: Run, settings: ExportSettings) -> ExportSettings:
+    """Settings with the last epochs of the run's own training, which it left to the integers; a number that is chosen
+    here wins."""
+    recorded = None if _imported(run) else recorded_settings(run)
+    if recorded is None or settings.finetune:
+        return settings
+    return replace(settings, finetune=recorded.training.chip_aware)
+
+
+def _imported(run: Run) -> bool:
+    return "import" in read_json(run.manifest).get("settings", {})
+
+
 def samples_of(run: Run, dataset: Dataset) -> Samples:
     """As the run's training split and changed them; of an imported network as a training by default would."""
-    imported = "import" in read_json(run.manifest).get("settings", {})
-    settings = None if imported else recorded_settings(run)
+    settings = None if _imported(run) else recorded_settings(run)
     training = TrainingSettings() if settings is None else settings.training
     data = DataSettings() if settings is None else settings.data
     seed = 0 if settings is None else settings.seed

@@ -106,7 +106,7 @@ def train_network(
     courses.append(
         _Course(
             stage="train",
-            epochs=training.train_epochs,
+            epochs=training.float_epochs,
             network=network,
             optimizer=training_optimizer(list(trained.parameters()), training),
             passes=passes_of(network, trained, priced(objective, Price(network, settings.objective))),

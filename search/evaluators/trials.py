@@ -146,7 +146,8 @@ def best_of(
         for genotype in best[:cells]:
             if len(trials) == len(kept):
                 checkpoint = _checkpoint(file, len(kept))
-                short = changed(settings, train_epochs=epochs, teacher_epochs=0)  # one for each would cost more
+                # a teacher for each would cost more, and integers are those of the network that is found
+                short = changed(settings, train_epochs=epochs, teacher_epochs=0, chip_aware=0)
                 kept.append(_trial(genotype, dataset, short, checkpoint, _part_of(progress, before, whole)))
                 if processes.is_first():
                     write_json(file, {"trials": [trial.to_dict() for trial in kept]})

@@ -59,9 +59,12 @@ class _WeightedSum(torch.autograd.Function):
         return gradient, to_scales.sum(0).view(len(scales), -1, gradient.shape[-1]).sum(1), *to_maps
 
 
-def max_pool(spikes: Tensor, stride: int) -> Tensor:
-    """[H, W, ...] of 0 and 1 -> [H / stride, W / stride, ...]: values and gradients of torch's 3x3 max-pool, padded."""
-    if takes_loops(spikes, SPIKES):
+def max_pool(spikes: Tensor, stride: int, *, binary: bool = True) -> Tensor:
+    """[H, W, ...] -> [H / stride, W / stride, ...]: values and gradients of torch's 3x3 max-pool, padded.
+
+    binary: whether spikes are 0 and 1, which the compiled loops take for granted.
+    """
+    if binary and takes_loops(spikes, SPIKES):
         return cast(Tensor, _MaxPool.apply(spikes, stride))
     if takes_kernels(spikes):
         from ..gpu.max_pool import max_pool as max_pool_on_gpu  # imports Triton
@@ -73,12 +76,13 @@ def max_pool(spikes: Tensor, stride: int) -> Tensor:
     return pooled.reshape(*pooled.shape[:2], *spikes.shape[2:])
 
 
-def weighted_sum(current: Tensor, scales: Tensor, maps: list[Tensor]) -> Tensor:
+def weighted_sum(current: Tensor, scales: Tensor, maps: list[Tensor], *, binary: bool = True) -> Tensor:
     """current + sum over k of scales[k] * maps[k]; scales [K, C], currents and spikes [..., N, C].
 
-    float32; on a GPU of the type of the currents, for there the passes over memory are what takes the time.
+    float32; on a GPU of the type of the currents, for there the passes over memory are what takes the time. binary:
+    whether the maps are 0 and 1, which the compiled loops take for granted.
     """
-    if takes_loops(current, SPIKES):
+    if binary and takes_loops(current, SPIKES):
         return cast(Tensor, _WeightedSum.apply(current, scales, *maps))
     if takes_kernels(current):
         from ..gpu.max_pool import weighted_sum as weighted_sum_on_gpu  # imports Triton

@@ -10,6 +10,7 @@ the number of threads.
 import math
 from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -30,7 +31,7 @@ MOST_PARTS = 16
 PIXELS = 8  # in a part, at least
 
 
-def norm_lif(current: Tensor, norm: nn.BatchNorm1d, dtype: torch.dtype) -> Tensor:
+def norm_lif(current: Tensor, norm: nn.BatchNorm1d, dtype: torch.dtype, decay: float = float(DECAY)) -> Tensor:
     """Currents [H, W, T, N, C], float32 in the CPU's memory -> spikes of the type, as lif(norm(current)).
 
     The running averages of the norm move as its own forward pass would move them.
@@ -41,7 +42,7 @@ def norm_lif(current: Tensor, norm: nn.BatchNorm1d, dtype: torch.dtype) -> Tenso
         _track(norm, mean, variance, current.numel() // norm.num_features)
     else:
         mean, variance = cast(Tensor, norm.running_mean), cast(Tensor, norm.running_var)
-    return cast(Tensor, _NormLIF.apply(current, norm.weight, norm.bias, mean, variance, norm, dtype))
+    return cast(Tensor, _NormLIF.apply(current, norm.weight, norm.bias, mean, variance, norm, dtype, np.float32(decay)))
 
 
 def _parts(pixels: int) -> int:
@@ -79,6 +80,7 @@ class _NormLIF(torch.autograd.Function):
         variance: Tensor,
         norm: nn.BatchNorm1d,
         dtype: torch.dtype,
+        decay: Any,
     ) -> Tensor:
         rows, columns, steps, images, channels = current.shape
         shape = (rows * columns, steps, images * channels)
@@ -87,9 +89,9 @@ class _NormLIF(torch.autograd.Function):
         inverse, lanes = torch.empty_like(mean), current.new_empty(3, shape[-1])
         moment = (mean.numpy(), variance.numpy(), norm.eps)
         norm_lanes(*moment, weight.detach().numpy(), bias.detach().numpy(), inverse.numpy(), lanes.numpy())
-        in_threads(norm_lif_forward, current.detach().view(shape).numpy(), *lanes.numpy(), DECAY, one(fired), fired)
+        in_threads(norm_lif_forward, current.detach().view(shape).numpy(), *lanes.numpy(), decay, one(fired), fired)
         ctx.save_for_backward(current, inverse, lanes)
-        ctx.shape, ctx.measured = shape, norm.training
+        ctx.shape, ctx.measured, ctx.decay = shape, norm.training, decay
         return spikes
 
     @staticmethod
@@ -101,10 +103,10 @@ class _NormLIF(torch.autograd.Function):
         result = torch.empty_like(current)
         answer = result.view(ctx.shape).numpy()
         sums = result.new_empty(_parts(len(currents)), 2, lanes.shape[1])
-        in_threads(norm_lif_backward, sums.numpy(), currents, arrived, mean, scale, bias, DECAY, answer)
+        in_threads(norm_lif_backward, sums.numpy(), currents, arrived, mean, scale, bias, ctx.decay, answer)
         totals, corrections = result.new_empty(2, len(inverse)), result.new_empty(2, lanes.shape[1])
         count = current.numel() / len(inverse) if ctx.measured else math.inf  # of given moments nothing depends on I
         norm_gradients(sums.numpy(), inverse.numpy(), count, totals.numpy(), corrections.numpy())
         flat = (-1, len(mean))
         in_threads(norm_backward, answer.reshape(flat), currents.reshape(flat), mean, scale, *corrections.numpy())
-        return result, *totals, None, None, None, None
+        return result, *totals, None, None, None, None, None

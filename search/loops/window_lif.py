@@ -7,8 +7,10 @@ goes through torch, step by step.
 """
 
 import math
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
+import numpy as np
 import torch
 from spikingjelly.activation_based import neuron
 from torch import Tensor, nn
@@ -23,28 +25,30 @@ from .threads import in_threads
 
 class _Window(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, current: Tensor, axis: int, dtype: torch.dtype) -> Tensor:
+    def forward(ctx: Any, current: Tensor, axis: int, dtype: torch.dtype, decay: Any) -> Tensor:
         shape = (math.prod(current.shape[:axis]), current.shape[axis], -1)
         current = current.contiguous()
         charges, spikes = torch.empty_like(current), torch.empty_like(current, dtype=dtype)
         fired = bits(spikes.view(shape))
-        in_threads(lif_forward, _array(current, shape), DECAY, _array(charges, shape), one(fired), fired)
+        in_threads(lif_forward, _array(current, shape), decay, _array(charges, shape), one(fired), fired)
         ctx.save_for_backward(charges)
-        ctx.shape = shape
+        ctx.shape, ctx.decay = shape, decay
         return spikes
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
         (charges,) = ctx.saved_tensors
         result = torch.empty_like(charges)
         arrived = _array(gradient.float().contiguous(), ctx.shape)
-        in_threads(lif_backward, _array(charges, ctx.shape), arrived, DECAY, _array(result, ctx.shape))
-        return result, None, None
+        in_threads(lif_backward, _array(charges, ctx.shape), arrived, ctx.decay, _array(result, ctx.shape))
+        return result, None, None, None
 
 
-def from_rest(currents: Tensor, axis: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
+def from_rest(
+    currents: Tensor, axis: int = 0, dtype: torch.dtype = torch.float32, decay: float = float(DECAY)
+) -> Tensor:
     """The spikes of a window of currents, float32 in the CPU's memory, along `axis`."""
-    return cast(Tensor, _Window.apply(currents, axis, dtype))
+    return cast(Tensor, _Window.apply(currents, axis, dtype, np.float32(decay)))
 
 
 def _array(tensor: Tensor, shape: tuple[int, ...]) -> Any:
@@ -61,33 +65,64 @@ class WindowLIF(neuron.LIFNode):  # type: ignore[misc]
     spikes_in: torch.dtype | None = None
 
     def multi_step_forward(self, currents: Tensor, norm: nn.BatchNorm1d | None = None) -> Tensor:
-        dtype = self.spikes_in or currents.dtype
-        if takes_kernels(currents):
+        dtype, decay = self.spikes_in or currents.dtype, 1 - 1 / self.tau
+        if takes_kernels(currents) and decay == DECAY:
             from ..gpu import norm_lif as kernels  # imports Triton
 
             if norm is None:
                 return kernels.lif(currents, dtype, self.axis)
             return kernels.norm_lif(currents, norm, dtype, self.axis)
-        if norm is not None:
-            return norm_lif(currents, norm, dtype)
-        if takes_loops(currents) and dtype in SPIKES:
-            return from_rest(currents, self.axis, dtype)
-        return self.stepwise(currents).to(dtype)
+        if norm is not None and takes_loops(currents):
+            return norm_lif(currents, norm, dtype, decay)
+        return self.fired(currents if norm is None else normalised(currents, norm), dtype, decay)
 
-    def stepwise(self, currents: Tensor) -> Tensor:
+    def fired(self, currents: Tensor, dtype: torch.dtype, decay: float) -> Tensor:
+        if takes_loops(currents) and dtype in SPIKES:
+            return from_rest(currents, self.axis, dtype, decay)
+        return self.stepwise(currents, decay).to(dtype)
+
+    def stepwise(self, currents: Tensor, decay: float = float(DECAY)) -> Tensor:
         """The same by torch's own operations, on any device and in any precision."""
         membrane, spikes = torch.zeros_like(currents.select(self.axis, 0)), []
         for current in currents.unbind(self.axis):
-            membrane = float(DECAY) * membrane + current
+            membrane = decay * membrane + current
             spikes.append(self.surrogate_function(membrane - self.v_threshold))
             membrane = membrane * (1.0 - spikes[-1].detach())
         return torch.stack(spikes, self.axis)
 
 
-def window_lif(axis: int = 0) -> WindowLIF:
+def normalised(currents: Tensor, norm: nn.BatchNorm1d) -> Tensor:
+    """[..., C]."""
+    return cast(Tensor, norm(currents.flatten(0, -2)).view(currents.shape))
+
+
+class MixedLIF(WindowLIF):
+    """Neurons while a search decides how they leak: sum over decays d of chance[d] * spikes of LIF_d(current).
+
+    That are the spikes to be expected, 0..1. `chances` gives [decays].
+    """
+
+    decays: Sequence[float] = ()
+    chances: Callable[[], Tensor]
+
+    def multi_step_forward(self, currents: Tensor, norm: nn.BatchNorm1d | None = None) -> Tensor:
+        dtype = self.spikes_in or currents.dtype
+        currents = currents if norm is None else normalised(currents, norm)
+        parts = zip(self.chances().to(dtype), self.decays, strict=True)
+        return torch.stack([chance * self.fired(currents, dtype, decay) for chance, decay in parts]).sum(0)
+
+
+def mixed_lif(axis: int, decays: Sequence[float], chances: Callable[[], Tensor]) -> MixedLIF:
+    """Neurons with the constants of `layers.lif_neurons` but for the decay."""
+    neurons = cast(MixedLIF, window_lif(axis, kind=MixedLIF))
+    neurons.decays, neurons.chances = tuple(decays), chances
+    return neurons
+
+
+def window_lif(axis: int = 0, decay: float = float(DECAY), kind: type[WindowLIF] = WindowLIF) -> WindowLIF:
     """Neurons with the constants of `layers.lif_neurons`."""
-    usual = lif_neurons()
-    neurons = WindowLIF(
+    usual = lif_neurons(decay)
+    neurons = kind(
         tau=usual.tau,
         decay_input=usual.decay_input,
         v_threshold=usual.v_threshold,

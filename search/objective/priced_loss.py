@@ -1,14 +1,15 @@
-"""What is minimised: the cross-entropy, and the price of spikes and synaptic operations on a chip, all in nats.
+"""What is minimised: the cross-entropy, and the price of spikes, synaptic operations and relays, all in nats.
 
-    loss = cross-entropy + spike_weight * spikes + sop_weight * operations
+    loss = cross-entropy + spike_weight * spikes + sop_weight * operations + relay_weight * relays
 
     spikes       max(0, S / target - 1) with a target for the spikes S of an inference, else S / reference
     operations   O / reference, of the synaptic operations O of an inference (synaptic_operations.py)
+    relays       half their neurons, half the spikes that they send on, each over its reference (expected_relays.py)
 
 A reference is what would be counted if every neuron spiked in one of five time steps (REFERENCE_RATE) and, for O, every
 edge were an even mixture of the primitives; in a macro search, if all paths were alike (expected_over_paths.py). So
 both terms are near 1 for an ordinary network: with a weight of 1, one percent more of it costs 0.01 nats, and to fall
-silent gains about 1 nat (chance on 10 classes: 2.3 nats).
+silent gains about 1 nat (chance on 10 classes: 2.3 nats). The references of relays are means over random genotypes.
 
 The price is the same for weights and alphas, in the search and in the training of what was found: a batch norm follows
 the sum at a node, so that how much it spikes is up to the weights, and how many synapses a spike meets to the alphas.
@@ -17,6 +18,7 @@ the sum at a node, so that how much it spikes is up to the weights, and how many
 from collections.abc import Callable
 from functools import partial
 
+import numpy as np
 import torch
 from spikingjelly.activation_based.functional import reset_net
 from torch import Tensor
@@ -33,6 +35,7 @@ from ..supernet.trellis import Chances, chances_of, even_weights
 from ..training.loop import EVALUATION_BATCH
 from ..training.passes import Objective
 from .expected_over_paths import expected_sops, expected_spikes
+from .expected_relays import ExpectedRelays, relay_cost_of
 from .spike_maps import NetworkSpikes, even_spikes, recording
 from .synaptic_operations import sops_per_cell
 
@@ -56,6 +59,7 @@ class Price:
             alike = chances_of(network.trellis, *even_weights(network.trellis))
         even = even_spikes(network.config, network.plan, REFERENCE_RATE)
         self.reference_spikes = float(self._emitted(even, alike))
+        self._relays = relay_cost_of(network, even) if settings.relay_weight else None
         self.reference_sops = float(total(self._per_cell(even, partial(even_mixture, self._primitives), alike)))
 
     def sops(self, spikes: NetworkSpikes) -> dict[str, Tensor]:
@@ -69,13 +73,20 @@ class Price:
         cost = self.settings.spike_weight * excess
         if self.settings.sop_weight:
             cost = cost + self.settings.sop_weight * total(self.sops(spikes)) / self.reference_sops
+        if self._relays is not None:
+            cost = cost + self.settings.relay_weight * self._relays(spikes)
         return cost
+
+    def draw_from(self, rng: np.random.Generator) -> None:
+        """What is drawn from now on, if anything, is drawn with these random numbers."""
+        if isinstance(self._relays, ExpectedRelays):
+            self._relays.draw_from(rng)
 
     def _emitted(self, spikes: NetworkSpikes, chances: Chances | None) -> Tensor:
         return spikes.total if chances is None else expected_spikes(spikes, chances)
 
     def _per_cell(
-        self, spikes: NetworkSpikes, mixture: Callable[[CellKind], Tensor], chances: Chances | None
+        self, spikes: NetworkSpikes, mixture: Callable[..., Tensor], chances: Chances | None
     ) -> dict[str, Tensor]:
         names, classes = list(PRIMITIVES[self._primitives]), self.network.config.classes
         if chances is None:
@@ -129,7 +140,7 @@ def total(per_cell: dict[str, Tensor]) -> Tensor:
     return torch.stack(list(per_cell.values())).sum()
 
 
-def even_mixture(primitives: PrimitiveSet, kind: CellKind) -> Tensor:
+def even_mixture(primitives: PrimitiveSet, kind: CellKind, place: int | None = None) -> Tensor:
     """[14 edges, primitives], all alike."""
     count = len(PRIMITIVES[primitives])
     return torch.full((len(EDGES), count), 1 / count, dtype=torch.float64)

@@ -39,7 +39,8 @@ class CountedCell(Counted, Protocol):
 @dataclass(frozen=True, slots=True)
 class GateSpikes:
     """Of a state whose spikes go through gates, scalars: the spikes of its neurons and of its gates; the synaptic
-    operations of the gates and of their products with the spikes (spike_gates.py)."""
+    operations of the gates and of their products with the spikes (spike_gates.py). Where a search decides whether there
+    are gates, those to be expected."""
 
     fired: Tensor
     sops: Tensor
@@ -166,7 +167,8 @@ def _gate_spikes(gates: SpikeGates, spikes: Tensor, channel: Tensor, position: T
     each, of_channels, of_positions = (_spikes(fired) for fired in (spikes, channel, position))
     products = _spikes(spikes * channel)
     sops = (maps * around * (heard[:, None, None] + 1)).sum() + each + of_channels + products + channels * of_positions
-    return GateSpikes((each + of_channels + of_positions) / images, sops / images)
+    chance = 1.0 if gates.chance is None else gates.chance().double()
+    return GateSpikes((each + chance * (of_channels + of_positions)) / images, chance * sops / images)
 
 
 def _spikes(fired: Tensor) -> Tensor:

@@ -32,14 +32,13 @@ LEAVING = [[edge for edge, source in enumerate(FROM) if source == state] for sta
 
 
 def sops_per_cell(
-    spikes: NetworkSpikes, mixture: Callable[[CellKind], Tensor], names: Sequence[str], classes: int
+    spikes: NetworkSpikes, mixture: Callable[[CellKind, int], Tensor], names: Sequence[str], classes: int
 ) -> dict[str, Tensor]:
-    """SOPs per image: `stem` of events, `cells.<i>`, `readout`; `mixture(kind)` are weights [14 edges, primitives]."""
-    weights = {kind: mixture(kind).double() for kind in {cell.kind for cell in spikes.cells}}
+    """SOPs per image: `stem` of events, `cells.<i>`, `readout`; `mixture(kind, i)`: weights [14 edges, primitives]."""
     found = {} if spikes.stem_sops is None else {"stem": spikes.stem_sops}
     s0 = s1 = spikes.stem.double()
     for i, cell in enumerate(spikes.cells):
-        found[f"cells.{i}"] = cell_sops(cell, (s0,), s1, weights[cell.kind], names)
+        found[f"cells.{i}"] = cell_sops(cell, (s0,), s1, mixture(cell.kind, i).double(), names)
         s0, s1 = s1, cell.output
     return found | {"readout": classes * s1.sum()}
 

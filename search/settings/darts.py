@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ...setting import check_settings, setting
+from ...setting import check_settings, require, setting
 
 OF_THE_CELL = ("beta_decay", "zero_one_weight", "auxiliary_skip", "stop_at_skips")  # where it is given they do nothing
 
@@ -21,6 +21,11 @@ class DartsSettings:
     )
     alpha_weight_decay: float = setting(1e-3, "Of the architecture weights.", at_least=0)
     alpha_warmup_epochs: int = setting(0, "First epochs in which the architecture weights rest.", at_least=0)
+    shared_epochs: int = setting(
+        0,
+        "First epochs in which layers of a kind share their cell, before each has its own (--cells-per-layer).",
+        at_least=0,
+    )
     second_order: bool = setting(
         False, "Look one step of the weights ahead; 3 to 4 times the time, and doubtful with surrogate gradients."
     )
@@ -40,3 +45,4 @@ class DartsSettings:
 
     def __post_init__(self) -> None:
         check_settings(self)
+        require(self, "shared_epochs", self.shared_epochs < self.search_epochs, "shared_epochs < search_epochs")

@@ -12,6 +12,8 @@ Level = Literal["micro", "macro", "both"]
 Attention = Literal["none", "eca", "cbam", "tcs", "sma", "spike"]
 Reads = Literal["images", "spikes"]  # spikes: frames of them, one for each time step
 AttentionIn = Literal["search", "network", "both"]
+Gates = Literal["every", "search"]
+Decays = Literal["half", "search"]
 
 # Target -> kinds of attention that it takes. A real number that depends on the input is no synapse; a spike is one.
 ATTENTION_FOR: Mapping[str, tuple[Attention, ...]] = {
@@ -50,6 +52,9 @@ class NetworkSettings:
     cells: int = setting(
         8, "Cells in a row, reductions at 1/3 and 2/3 unless a path says otherwise.", at_least=3, common=True
     )  # below 3 there is no normal cell to search
+    cells_per_layer: bool = setting(
+        False, "Search a cell of its own for every layer (D-DARTS); with --genotype from its cells on."
+    )
     time_steps: int = setting(2, "Time steps T of the window.", at_least=1, common=True)
     stem_stride: int = setting(1, "Stride of the first layer; 2 halves the image, which costs a quarter.", at_least=1)
     attention: Attention = setting(
@@ -58,6 +63,12 @@ class NetworkSettings:
         common=True,
     )
     attention_in: AttentionIn = setting("both", "Where: in the search, in the network that is trained, or both.")
+    gates: Gates = setting(
+        "every", "Spike gates (--attention spike) behind every node, or behind those that the search chooses."
+    )
+    decays: Decays = setting(
+        "half", "Of the membranes of a node: 1/2, or that of 1/4, 1/2, 3/4 and 7/8 which the search chooses."
+    )
     for_target: str = setting("", "Search only what a target takes without a change: loihi, nir, onnx.", spelled="for")
 
     def __post_init__(self) -> None:
@@ -66,6 +77,17 @@ class NetworkSettings:
             raise InputError(
                 "Attention sma zones a step out by the one before, so `time_steps >= 2` must hold, but got "
                 f"time_steps={self.time_steps}; say more steps, or another --attention."
+            )
+        if self.cells_per_layer and self.level != "micro":
+            raise InputError(
+                f"--cells-per-layer gives every layer of a known path a cell, but --level {self.level} searches the "
+                "path; leave --level out, or search the path first and give its genotype by --genotype."
+            )
+        if self.gates == "search" and (self.attention, self.attention_in) != ("spike", "both"):
+            raise InputError(
+                "--gates search chooses which nodes have spike gates, but the attention is "
+                f"{self.attention}, in {self.attention_in}; say --attention spike with --attention-in both, or leave "
+                "--gates out."
             )
         if not self.for_target:
             return

@@ -1,4 +1,4 @@
-"""What spikes and synaptic operations cost in the loss, in the search and in the training of what was found."""
+"""What spikes, synaptic operations and relays cost in the loss, in the search and in the training of what was found."""
 
 from dataclasses import dataclass
 
@@ -20,6 +20,12 @@ class ObjectiveSettings:
         at_least=0,
         common=True,
     )
+    relay_weight: float = setting(
+        0.0,
+        "Price in the loss, nats, of the relays on Loihi over those of a random cell; 0.3 is strong.",
+        at_least=0,
+        common=True,
+    )
     target_spikes: int = setting(
         0, "Spikes per inference to stay below (the paper has about 110000); needs --spike-weight.", at_least=0
     )
@@ -32,4 +38,4 @@ class ObjectiveSettings:
     @property
     def has_a_price(self) -> bool:
         """Whether anything is added to the cross-entropy."""
-        return bool(self.spike_weight or self.sop_weight)
+        return bool(self.spike_weight or self.sop_weight or self.relay_weight)

@@ -74,15 +74,30 @@ class SearchSettings:
         if self.training.gradient_checkpointing and self.objective.has_a_price:
             raise InputError(
                 "A price of spikes needs the spikes of every cell, but --gradient-checkpointing does not keep them; "
-                "leave it out or set spike_weight and sop_weight to 0."
+                "leave it out or set spike_weight, sop_weight and relay_weight to 0."
             )
         if self.training.first_size < 1 and self.data.dataset.startswith("events:"):
             raise InputError(
                 "Events are spikes, 0 or 1, which the mean over an area is not, so "
                 f"first_size={self.training.first_size} cannot make their frames smaller; leave it out."
             )
+        if self.objective.relay_weight:
+            self._check_relays()
         if isinstance(self.strategy, DartsSettings):
             self._check_darts(self.strategy)
+
+    def _check_relays(self) -> None:
+        """Raises InputError where relays have no price."""
+        network, asked = self.network, f"relay_weight={self.objective.relay_weight:g}"
+        if network.for_target not in ("", "loihi"):
+            raise InputError(f"Relays are on Loihi alone, but {asked} is for {network.for_target}; leave it out.")
+        if network.attention == "spike":
+            raise InputError(f"Relays behind gates made of spikes have no price yet, so leave {asked} out.")
+        if network.level != "micro":
+            raise InputError(
+                f"Relays of a search over paths have no price yet, so {asked} cannot be at --level {network.level}; "
+                "leave one of them out."
+            )
 
     def _check_darts(self, darts: DartsSettings) -> None:
         level = self.network.level
@@ -97,6 +112,17 @@ class SearchSettings:
                     f"At --level macro the cell is given, so {name}={getattr(darts, name)} has nothing to act on; "
                     "leave it out or say --level both."
                 )
+        for name in ("gates", "decays") if level == "macro" else ():
+            if getattr(self.network, name) == "search":
+                raise InputError(
+                    f"At --level macro the cell is given, and with it its {name}, so {name}=search has nothing to act "
+                    "on; leave it out or say --level both."
+                )
+        if darts.shared_epochs and not self.network.cells_per_layer:
+            raise InputError(
+                f"shared_epochs={darts.shared_epochs} is how long layers share a cell before each has its own; say "
+                "--cells-per-layer or leave it out."
+            )
         if darts.zero_one_weight and self.supernet.relaxation != "sigmoid":
             raise InputError(
                 "zero_one_weight drives sigmoids to 0 or 1, but the relaxation is softmax; "

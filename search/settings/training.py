@@ -21,6 +21,12 @@ class TrainingSettings:
     train_epochs: int = setting(
         100, "Epochs in which the found network is trained from scratch.", at_least=1, common=True
     )
+    chip_aware: int = setting(
+        0,
+        "So many of its last epochs go through the integers of a chip: the export for loihi trains them, with the "
+        "weight bits it is given.",
+        at_least=0,
+    )
     train_learning_rate: float = setting(0.025, "Of that training, falling as --schedule says.", above=0)
     batch_size: int = setting(64, "Images in a batch.", at_least=1, common=True)
     schedule: Schedule = setting("cosine", "How the learning rates fall.")
@@ -75,6 +81,11 @@ class TrainingSettings:
     )
     tensorboard: bool = setting(False, "Write the history as TensorBoard events, too, into the run's folder events/.")
 
+    @property
+    def float_epochs(self) -> int:
+        """Those that are trained in floats, before the integers of a chip are known."""
+        return self.train_epochs - self.chip_aware
+
     def __post_init__(self) -> None:
         check_settings(self)
         if not DEVICE.fullmatch(self.device):
@@ -82,6 +93,7 @@ class TrainingSettings:
         require(self, "first_size", self.first_size <= 1, "first_size <= 1")
         require(self, "growth_share", self.growth_share <= 1, "growth_share <= 1")
         require(self, "teacher_weight", self.teacher_weight <= 1, "teacher_weight <= 1")
+        require(self, "chip_aware", self.chip_aware < self.train_epochs, "chip_aware < train_epochs")
         if self.nesterov:
             require(self, "momentum", self.momentum > 0, "momentum > 0 with nesterov")
         if self.auxiliary_weight:

@@ -2,6 +2,7 @@
 
     cell(s0, s1):  p0 = LIF(BN(conv(s0)))     p1 = LIF(BN(conv(s1)))
                    n_j = gates(LIF(attention(BN(sum over incoming edges of edge(spikes)))))     j = 1..4
+                         (gates of those nodes that have them)
                    out = concat(n_1 .. n_4)
 
 The currents of a node's edges meet at one membrane, as SpikeDHS retrains its cells (Che et al., NeurIPS 2022). Spikes
@@ -11,26 +12,42 @@ are [T, N, C, H, W]. Every layer of neurons is the attribute `lif` of its block:
 import functools
 import operator
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Protocol, cast
 
 from torch import Tensor, cat, nn
 
 from ..settings.network import Attention
 from .attention import ATTENTION
-from .genotype import NODES, CellKind
+from .genotype import INPUTS, NODES, CellKind
 from .layers import batch_norm, lif_neurons
 from .primitives import Builder, FactorizedReduce, convolution
 from .spike_gates import gates_behind
 
-# (kind of cell, node 0..3) -> (source, builder) of each incoming edge
-Incoming = Callable[[CellKind, int], Sequence[tuple[int, Builder]]]
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodePlan:
+    """What a node is built from: source and builder of each incoming edge; whether it has the gates that the network's
+    attention puts behind its spikes; the decay of its membranes in a step."""
+
+    incoming: Sequence[tuple[int, Builder]]
+    gated: bool = True
+    decay: float = 0.5
 
 
 class CellBuilder(Protocol):
-    """Makes a module that maps (s0, s1) as `Cell` does."""
+    """Makes a module that maps (s0, s1) as `Cell` does; `place` is its number in the plan."""
 
     def __call__(
-        self, *, kind: CellKind, in_channels: tuple[int, int], channels: int, attention: Attention, halve_s0: bool
+        self,
+        *,
+        kind: CellKind,
+        place: int,
+        in_channels: tuple[int, int],
+        channels: int,
+        attention: Attention,
+        halve_s0: bool,
     ) -> nn.Module: ...
 
 
@@ -82,14 +99,14 @@ class Preprocess(nn.Module):
 class Node(nn.Module):
     """Sums the currents of its edges at one layer of neurons; the edges are in the order of `sources`."""
 
-    def __init__(self, sources: Sequence[int], edges: Sequence[nn.Module], channels: int, attention: Attention) -> None:
+    def __init__(self, plan: NodePlan, stride: Callable[[int], int], channels: int, attention: Attention) -> None:
         super().__init__()
-        self.sources = tuple(sources)
-        self.edges = nn.ModuleList(edges)
+        self.sources = tuple(source for source, _ in plan.incoming)
+        self.edges = nn.ModuleList(build(channels, stride(source)) for source, build in plan.incoming)
         self.norm = batch_norm(channels)
         self.attention = ATTENTION[attention](channels)
-        self.lif = lif_neurons()
-        self.gates = gates_behind(attention, channels)
+        self.lif = lif_neurons(plan.decay)
+        self.gates = gates_behind(attention if plan.gated else "none", channels)
 
     def forward(self, states: Sequence[Tensor]) -> Tensor:
         currents = [edge(states[source]) for source, edge in zip(self.sources, self.edges, strict=True)]
@@ -97,11 +114,16 @@ class Node(nn.Module):
         return cast(Tensor, self.gates(spikes))
 
 
+def _stride(kind: CellKind, source: int) -> int:
+    """Of an edge."""
+    return 2 if kind == "reduce" and source < INPUTS else 1
+
+
 class Cell(nn.Module):
     """(s0, s1), the outputs of the two cells before -> [T, N, 4 * channels, H, W], halved in a reduction cell.
 
     In a reduction cell the edges that leave the cell's inputs have stride 2. s0 is brought to the size of s1 where the
-    cell between them was a reduction (`halve_s0`).
+    cell between them was a reduction (`halve_s0`). `nodes` are the four, in their order.
     """
 
     images_axis, place_axes = 1, (3, 4)  # of the spikes
@@ -109,7 +131,7 @@ class Cell(nn.Module):
     def __init__(
         self,
         kind: CellKind,
-        incoming: Incoming,
+        nodes: Sequence[NodePlan],
         in_channels: tuple[int, int],
         channels: int,
         attention: Attention,
@@ -119,12 +141,9 @@ class Cell(nn.Module):
         super().__init__()
         self.p0 = Preprocess(in_channels[0], channels, halve=halve_s0)
         self.p1 = Preprocess(in_channels[1], channels, halve=False)
-        self.nodes: list[str] = []
-        for j in range(NODES):
-            plan = incoming(kind, j)
-            edges = [build(channels, 2 if kind == "reduce" and source < 2 else 1) for source, build in plan]
-            self.nodes.append(f"n{j + 1}")
-            self.add_module(self.nodes[-1], Node([source for source, _ in plan], edges, channels, attention))
+        self.nodes = [f"n{j + 1}" for j in range(NODES)]
+        for name, plan in zip(self.nodes, nodes, strict=True):
+            self.add_module(name, Node(plan, partial(_stride, kind), channels, attention))
 
     def forward(self, s0: Tensor, s1: Tensor) -> Tensor:
         states: list[Tensor] = [self.p0(s0), self.p1(s1)]

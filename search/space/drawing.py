@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import Any
 
 import matplotlib as mpl
@@ -9,6 +10,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from .genotype import CELL_KINDS, INPUTS, NODES, CellKind, Edge, Genotype, Layer
+from .layout import default_layers
 
 # A cell is drawn as a circuit: every state has a lane that runs down from it, and every node is a row whose two wires
 # start at a dot on their source's lane. Wires may cross lanes, but nothing else can overlap.
@@ -17,6 +19,8 @@ MARGIN, TITLE = 40, 64
 BOX_WIDTH, BOX_HEIGHT, RADIUS = 128, 24, 19
 CELL_HEIGHT = TITLE + ROW * (NODES + 1) + 60
 WIDTH = 2 * MARGIN + COLUMN * (INPUTS + NODES - 1) + 2 * RADIUS
+
+MARK_WIDTH, MARK_HEIGHT = 60, 16  # of what stands above a node
 
 PER_ROW, PATH_ROW = 10, 92  # layers of a path side by side, and the height of a row of them
 
@@ -28,31 +32,44 @@ STYLES = {"train": "-", "validation": "--"}
 
 
 def draw_genotype(genotype: Genotype) -> str:
-    """Both cells, the operation on every edge (`/2` marks stride 2), and the path, where there is one."""
-    cells = CELL_HEIGHT * len(CELL_KINDS)
+    """Both cells, the operation on every edge (`/2` marks stride 2), and the path, where there is one.
+
+    Where every layer has a cell of its own, all of them, in their order.
+    A node stands under what the genotype says of it: that it has spike gates, and its decay.
+    """
+    drawn = _cells(genotype)
+    cells = CELL_HEIGHT * len(drawn)
     height = cells + _path_height(genotype)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" viewBox="0 0 {WIDTH} {height}" '
         'font-family="Helvetica, Arial, sans-serif" font-size="14">',
         f'<rect width="{WIDTH}" height="{height}" fill="white"/>',
     ]
-    for i, kind in enumerate(CELL_KINDS):
+    for i, (title, kind, place) in enumerate(drawn):
         parts.append(f'<g transform="translate(0 {i * CELL_HEIGHT})">')
-        parts.extend(_cell(genotype, kind))
+        parts.extend(_cell(genotype, title, kind, place))
         parts.append("</g>")
     if genotype.layers:
         parts.extend([f'<g transform="translate(0 {cells})">', *_path(genotype.layers), "</g>"])
     return "\n".join([*parts, "</svg>"]) + "\n"
 
 
-def _cell(genotype: Genotype, kind: CellKind) -> list[str]:
+def _cells(genotype: Genotype) -> list[tuple[str, CellKind, int]]:
+    """Title, kind and layer of every cell."""
+    if genotype.cells is None:
+        return [(TITLES[kind], kind, place) for place, kind in enumerate(CELL_KINDS)]
+    layers = genotype.layers or default_layers(len(genotype.cells))
+    return [(f"Layer {place}: {TITLES[layer.kind].lower()}", layer.kind, place) for place, layer in enumerate(layers)]
+
+
+def _cell(genotype: Genotype, title: str, kind: CellKind, place: int) -> list[str]:
     bottom = TITLE + ROW * (NODES + 1)
-    title = f"{TITLES[kind]} ({genotype.primitives} primitives)"
+    title = f"{title} ({genotype.primitives} primitives)"
     parts = [f'<text x="{MARGIN}" y="30" font-size="18" font-weight="bold">{title}</text>']
     wires = [
         (edge, _row(node) + (i - 0.5) * WIRE)
         for node in range(NODES)
-        for i, edge in enumerate(genotype.incoming(kind, node))
+        for i, edge in enumerate(genotype.incoming(kind, node, place))
     ]
     for state in range(INPUTS + NODES):
         last = bottom if state >= INPUTS else max((y for edge, y in wires if edge.source == state), default=None)
@@ -62,6 +79,8 @@ def _cell(genotype: Genotype, kind: CellKind) -> list[str]:
         parts.extend(_wire(edge, y, kind))
     for state in range(INPUTS + NODES):
         parts.extend(_state(state))
+    for node in range(NODES):
+        parts.extend(_marks(genotype, kind, place, node))
     left, right = _lane(INPUTS) - RADIUS, _lane(INPUTS + NODES - 1) + RADIUS
     parts.append(
         f'<rect x="{left}" y="{bottom}" width="{right - left}" height="30" rx="6" fill="#dff0d8" stroke="#333"/>'
@@ -112,6 +131,23 @@ def _state(state: int) -> list[str]:
         f'fill="{fill}" stroke="#333"/>',
         _text(x, y + 5, name),
     ]
+
+
+def _marks(genotype: Genotype, kind: CellKind, place: int, node: int) -> list[str]:
+    """What a node has beside its edges, above it: no wire and no lane passes there."""
+    gates = ["gates"] if genotype.gated(kind, node, place) else []
+    decays = [] if genotype.decays is None else [f"decay {Fraction(genotype.decay(kind, node, place))}"]
+    words = gates + decays
+    x, bottom = _lane(INPUTS + node), _row(node) - RADIUS - 7
+    parts = []
+    for i, word in enumerate(words):
+        top = bottom - (i + 1) * MARK_HEIGHT
+        parts.append(
+            f'<rect x="{x - MARK_WIDTH / 2:g}" y="{top}" width="{MARK_WIDTH}" height="{MARK_HEIGHT}" rx="6" '
+            f'fill="#f7d9e3" stroke="#333"/>'
+        )
+        parts.append(_text(x, top + 12, word, 11))
+    return parts
 
 
 def _lane(state: int) -> int:

@@ -6,12 +6,15 @@ from spikingjelly.activation_based import layer, neuron, surrogate
 from torch import nn
 
 
-def lif_neurons() -> nn.Module:
-    """Neurons with v = v / 2 + I, a spike where v >= 1, then v = 0; the arctangent surrogate in the backward pass."""
+def lif_neurons(decay: float = 0.5) -> nn.Module:
+    """Neurons with v = decay * v + I, a spike where v >= 1, then v = 0; the arctangent surrogate in the backward pass.
+
+    Of the decays of a genotype, 1 - 1 / tau is the decay itself, to the last bit.
+    """
     return cast(
         nn.Module,
         neuron.LIFNode(
-            tau=2.0,
+            tau=1 / (1 - decay),
             decay_input=False,
             v_threshold=1.0,
             v_reset=0.0,

@@ -1,10 +1,9 @@
 """Genotype -> spiking network: stem, cells, global mean, linear readout averaged over time."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, fields
-from functools import partial
 from pathlib import Path
-from typing import Literal, Protocol, cast, get_args
+from typing import Any, Literal, Protocol, cast, get_args
 
 from spikingjelly.activation_based import layer
 from torch import Tensor, nn
@@ -15,14 +14,14 @@ from ...setting import chosen
 from ..runs import Run
 from ..settings.network import Attention, NetworkSettings, Reads, attention_name
 from ..tensors import check_tensors, load_tensors, save_tensors
-from .cell import Cell, CellBuilder, FrameStem, Stem
+from .cell import Cell, CellBuilder, FrameStem, NodePlan, Stem
 from .genotype import NODES, CellKind, Genotype, Layer
 from .genotype import from_dict as genotype_from_dict
 from .genotype import to_dict as genotype_to_dict
 from .imported import ImportedNetwork, load_imported
 from .imported import to_dict as imported_to_dict
 from .layout import STEM_MULTIPLIER, CellPlan, check_even, default_layers, plan_cells
-from .primitives import PRIMITIVES, Builder
+from .primitives import PRIMITIVES
 from .transformer.network import SpikingTransformer, network_from_dict, network_to_dict
 
 
@@ -73,6 +72,19 @@ class NetworkConfig:
         plan = plan_cells(layers or default_layers(self.cells), self.channels)
         check_even(self.input_shape[1:], self.stem_stride, plan[-1].halvings)
         return plan
+
+    def check_genotype(self, genotype: Genotype) -> None:
+        """Raises InputError for a genotype with gates where the network has none, and for cells of another number."""
+        if genotype.cells is not None and len(genotype.cells) != self.cells:
+            raise InputError(
+                f"The genotype has a cell for each of its {len(genotype.cells)} layers, but the network has "
+                f"{self.cells} cells; say --cells {len(genotype.cells)}."
+            )
+        if self.attention != "spike" and any(map(any, genotype.gates or ())):
+            raise InputError(
+                f"The genotype has spike gates behind some of its nodes, but the network's attention is "
+                f"{self.attention}; say --attention spike, or take the key `gates` out of it."
+            )
 
 
 class ImageKind(Protocol):
@@ -130,12 +142,13 @@ class SpikingBackbone(nn.Module):
         self.cells = nn.ModuleList(
             build(
                 kind=cell.kind,
+                place=place,
                 in_channels=cell.in_channels,
                 channels=cell.channels,
                 attention=config.attention,
                 halve_s0=cell.halve_s0,
             )
-            for cell in self.plan
+            for place, cell in enumerate(self.plan)
         )
         self.pool = layer.AdaptiveAvgPool2d((1, 1), step_mode="m")
         self.readout = layer.Linear(NODES * self.plan[-1].channels, config.classes, step_mode="m")
@@ -163,12 +176,22 @@ class SpikingNetwork(SpikingBackbone):
     """The network built from a genotype; its neurons are `stem.lif` and `cells.<i>.<p0 | p1 | n1 .. n4>.lif`."""
 
     def __init__(self, genotype: Genotype, config: NetworkConfig) -> None:
-        def incoming(kind: CellKind, node: int) -> Sequence[tuple[int, Builder]]:
-            table = PRIMITIVES[genotype.primitives]
-            return [(edge.source, table[edge.primitive]) for edge in genotype.incoming(kind, node)]
+        config.check_genotype(genotype)
 
-        super().__init__(partial(Cell, incoming=incoming), config, config.plan(genotype.layers))
+        def build(*, kind: CellKind, place: int, **options: Any) -> nn.Module:
+            return Cell(kind, [_node_plan(genotype, kind, place, node) for node in range(NODES)], **options)
+
+        super().__init__(build, config, config.plan(genotype.layers))
         self.genotype = genotype
+
+
+def _node_plan(genotype: Genotype, kind: CellKind, place: int, node: int) -> NodePlan:
+    table = PRIMITIVES[genotype.primitives]
+    return NodePlan(
+        incoming=[(edge.source, table[edge.primitive]) for edge in genotype.incoming(kind, node, place)],
+        gated=genotype.gated(kind, node, place) is not False,
+        decay=genotype.decay(kind, node, place),
+    )
 
 
 RunNetwork = SpikingNetwork | ImportedNetwork | SpikingTransformer
@@ -218,15 +241,22 @@ def load_network(run: Run) -> RunNetwork:
         check_tensors(run.weights, tensors, transformer.state_dict())
         transformer.load_state_dict(tensors)
         return transformer.eval()
-    if config.keys() != {"genotype", "network"}:
-        raise InputError(
-            f"'{run.config}' must have the keys genotype and network, but has {', '.join(config) or 'none'}."
-        )
-    network = SpikingNetwork(genotype_from_dict(config["genotype"]), _config(run.config, config["network"]))
+    network = SpikingNetwork(*_described(run.config, config))
     tensors, _ = load_tensors(run.weights)
     check_tensors(run.weights, tensors, network.state_dict())
     network.load_state_dict(tensors)
     return network.eval()
+
+
+def described(path: Path) -> tuple[Genotype, NetworkConfig]:
+    """What a config.json says of a network, without its weights. Raises InputError where it says nothing of cells."""
+    return _described(path, read_json(path))
+
+
+def _described(path: Path, config: Mapping[str, Any]) -> tuple[Genotype, NetworkConfig]:
+    if config.keys() != {"genotype", "network"}:
+        raise InputError(f"'{path}' must have the keys genotype and network, but has {', '.join(config) or 'none'}.")
+    return genotype_from_dict(config["genotype"]), _config(path, config["network"])
 
 
 def count_parameters(network: nn.Module) -> int:

@@ -84,7 +84,13 @@ class Gate(nn.Module):
 
 
 class SpikeGates(nn.Module):
-    """Spikes [T, N, C, H, W] -> those of them that both gates let pass."""
+    """Spikes [T, N, C, H, W] -> those of them that both gates let pass.
+
+    In a search that decides whether the node has them, `chance` p, a scalar, says how likely that is: the spikes that
+    are to be expected are (1 - p) s + p out.
+    """
+
+    chance: Callable[[], Tensor] | None = None
 
     def __init__(self, channels: int, window: int = WINDOW) -> None:
         super().__init__()
@@ -94,7 +100,7 @@ class SpikeGates(nn.Module):
 
     def forward(self, spikes: Tensor) -> Tensor:
         passed: Tensor = spikes * self.channel(spikes) * self.position(spikes)
-        return passed
+        return passed if self.chance is None else torch.lerp(spikes, passed, self.chance().to(spikes.dtype))
 
 
 def _none(channels: int) -> nn.Module:

@@ -32,7 +32,9 @@ def draw(
 ) -> Genotype:
     """What the level of the settings would search, at random: cells that the target takes, a path, or both."""
     allowed = legality_of(settings.for_target).primitives
-    cells = given or random_genotype(rng, settings.primitives, allowed)
+    kinds = [cell.kind for cell in config.plan()] if settings.cells_per_layer else None
+    also = {"gates": settings.gates == "search", "decays": settings.decays == "search"}
+    cells = given or random_genotype(rng, settings.primitives, allowed, **also, layers=kinds)
     return cells if settings.level == "micro" else replace(cells, layers=random_path(rng, trellis_of(config)))
 
 

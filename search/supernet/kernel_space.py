@@ -19,13 +19,13 @@ from torch import Tensor, nn
 from ..gpu.blocks import takes_kernels
 from ..loops.arrays import takes_loops
 from ..loops.max_pool import max_pool, weighted_sum
-from ..loops.window_lif import WindowLIF, window_lif
+from ..loops.window_lif import MixedLIF, window_lif
 from ..machine import processes
 from ..machine.device import on
 from ..settings.network import Attention, PrimitiveSet
 from ..space.attention import ATTENTION
 from ..space.genotype import INPUTS, NODES, CellKind
-from ..space.layout import STEM_MULTIPLIER
+from ..space.layout import STEM_MULTIPLIER, CellPlan
 from ..space.network import NetworkConfig
 from ..space.primitives import MAX_POOL, PRIMITIVES
 from ..space.spike_gates import gates_behind
@@ -63,6 +63,11 @@ class Population(nn.Module):
         self.lif = window_lif(STEPS_AXIS)
         self.gates = gates_behind(attention, channels)
 
+    @property
+    def binary(self) -> bool:
+        """Whether it gives 0 and 1; else what is between them: spikes that are to be expected of what is searched."""
+        return getattr(self.gates, "chance", None) is None and not isinstance(self.lif, MixedLIF)
+
     def forward(self, current: Tensor) -> Tensor:
         spikes = self._fired(current)
         if isinstance(self.gates, nn.Identity):
@@ -96,8 +101,8 @@ class MaxPool(nn.Module):
         super().__init__()
         self.stride = stride
 
-    def forward(self, spikes: Tensor) -> Tensor:
-        return max_pool(spikes, self.stride)
+    def forward(self, spikes: Tensor, binary: bool = True) -> Tensor:
+        return max_pool(spikes, self.stride, binary=binary)
 
 
 class Preprocess(nn.Module):
@@ -215,14 +220,20 @@ class KernelCell(nn.Module):
             mine, heard = torch.split(heard, [channels, heard.shape[-1] - channels], dim=-1)
             maps = [pooled[FROM[edge]] for edge in INCOMING[j]]
             heard_shares = shares.index_select(0, on(device, *INCOMING[j]))
-            current = weighted_sum(points.maps(mine).view(rows, columns, *window, channels), heard_shares, maps)
+            current = points.maps(mine).view(rows, columns, *window, channels)
+            current = weighted_sum(current, heard_shares, maps, binary=self.binary)
             states.append(self.get_submodule(name)(current))
             if j + 1 < NODES:
-                pooled.append(self.pools[INPUTS + j](states[-1]))
+                pooled.append(self.pools[INPUTS + j](states[-1], self.binary))
         if self.training:
             self._measure(states, pooled)
         spikes = torch.cat(states[INPUTS:], dim=-1)
         return spikes if presence is None else spikes * presence.repeat(NODES).to(spikes.dtype)
+
+    @property
+    def binary(self) -> bool:
+        """Whether all nodes give spikes, and none a mixture of them."""
+        return all(cast(Population, self.get_submodule(name)).binary for name in self.nodes)
 
     def max_pools(self) -> Mapping[int, nn.Module]:
         """Source -> the module that gives its max-pool."""
@@ -230,7 +241,8 @@ class KernelCell(nn.Module):
 
     @torch.no_grad()
     def _measure(self, states: Sequence[Tensor], pooled: Sequence[Tensor]) -> None:
-        means, squares = moments_of(states[:SOURCES], pooled, states[0].shape[self.images_axis])
+        images = states[0].shape[self.images_axis]
+        means, squares = moments_of(states[:SOURCES], pooled, images, binary=self.binary)
         self.variances.lerp_((squares - means.square()).to(self.variances), MOMENTUM)
 
 
@@ -247,11 +259,11 @@ def group_kernels(kernels: Tensor) -> list[Tensor]:
 class KernelSupernet(Supernet):
     """The search network of `KernelCell`s."""
 
-    def __init__(self, primitives: PrimitiveSet, config: NetworkConfig) -> None:
-        def build(*, kind: CellKind, **options: Any) -> nn.Module:
-            return KernelCell(partial(self.edge_weights, kind), primitives, kind=kind, **options)
+    def __init__(self, primitives: PrimitiveSet, config: NetworkConfig, plan: Sequence[CellPlan] | None = None) -> None:
+        def build(*, kind: CellKind, place: int, **options: Any) -> nn.Module:
+            return KernelCell(partial(self.edge_weights, kind, place), primitives, kind=kind, **options)
 
-        super().__init__(primitives, config, build)
+        super().__init__(primitives, config, build, plan)
         self.stem = KernelStem(config)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -266,5 +278,5 @@ def calculate_in(network: nn.Module, dtype: torch.dtype) -> None:
     for module in network.modules():
         if isinstance(module, KernelCell):
             module.dtype = dtype
-        elif isinstance(module, WindowLIF):
-            module.spikes_in = dtype
+        elif isinstance(module, Population):
+            module.lif.spikes_in = dtype

@@ -25,11 +25,12 @@ import torch
 from spikingjelly.activation_based import layer
 from torch import Tensor, nn
 
+from ..loops.window_lif import window_lif
 from ..settings.network import PrimitiveSet
 from ..space.genotype import NODES, CellKind, Genotype
 from ..space.layout import node_channels
 from ..space.network import NetworkConfig
-from .kernel_space import KernelCell, KernelStem, Population, input_current
+from .kernel_space import STEPS_AXIS, KernelCell, KernelStem, Population, input_current
 from .mixed_kernels import uniform
 from .supernet import Supernet, one_hot
 from .trellis import Chances, Stop, chances_of, decoded, even_weights, place, trellis_of, walk
@@ -59,7 +60,7 @@ class MacroSupernet(Supernet):
     """
 
     def __init__(self, primitives: PrimitiveSet, config: NetworkConfig, given: Genotype | None = None) -> None:
-        def build(*, kind: CellKind, **options: Any) -> nn.Module:
+        def build(*, kind: CellKind, place: int, **options: Any) -> nn.Module:
             return KernelCell(partial(self.edge_weights, kind), primitives, kind=kind, **options)
 
         trellis = trellis_of(config)
@@ -78,6 +79,13 @@ class MacroSupernet(Supernet):
         )
         if given is not None:
             self.alphas = nn.ParameterDict()
+            config.check_genotype(given)
+            for stop, cell in self._cell.items():
+                for node, name in enumerate(cell.nodes):
+                    population = cast(Population, cell.get_submodule(name))
+                    population.lif = window_lif(STEPS_AXIS, given.decay(stop.kind, node, stop.layer))
+                    if given.gated(stop.kind, node, stop.layer) is False:
+                        population.gates = nn.Identity()
         self.betas, self.gammas = (nn.Parameter(1e-3 * torch.randn_like(even)) for even in even_weights(trellis))
 
     def chances(self) -> Chances:
@@ -89,7 +97,7 @@ class MacroSupernet(Supernet):
         covered = channels < torch.tensor(stop.channels_at, device=self.gammas.device).unsqueeze(1)  # [widths, C]
         return torch.softmax(self.gammas[place(stop)], dim=0) @ covered.to(self.gammas.dtype)
 
-    def mixture(self, kind: CellKind) -> Tensor:
+    def mixture(self, kind: CellKind, place: int | None = None) -> Tensor:
         return super().mixture(kind) if self.given is None else one_hot(self.given, kind).to(self.betas)
 
     def architecture(self) -> list[nn.Parameter]:

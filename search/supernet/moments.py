@@ -17,12 +17,17 @@ from ..machine import processes
 SAMPLED = 2048  # positions, images and steps
 
 
-def moments_of(states: Sequence[Tensor], pooled: Sequence[Tensor], images: int) -> tuple[Tensor, Tensor]:
-    """Means and mean squares [3, states, C], float64, of spikes [H, W, T, N, C], their max-pools and avg-pools."""
+def moments_of(
+    states: Sequence[Tensor], pooled: Sequence[Tensor], images: int, *, binary: bool = True
+) -> tuple[Tensor, Tensor]:
+    """Means and mean squares [3, states, C], float64, of spikes [H, W, T, N, C], their max-pools and avg-pools.
+
+    binary: whether all are 0 and 1.
+    """
     whole = processes.whole_batch(images)
     # The last channel is a number of pixels.
     sums = torch.zeros(2, 3, len(states), states[0].shape[-1] + 1, dtype=torch.float64, device=states[0].device)
-    add = _add_by_loops if takes_loops(states[0], SPIKES) else _add_by_torch
+    add = _add_by_loops if binary and takes_loops(states[0], SPIKES) else _add_by_torch
     for number, (spikes, largest) in enumerate(zip(states, pooled, strict=True)):
         device = spikes.device
         some, some_of_pool = _some(spikes.shape[:4], whole, device), _some(largest.shape[:4], whole, device)

@@ -2,14 +2,16 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..settings.network import PrimitiveSet
-from ..space.cell import Cell
-from ..space.genotype import INPUTS, CellKind
+from ..space.cell import Cell, NodePlan
+from ..space.genotype import INPUTS, NODES, CellKind
 from ..space.layers import batch_norm
+from ..space.layout import CellPlan
 from ..space.network import NetworkConfig
 from ..space.primitives import NONE, PRIMITIVES, Builder
 from .supernet import EDGES, Supernet
@@ -44,16 +46,19 @@ class MixedEdge(nn.Module):
 class PlainSupernet(Supernet):
     """Cells as the derived network has them, with a mixed edge from every state to every node behind it."""
 
-    def __init__(self, primitives: PrimitiveSet, config: NetworkConfig) -> None:
-        def mixed(kind: CellKind, edge: int) -> Builder:
-            return lambda channels, stride: MixedEdge(
-                partial(self._edge_weights, kind, edge), primitives, channels, stride
-            )
+    def __init__(self, primitives: PrimitiveSet, config: NetworkConfig, plan: Sequence[CellPlan] | None = None) -> None:
+        def mixed(kind: CellKind, place: int, edge: int) -> Builder:
+            weights = partial(self._edge_weights, kind, place, edge)
+            return lambda channels, stride: MixedEdge(weights, primitives, channels, stride)
 
-        def incoming(kind: CellKind, node: int) -> Sequence[tuple[int, Builder]]:
-            return [(source, mixed(kind, EDGES.index((node, source)))) for source in range(node + INPUTS)]
+        def build(*, kind: CellKind, place: int, **options: Any) -> nn.Module:
+            def node(j: int) -> NodePlan:
+                sources = range(j + INPUTS)
+                return NodePlan(incoming=[(source, mixed(kind, place, EDGES.index((j, source)))) for source in sources])
 
-        super().__init__(primitives, config, partial(Cell, incoming=incoming))
+            return Cell(kind, [node(j) for j in range(NODES)], **options)
 
-    def _edge_weights(self, kind: CellKind, edge: int) -> Tensor:
-        return self.edge_weights(kind)[edge]
+        super().__init__(primitives, config, build, plan)
+
+    def _edge_weights(self, kind: CellKind, place: int, edge: int) -> Tensor:
+        return self.edge_weights(kind, place)[edge]

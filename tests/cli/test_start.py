@@ -18,8 +18,13 @@ LIGHT = {
     *(
         "cli",
         "commands",
-        *(f"commands.{name}" for name in ("comparing", "converting", "ensembles", "importing")),
-        *(f"commands.{name}" for name in ("targets", "transformers")),
+        *(
+            f"commands.{name}"
+            for name in (
+                *("comparing", "converting", "costs", "ensembles", "importing", "tables", "targets"),
+                "transformers",
+            )
+        ),
         "console",
         "errors",
         "files",
@@ -39,7 +44,6 @@ LIGHT = {
         "search.settings",
     ),
     *(f"search.settings.{name}" for name in ("darts", "data", "file", "network", "objective", "random_cells", "run")),
-    *(f"search.space{name}" for name in ("", ".transformer", ".transformer.settings")),
     *(f"search.space{name}" for name in ("", ".transformer", ".transformer.settings")),
     *(f"search.settings.{name}" for name in ("imported", "supernet", "training", "trials")),
 }
@@ -77,6 +81,8 @@ def started(folder: Path, *words: str) -> tuple[int, set[str], str]:
         (("export", "--help"), 0, "onnx, loihi, nir or all"),
         (("deploy", "--help"), 0, "--lava-samples"),
         (("fit", "--help"), 0, "truenorth"),
+        (("table", "--help"), 0, "extend"),
+        (("table", "build", "t.jsonl", "--space", "all"), 2, "'all' is not one of"),
         (("serch",), 2, "No such command"),
         (("search", "--channel", "3", "--bogus"), 2, "No such option"),
         (("search", "--cells", "few"), 2, "not a valid integer"),

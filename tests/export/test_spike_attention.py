@@ -1,5 +1,6 @@
 """Attention made of spikes: torch, the float graph, the chip's integers and NetX fire alike."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,21 +21,26 @@ from spikeport.search.space.network import SpikingNetwork
 from spikeport.tests.export.trace.test_walk import assert_chain_equals_graph, assert_equals_torch, encoded
 
 GATES = ("channel", "position")
+SOME = ((True, False, False, True), (False, True, True, False))
 
 
 def images(network: SpikingNetwork, number: int = 4) -> torch.Tensor:
     return torch.rand(number, *network.config.sample_shape, generator=torch.Generator().manual_seed(1))
 
 
-def gated(lively: Any, seed: int, time_steps: int = 2) -> SpikingNetwork:
+def gated(lively: Any, seed: int, time_steps: int = 2, some: bool = False) -> SpikingNetwork:
+    """some: gates behind some of the nodes only."""
     genotype = random_genotype(np.random.default_rng(seed), ("plain", "darts")[seed % 2])
+    genotype = replace(genotype, gates=SOME if some else None)
     network: SpikingNetwork = lively(genotype, seed=seed, cells=2, time_steps=time_steps, attention="spike", channels=3)
     return network
 
 
-@pytest.mark.parametrize(("seed", "time_steps"), [(0, 2), (2, 7)])
-def test_every_spike_is_the_same(seed: int, time_steps: int, lively: Any, recorded: Any, same_spikes: Any) -> None:
-    network = gated(lively, seed, time_steps)
+@pytest.mark.parametrize(("seed", "time_steps", "some"), [(0, 2, False), (2, 7, False), (0, 2, True)])
+def test_every_spike_is_the_same(
+    seed: int, time_steps: int, some: bool, lively: Any, recorded: Any, same_spikes: Any
+) -> None:
+    network = gated(lively, seed, time_steps, some)
     traced = assert_equals_torch(network, recorded, same_spikes, images(network))
     assert_chain_equals_graph(traced.graph, encoded(traced, images(network)))
 
@@ -62,15 +68,18 @@ def chip_of(traced: Traced, network: SpikingNetwork) -> SpikingGraph:
     return quantize(lower(traced.graph), 2.0)
 
 
-def test_the_netx_file_fires_as_the_graph_and_a_broken_weight_shows(lively: Any, tmp_path: Path, broken: Any) -> None:
-    network = gated(lively, 1)
+@pytest.mark.parametrize(("some", "number"), [(False, 16), (True, 8)])
+def test_the_netx_file_fires_as_the_graph_and_a_broken_weight_shows(
+    some: bool, number: int, lively: Any, tmp_path: Path, broken: Any
+) -> None:
+    network = gated(lively, 1, some=some)
     traced = trace(network, images(network, 1), 2)
     chip = chip_of(traced, network)
     spikes = encoded(traced, images(network))
     (entry,) = spikes.values()
     meant = simulate(chip, spikes)
     gates = [p.name for p in chip.populations if p.name.endswith(GATES)]
-    assert len(gates) == 16 and 0.1 < np.mean([meant.spikes[gate].mean() for gate in gates]) < 0.9
+    assert len(gates) == number and 0.1 < np.mean([meant.spikes[gate].mean() for gate in gates]) < 0.9
 
     def differing(graph: SpikingGraph) -> int:
         write_netx(tmp_path / "network.net", graph, chain_of(graph))
@@ -79,7 +88,7 @@ def test_the_netx_file_fires_as_the_graph_and_a_broken_weight_shows(lively: Any,
         return len(wrong) + int(not np.array_equal(meant.readout[-1], found.readout))
 
     assert differing(chip) == 0
-    gate = "cells.0.n1.gates.position"
+    gate = next(name for name in gates if name.endswith("position"))
     (source,) = {p.source for p in chip.incoming(gate)}
     assert differing(broken(chip, source, gate)) > 0
 

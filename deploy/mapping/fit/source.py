@@ -77,9 +77,10 @@ def _netx(path: Path, planned: Mapping[str, int | str]) -> FitSource:
 
 
 def _genotype(path: Path, planned: Mapping[str, int | str]) -> FitSource:
-    """The network built from it, with random weights. A path has its own number of cells; no other may be given."""
+    """The network built from it, with random weights. A path, and cells for every layer, have their number of cells; no
+    other may be given."""
     genotype = from_file(path)
-    own = {} if genotype.layers is None else {"cells": len(genotype.layers)}
+    own = {} if genotype.depth is None else {"cells": genotype.depth}
     config = planned_config(PlannedNetwork(**own | dict(planned)))  # type: ignore[arg-type]
     with seeded(SEED, "train weights"):  # the weights with which a training would begin
         network = SpikingNetwork(genotype, config)

@@ -1,6 +1,6 @@
 """When a search ends before its last epoch (after DARTS+, arXiv 1909.06035); both rules rest at 0.
 
-    stop_at_skips      as soon as the normal or the reduction cell has so many skip_connect
+    stop_at_skips      as soon as the normal or the reduction cell, or that of a layer, has so many skip_connect
     stop_when_stable   when the genotype has been the same for so many epochs, those of the alphas' warm-up apart
 
 A resumed search decides as it would have: the genotype of every epoch stands in the history.
@@ -19,7 +19,8 @@ def search_is_over(settings: DartsSettings, rows: Sequence[Row]) -> bool:
     moved = [row["validation"]["genotype"] for row in rows[settings.alpha_warmup_epochs :]]
     if not moved:
         return False
-    skips = max(sum(edge["primitive"] == SKIP for edge in moved[-1][kind]) for kind in CELL_KINDS)
+    cells = moved[-1].get("cells", [moved[-1][kind] for kind in CELL_KINDS])
+    skips = max(sum(edge["primitive"] == SKIP for edge in cell) for cell in cells)
     if settings.stop_at_skips and skips >= settings.stop_at_skips:
         return True
     epochs = settings.stop_when_stable

@@ -25,7 +25,6 @@ from ...machine.freed_memory import keep_freed_memory
 from ...machine.whole_batch_norm import whole_batch_norms
 from ...objective.priced_loss import Price, mean_sops, priced
 from ...random_streams import generator, seeded
-from ...settings.network import PrimitiveSet
 from ...settings.run import SearchSettings
 from ...settings.supernet import SupernetForm
 from ...space.genotype import Genotype, to_dict
@@ -58,18 +57,27 @@ from .second_order import second_order_step
 
 ALPHA_BETAS = (0.5, 0.999)  # of Adam, as in DARTS
 
-SUPERNETS: Mapping[SupernetForm, Callable[[PrimitiveSet, NetworkConfig], Supernet]] = {
+# form -> function of the primitives, the network and, where it is no usual one, its plan
+SUPERNETS: Mapping[SupernetForm, Callable[..., Supernet]] = {
     "kernel": KernelSupernet,
     "plain": PlainSupernet,
 }
 
 
 def supernet_of(settings: SearchSettings, config: NetworkConfig, given: Genotype | None = None) -> Supernet:
-    """What the level of the settings searches; the cell that is `given` is that of a macro search."""
-    primitives = settings.network.primitives
-    if settings.network.level == "micro":
-        return SUPERNETS[settings.supernet.supernet](primitives, config)
-    return MacroSupernet(primitives if given is None else given.primitives, config, given)
+    """What the level of the settings searches; the genotype that is `given` has the cell of a macro search, or those
+    that a search of a cell for every layer begins with."""
+    network = settings.network
+    primitives = network.primitives if given is None else given.primitives
+    also: dict[str, Any] = {"gates": network.gates == "search", "decays": network.decays == "search"}
+    if network.level != "micro":
+        supernet: Supernet = MacroSupernet(primitives, config, given)
+        supernet.search_also(**also)
+        return supernet
+    plan = None if given is None else config.plan(given.layers)
+    supernet = SUPERNETS[settings.supernet.supernet](primitives, config, plan)
+    supernet.search_also(**also, cells_per_layer=network.cells_per_layer, start=given)
+    return supernet
 
 
 def halves(samples: int, seed: int) -> tuple[Indices, Indices]:
@@ -126,7 +134,8 @@ def search(
 ) -> Genotype:
     """Search with the train split, go on from the checkpoint if there is one, return the genotype of the last epoch.
 
-    At the level `macro` the path is searched of the cell that is `given`.
+    At the level `macro` the path is searched of the cell that is `given`; a search of a cell for every layer begins
+    with the cells that are.
 
     `record` is told the rows of the history after every epoch: scores on the weights' half (train) and, with the
     supernet in eval mode, on the alphas' half (validation), there with the expected synaptic operations per cell.
@@ -142,6 +151,8 @@ def search(
     supernet.allowed = legality_of(settings.network.for_target).primitives
     if darts.second_order and processes.world() > 1:
         raise InputError("--second-order takes one process; start without torchrun or leave it out.")
+    if settings.network.cells_per_layer and processes.world() > 1:  # which wait for the gradients of weights that rest
+        raise InputError("--cells-per-layer takes one process; start without torchrun or leave it out.")
     weight_half, alpha_half = halves(len(dataset.train_images), settings.seed)
     augmentation, (images, labels) = augmentation_of(settings.data, dataset), resident(dataset, device)
     weights = weight_optimizer(supernet.weights(), training)
@@ -154,7 +165,8 @@ def search(
     price = Price(supernet, settings.objective)
     weight_loss = priced(cross_entropy_of(processes.averaged(supernet, supernet.weights())), price)
     alpha_loss = priced(cross_entropy_of(processes.averaged(supernet, supernet.architecture())), price)
-    changing = darts.beta_decay or darts.zero_one_weight or darts.auxiliary_skip  # from epoch to epoch
+    # from epoch to epoch
+    changing = darts.beta_decay or darts.zero_one_weight or darts.auxiliary_skip or darts.shared_epochs
     steady = not (changing or settings.objective.has_a_price)
     weight_passes = Passes(supernet, supernet.weights(), weight_loss, Arithmetic("float32", device), as_graph=steady)
     alpha_passes = passes_of_alphas(supernet, alpha_loss, as_graph=True)
@@ -173,7 +185,9 @@ def search(
         weight_batches = batches(weight_half, "search weights")
         alpha_batches = iter(batches(alpha_half, "search alphas"))
 
+        price.draw_from(generator(settings.seed, "search relays", epoch))
         supernet.skip_beside = fading(epoch, darts.search_epochs) if darts.auxiliary_skip else 0.0
+        supernet.nested = epoch < darts.shared_epochs
         loss = regularized(alpha_loss, supernet.choices, weights_of(darts, epoch))
 
         def step_alphas(step: int) -> None:

@@ -33,8 +33,10 @@ def test_relay_spikes_are_their_sources(random_graph: Any, random_spikes: Any) -
     relays = [name for name in spikes if ".relay" in name]
     assert relays
     for name in relays:
+        source = spikes[name.split(".relay")[0]]
+        read = source[..., ::2, ::2] if name == "a.relay1" else source  # a's late reader has stride 2 and dilation 2
         assert 0 < spikes[name].mean() < 1
-        assert np.array_equal(spikes[name], spikes[name.split(".relay")[0]])
+        assert np.array_equal(spikes[name], read)
 
 
 def test_flat_spikes_and_inputs_are_carried_too(random_graph: Any, random_spikes: Any) -> None:

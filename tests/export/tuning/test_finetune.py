@@ -25,12 +25,15 @@ from spikeport.export.tuning import integers
 from spikeport.export.tuning.chip_network import ChipNetwork
 from spikeport.export.tuning.finetune import Watched, finetune
 from spikeport.export.tuning.integers import Source, integers_of
-from spikeport.export.tuning.samples import Samples, entering, samples_of
+from spikeport.export.tuning.samples import Samples, entering, finished, samples_of
 from spikeport.search.data.augmentation import Augmentation
 from spikeport.search.data.datasets import load_dataset
+from spikeport.search.pipeline import run_search
 from spikeport.search.runs import Run
 from spikeport.search.settings.imported import ImportSettings
+from spikeport.search.settings.run import choose
 from spikeport.search.space.example import example_network
+from spikeport.search.training.history import read_history
 
 FOUR = ExportSettings(weight_bits=4, finetune=3, finetune_learning_rate=0.02, finetune_batch_size=32)
 
@@ -195,3 +198,25 @@ def test_fewer_bits_learn_in_longer_steps() -> None:
 def test_the_float_target_takes_none_of_them(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"are of the chip's integers, .*, but the target is onnx; say --target loihi"):
         export(Run(tmp_path), "onnx", print, ExportSettings(calibrate=True))
+
+
+def test_a_training_leaves_its_last_epochs_to_the_export(tmp_path: Path) -> None:
+    settings = choose(
+        dataset="digits", primitives="plain", channels=2, cells=3, search_epochs=1, train_epochs=3, chip_aware=1
+    )
+    run = run_search(settings, tmp_path / "run")
+    assert [row["stage"] for row in read_history(run)].count("train") == 2
+    assert finished(run, ExportSettings(weight_bits=2)) == ExportSettings(weight_bits=2, finetune=1)
+    assert finished(run, ExportSettings(finetune=5)).finetune == 5
+    export(run, "loihi", lambda stage: None)
+    record = json.loads((run.export_folder("loihi") / "manifest.json").read_text())["integers"]
+    assert record["finetuning"]["epochs"] == 1 and record["settings"]["finetune"] == 1
+
+
+def test_an_imported_network_is_as_it_is(imported: Run) -> None:
+    assert finished(imported, ExportSettings()) == ExportSettings()
+
+
+def test_all_epochs_cannot_be_left() -> None:
+    with pytest.raises(InputError, match=r"`chip_aware < train_epochs` must hold, but got chip_aware=3"):
+        choose(train_epochs=3, chip_aware=3)

@@ -4,7 +4,8 @@ from torch import Tensor
 
 from spikeport.search.loops import window_lif as lif
 from spikeport.search.loops.arrays import takes_loops
-from spikeport.search.loops.window_lif import window_lif
+from spikeport.search.loops.window_lif import mixed_lif, window_lif
+from spikeport.search.space.genotype import DECAYS
 from spikeport.search.space.layers import lif_neurons
 
 
@@ -31,6 +32,35 @@ def test_spikes_and_gradients_are_those_of_spikingjelly_bit_for_bit(steps: int) 
     assert 0.1 < usual[0].mean() < 0.9
     assert torch.equal(fast[0], usual[0])
     assert torch.equal(fast[1], usual[1])
+
+
+@pytest.mark.parametrize("decay", DECAYS)
+def test_the_decays_of_a_genotype_are_those_of_spikingjelly_spike_for_spike(decay: float) -> None:
+    assert 1 - 1 / lif_neurons(decay).tau == decay
+    current, gradient = currents(9, 3, 4, 5)
+    current *= 0.6
+    usual, fast = answers(lif_neurons(decay), current, gradient), answers(window_lif(decay=decay), current, gradient)
+    assert torch.equal(fast[0], usual[0])
+    torch.testing.assert_close(fast[1], usual[1], rtol=1e-5, atol=1e-6)  # products in another order
+    others = [answers(window_lif(decay=other), current, gradient)[0] for other in DECAYS if other != decay]
+    assert not any(torch.equal(other, usual[0]) for other in others)
+    exact = window_lif(decay=decay).stepwise(current, decay)
+    assert torch.equal(exact, usual[0])
+    norm = torch.nn.BatchNorm1d(5)
+    maps = current.permute(1, 2, 0, 3).unsqueeze(3)  # [3, 4, 9, 1, 5]
+    fused = window_lif(axis=2, decay=decay)(maps, norm)
+    fused_usual = lif_neurons(decay)(norm(maps.flatten(0, 3)).view(maps.shape).permute(2, 0, 1, 3, 4))
+    assert (fused != fused_usual.permute(1, 2, 0, 3, 4)).float().mean() < 0.01  # currents are rounded otherwise
+
+
+def test_a_mixture_is_the_spikes_to_be_expected() -> None:
+    current, gradient = currents(4, 3, 5)
+    chances = torch.tensor([0.1, 0.2, 0.3, 0.4], requires_grad=True)
+    spikes = mixed_lif(0, DECAYS, lambda: chances)(current)
+    each = torch.stack([window_lif(decay=decay)(current) for decay in DECAYS])
+    torch.testing.assert_close(spikes, torch.tensordot(chances, each, 1))
+    spikes.backward(gradient)
+    torch.testing.assert_close(chances.grad, (each * gradient).flatten(1).sum(1))
 
 
 def test_a_current_just_below_the_threshold_differs() -> None:

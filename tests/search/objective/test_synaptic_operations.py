@@ -210,11 +210,11 @@ def test_a_mixture_is_the_mean_over_the_cells_it_may_become(primitives: Primitiv
     weights = torch.softmax(torch.randn(14, len(names)), dim=1).double()
     settings = NetworkConfig(channels=2, cells=1, time_steps=2, classes=3, input_shape=(1, 4, 4))
     spikes = even_spikes(settings, settings.plan(), 0.3)
-    expected = sops_per_cell(spikes, lambda kind: weights, names, 3)["cells.0"].item()
+    expected = sops_per_cell(spikes, lambda kind, place: weights, names, 3)["cells.0"].item()
     drawn = []
     for _ in range(2000):
         one_hot = torch.nn.functional.one_hot(torch.multinomial(weights, 1)[:, 0], len(names)).double()
-        drawn.append(sops_per_cell(spikes, lambda kind, w=one_hot: w, names, 3)["cells.0"].item())
+        drawn.append(sops_per_cell(spikes, lambda kind, place, w=one_hot: w, names, 3)["cells.0"].item())
     assert abs(np.mean(drawn) - expected) < 4 * np.std(drawn) / len(drawn) ** 0.5
 
 
@@ -222,7 +222,7 @@ def test_gradients_reach_weights_and_spikes() -> None:
     weights = torch.full((14, 5), 0.2, dtype=torch.float64, requires_grad=True)
     spikes = even_spikes(SETTINGS, SETTINGS.plan(), 0.3)
     spikes.cells[1].states[0].requires_grad_()
-    sops_per_cell(spikes, lambda kind: weights, list(PRIMITIVES["plain"]), 3)["cells.1"].backward()
+    sops_per_cell(spikes, lambda kind, place: weights, list(PRIMITIVES["plain"]), 3)["cells.1"].backward()
     assert weights.grad is not None
     none, _, skip, small, large = weights.grad[0].tolist()
     assert none == 0 < skip < small < large

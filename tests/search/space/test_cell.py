@@ -4,10 +4,10 @@ from spikingjelly.activation_based.neuron import LIFNode
 
 from spikeport.search.settings.network import Attention
 from spikeport.search.space.attention import ATTENTION
-from spikeport.search.space.cell import Cell, Stem
-from spikeport.search.space.genotype import CellKind
+from spikeport.search.space.cell import Cell, NodePlan, Stem
 from spikeport.search.space.layers import lif_neurons
-from spikeport.search.space.primitives import PRIMITIVES, Builder
+from spikeport.search.space.primitives import PRIMITIVES
+from spikeport.search.space.spike_gates import SpikeGates
 
 
 def test_lif_by_hand() -> None:
@@ -36,12 +36,16 @@ def test_stem_gives_the_same_current_in_every_step() -> None:
     assert stem(torch.zeros(1, 1, 1, 1)).flatten().tolist() == [0, 0, 1, 0]
 
 
-def incoming(kind: CellKind, node: int) -> list[tuple[int, Builder]]:
-    return [(0, PRIMITIVES["plain"]["conv_3x3"]), (node + 1, PRIMITIVES["plain"]["skip_connect"])]
+def node(number: int, gated: bool = True) -> NodePlan:
+    table = PRIMITIVES["plain"]
+    return NodePlan(incoming=[(0, table["conv_3x3"]), (number + 1, table["skip_connect"])], gated=gated)
+
+
+FOUR = [node(number) for number in range(4)]
 
 
 def test_cell_sums_at_the_node_and_puts_nodes_side_by_side() -> None:
-    cell = Cell("normal", incoming, (3, 5), 2, "none", halve_s0=False).eval()
+    cell = Cell("normal", FOUR, (3, 5), 2, "none", halve_s0=False).eval()
     seen: dict[str, torch.Tensor] = {}
     for name, module in cell.named_modules():
         if isinstance(module, LIFNode):
@@ -51,13 +55,13 @@ def test_cell_sums_at_the_node_and_puts_nodes_side_by_side() -> None:
     assert list(seen) == ["p0.lif", "p1.lif", "n1.lif", "n2.lif", "n3.lif", "n4.lif"]
     assert torch.equal(out, torch.cat([seen[f"n{j}.lif"] for j in (1, 2, 3, 4)], dim=2))
     assert set(out.unique().tolist()) <= {0.0, 1.0}
-    node = cell.n2
-    current = node.norm(node.edges[0](seen["p0.lif"]) + seen["n1.lif"])  # source 2 is the first node
+    second = cell.n2
+    current = second.norm(second.edges[0](seen["p0.lif"]) + seen["n1.lif"])  # source 2 is the first node
     assert torch.equal(lif_neurons()(current), seen["n2.lif"])
 
 
 def test_reduction_cell_halves_only_what_leaves_its_inputs() -> None:
-    cell = Cell("reduce", incoming, (2, 2), 2, "none", halve_s0=True)
+    cell = Cell("reduce", FOUR, (2, 2), 2, "none", halve_s0=True)
     assert cell(torch.ones(1, 1, 2, 16, 16), torch.ones(1, 1, 2, 8, 8)).shape == (1, 1, 8, 4, 4)
     assert cell.n1.edges[0].stride == (2, 2)
     assert isinstance(cell.n2.edges[1], torch.nn.Identity)
@@ -66,6 +70,13 @@ def test_reduction_cell_halves_only_what_leaves_its_inputs() -> None:
 @pytest.mark.parametrize("attention", ATTENTION)
 def test_attention_changes_no_spike_at_the_start(attention: Attention) -> None:
     spikes = torch.rand(2, 16, 8, 8, 8).round()
-    without, cell = (Cell("normal", incoming, (8, 8), 8, kind, halve_s0=False) for kind in ("none", attention))
+    without, cell = (Cell("normal", FOUR, (8, 8), 8, kind, halve_s0=False) for kind in ("none", attention))
     cell.load_state_dict(without.state_dict(), strict=False)
     assert torch.equal(cell(spikes, spikes), without(spikes, spikes))
+
+
+def test_only_nodes_that_are_gated_have_gates() -> None:
+    nodes = [node(number, gated=number in (1, 3)) for number in range(4)]
+    cell = Cell("normal", nodes, (3, 5), 2, "spike", halve_s0=False)
+    gated = [isinstance(cell.get_submodule(f"n{j}").gates, SpikeGates) for j in (1, 2, 3, 4)]
+    assert gated == [False, True, False, True]

@@ -42,9 +42,41 @@ def test_a_path_is_drawn_cell_by_cell() -> None:
     assert not [word for word in texts(draw_genotype(genotype)) if "width" in word or "Path" in word]
 
 
+def test_gates_stand_above_their_nodes() -> None:
+    genotype = random_genotype(np.random.default_rng(2), "plain")
+    assert "gates" not in texts(draw_genotype(genotype))
+    svg = draw_genotype(replace(genotype, gates=GATES))
+    cells = [texts(ElementTree.tostring(g, "unicode")) for g in ElementTree.fromstring(svg).iter(f"{SVG}g")]
+    assert [words.count("gates") for words in cells] == [sum(row) for row in GATES]
+
+
+def test_every_layer_with_a_cell_of_its_own_is_drawn() -> None:
+    genotype = random_genotype(np.random.default_rng(2), "plain", layers=("normal", "reduce", "reduce"))
+    words = texts(draw_genotype(genotype))
+    titles = [word for word in words if word.startswith("Layer")]
+    kinds = ["normal", "reduction", "reduction"]
+    assert titles == [f"Layer {i}: {kind} cell (plain primitives)" for i, kind in enumerate(kinds)]
+    assert genotype.cells is not None
+    drawn = sorted(word.removesuffix(" /2") for word in words if "_" in word)
+    assert drawn == sorted(edge.primitive for cell in genotype.cells for edge in cell)
+
+
+GATES = ((True, True, True, False), (False, False, True, True))
+
+
+DECAYS = ((0.25, 0.5, 0.75, 0.875), (0.5, 0.5, 0.5, 0.25))
+
+
+def test_decays_stand_above_their_nodes() -> None:
+    genotype = random_genotype(np.random.default_rng(2), "plain")
+    words = texts(draw_genotype(replace(genotype, decays=DECAYS)))
+    assert [words.count(f"decay {name}") for name in ("1/4", "1/2", "3/4", "7/8")] == [2, 4, 1, 1]
+
+
+@pytest.mark.parametrize("more", [{}, {"gates": GATES, "decays": DECAYS}], ids=["", "marks"])
 @pytest.mark.parametrize("layers", [None, PATH], ids=["cells", "path"])
-def test_no_box_covers_another(layers: tuple[Layer, ...] | None) -> None:
-    svg = draw_genotype(replace(random_genotype(np.random.default_rng(2), "darts"), layers=layers))
+def test_no_box_covers_another(layers: tuple[Layer, ...] | None, more: dict[str, Any]) -> None:
+    svg = draw_genotype(replace(random_genotype(np.random.default_rng(2), "darts"), layers=layers, **more))
     height = float(ElementTree.fromstring(svg).get("height", ""))
     last = max(ElementTree.fromstring(svg).iter(f"{SVG}g"), key=lambda g: float(g.get("transform", "")[:-1].split()[1]))
     bottom = max(float(box.get("y", "")) + float(box.get("height", "")) for box in last.iter(f"{SVG}rect"))

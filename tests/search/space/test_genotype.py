@@ -7,7 +7,17 @@ import pytest
 
 from spikeport.errors import InputError
 from spikeport.search.settings.network import PrimitiveSet
-from spikeport.search.space.genotype import Edge, Genotype, Layer, from_json, random_genotype, to_dict, to_json
+from spikeport.search.space.genotype import (
+    DECAYS,
+    CellKind,
+    Edge,
+    Genotype,
+    Layer,
+    from_json,
+    random_genotype,
+    to_dict,
+    to_json,
+)
 
 
 @pytest.fixture
@@ -57,6 +67,102 @@ def test_without_a_path_the_file_is_as_it_always_was(genotype: Genotype) -> None
 def test_impossible_path(genotype: Genotype, layers: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):
         from_json(json.dumps(json.loads(to_json(genotype)) | {"layers": layers}))
+
+
+GATES = ((True, False, False, True), (False, False, False, False))
+
+
+def test_gates_survive_json(genotype: Genotype) -> None:
+    gated = replace(genotype, gates=GATES)
+    assert from_json(to_json(gated)) == gated != genotype
+    assert to_dict(gated)["gates"] == [list(row) for row in GATES]
+    assert to_dict(gated) == json.loads(to_json(gated))
+    assert [gated.gated("normal", node, 5) for node in range(4)] == list(GATES[0])
+    assert gated.gated("reduce", 0, 5) is False and genotype.gated("normal", 0, 0) is None
+
+
+@pytest.mark.parametrize(
+    ("gates", "message"),
+    [
+        ([], r"`gates` .* must have 2 rows, one for each cell, of 4 values, .* but it has 0 of none"),
+        ([[True] * 4], "must have 2 rows, .* but it has 1 of 4"),
+        ([[True] * 4, [True] * 3], "but it has 2 of 4, 3"),
+        ([[True] * 4, [1] * 4], r"A row of `gates` .* must be a list of true and false, but is \[1, 1, 1, 1\]"),
+        ([[True] * 4, None], "but is None"),
+        ({"normal": [True] * 4}, "'gates' must be list"),
+    ],
+)
+def test_impossible_gates(genotype: Genotype, gates: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        from_json(json.dumps(json.loads(to_json(genotype)) | {"gates": gates}))
+
+
+def test_random_genotypes_have_gates_where_they_are_asked_for(genotype: Genotype) -> None:
+    drawn = [random_genotype(np.random.default_rng(seed), "plain", gates=True) for seed in range(40)]
+    gates = np.array([one.gates for one in drawn])
+    assert gates.shape == (40, 2, 4) and 0.4 < gates.mean() < 0.6
+    assert replace(drawn[1], gates=None) == genotype  # the edges are as ever
+
+
+DECAY_ROWS = ((0.25, 0.5, 0.75, 0.875), (0.5, 0.5, 0.5, 0.25))
+
+
+def test_decays_survive_json(genotype: Genotype) -> None:
+    leaking = replace(genotype, decays=DECAY_ROWS)
+    assert from_json(to_json(leaking)) == leaking
+    assert to_dict(leaking)["decays"] == [list(row) for row in DECAY_ROWS]
+    assert (leaking.decay("normal", 3, 0), leaking.decay("reduce", 3, 7), genotype.decay("normal", 3, 0)) == (
+        *(0.875, 0.25),
+        0.5,
+    )
+    drawn = [random_genotype(np.random.default_rng(seed), "plain", decays=True) for seed in range(20)]
+    assert {decay for one in drawn for row in one.decays or () for decay in row} == {*DECAYS}
+    assert replace(drawn[1], decays=None) == genotype and from_json(to_json(drawn[1])) == drawn[1]
+
+
+@pytest.mark.parametrize(
+    ("decays", "message"),
+    [
+        ([[0.5] * 4, [0.5, 0.5, 0.5, 0.9]], r"must be among 0\.25, 0\.5, 0\.75, 0\.875, but one of them is 0\.9"),
+        ([[0.5] * 4, [0.5, 0.5, 0.5, True]], r"A row of `decays` .* must be a list of numbers, but is \[0\.5, "),
+        ([[0.5] * 4], "`decays` of a genotype must have 2 rows, one for each cell"),
+    ],
+)
+def test_impossible_decays(genotype: Genotype, decays: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        from_json(json.dumps(to_dict(genotype) | {"decays": decays}))
+
+
+KINDS: tuple[CellKind, ...] = ("normal", "reduce", "normal", "reduce")
+
+
+def test_cells_of_layers_survive_json() -> None:
+    drawn = random_genotype(np.random.default_rng(3), "darts", layers=KINDS, gates=True)
+    assert drawn.cells is not None and len(drawn.cells) == drawn.depth == 4 and len(set(drawn.cells)) == 4
+    assert (drawn.normal, drawn.reduce) == drawn.cells[:2]
+    assert [drawn.cell("normal", place) for place in range(4)] == list(drawn.cells)
+    assert drawn.incoming("reduce", 3, 2) == tuple(edge for edge in drawn.cells[2] if edge.node == 3)
+    assert drawn.gates is not None and len(drawn.gates) == 4
+    assert drawn.gated("normal", 1, 3) == drawn.gates[3][1]
+    assert from_json(to_json(drawn)) == drawn
+    assert to_dict(drawn) == json.loads(to_json(drawn))
+    assert replace(drawn, layers=tuple(Layer(kind, 0.5) for kind in KINDS)).depth == 4
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"cells": []}, "as many cells as its path has layers, but it has 0 cells and no layers"),
+        ({"cells": [3]}, "Every cell in `cells` of a genotype must be a list of edges, but one is 3"),
+        ({"cells": [[]]}, "2 incoming edges, but node 0 of the cell of layer 0 has 0"),
+        ({"layers": [{"kind": "normal", "width": 1.0}]}, "but it has 4 cells and 1 layers"),
+        ({"gates": [[True] * 4] * 2}, "`gates` .* must have 4 rows, one for each cell"),
+    ],
+)
+def test_impossible_cells_of_layers(change: dict[str, Any], message: str) -> None:
+    drawn = random_genotype(np.random.default_rng(3), "plain", layers=KINDS)
+    with pytest.raises(InputError, match=message):
+        from_json(json.dumps(to_dict(drawn) | change))
 
 
 def test_same_generator_same_genotype() -> None:
