@@ -73,6 +73,11 @@ class NetworkSettings:
 
     def __post_init__(self) -> None:
         check_settings(self)
+        if self.attention == "sma" and self.time_steps < 2:
+            raise InputError(
+                "Attention sma zones a step out by the one before, so `time_steps >= 2` must hold, but got "
+                f"time_steps={self.time_steps}; say more steps, or another --attention."
+            )
         if self.cells_per_layer and self.level != "micro":
             raise InputError(
                 f"--cells-per-layer gives every layer of a known path a cell, but --level {self.level} searches the "
@@ -83,11 +88,6 @@ class NetworkSettings:
                 "--gates search chooses which nodes have spike gates, but the attention is "
                 f"{self.attention}, in {self.attention_in}; say --attention spike with --attention-in both, or leave "
                 "--gates out."
-            )
-        if self.attention == "sma" and self.time_steps < 2:
-            raise InputError(
-                "Attention sma zones a step out by the one before, so `time_steps >= 2` must hold, but got "
-                f"time_steps={self.time_steps}; say more steps, or another --attention."
             )
         if not self.for_target:
             return

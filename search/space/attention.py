@@ -188,11 +188,12 @@ class SMA(nn.Module):
     def forward(self, current: Tensor) -> Tensor:
         fired = [lif(norm(c(current))) for c, norm, lif in zip(self.convs, self.norms, self.lifs, strict=True)]
         channel, time = self.gates(fired[0] + fired[1] + fired[2] + fired[3])
-        total = torch.zeros_like(current)
+        weighed = []
         for k, spikes in enumerate(fired):
             heard = zoned_out(spikes, channel[k], time[k]) if self.training else spikes
-            total = total + (channel[k] * time[k].unsqueeze(-1))[..., None, None] * heard
-        return cast(Tensor, self.norm(total))
+            gate = channel[k] * time[k].unsqueeze(-1)  # [T, N, C]
+            weighed.append(gate.unsqueeze(-1).unsqueeze(-1) * heard)
+        return cast(Tensor, self.norm(weighed[0] + weighed[1] + weighed[2] + weighed[3]))
 
 
 def zoned_out(spikes: Tensor, channel: Tensor, time: Tensor) -> Tensor:

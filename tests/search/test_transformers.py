@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from spikeport.commands.transformers import shown
 from spikeport.errors import InputError
 from spikeport.export.targets import export
 from spikeport.files import read_json
@@ -42,6 +43,14 @@ def test_the_run_holds_what_was_found_and_trained(found: Found, blobs_npz: str) 
     dataset = load_dataset(blobs_npz, time_steps=2)
     answers = predict(network, dataset.test_images).argmax(1).numpy()
     assert float((answers == dataset.test_labels).mean()) == read_json(run.metrics)["test_accuracy"]
+
+
+def test_what_a_person_sees(found: Found) -> None:
+    data, (table, said) = shown(found)
+    assert said == f"next: spikeport export {found.run.path}" and data["scored"] == found.scored > 0
+    cells = [str(cell) for column in table.columns for cell in column.cells]
+    assert any(cell.endswith("heads over tokens, MLP 2 x 4") for cell in cells)
+    assert f"{found.score:,.0f}, the most of {found.scored} that were scored" in cells
 
 
 def test_exported_for_the_chip(found: Found) -> None:

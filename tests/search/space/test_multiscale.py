@@ -38,6 +38,7 @@ def test_gates_add_up_to_one_over_scales_and_are_even_at_the_start() -> None:
     assert (channel == 0.25).all() and (time == 0.25).all()
 
 
+@torch.no_grad()
 def test_out_is_the_weighed_sum_of_the_scales() -> None:
     module = learned().eval()
     found = module(CURRENT)
