@@ -11,6 +11,7 @@ from .ensembles import ensemble_command
 from .importing import import_command
 from .tables import table_group
 from .targets import targets_command
+from .transformers import transformer_command
 
 COMMANDS: Final[tuple[click.Command, ...]] = (
     import_command,
@@ -20,4 +21,5 @@ COMMANDS: Final[tuple[click.Command, ...]] = (
     fit_cost_command,
     table_group,
     ensemble_command,
+    transformer_command,
 )

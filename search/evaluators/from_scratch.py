@@ -35,6 +35,9 @@ from ..training.resident import resident, rows_of
 from ..training.schedules import rate_of_step
 from ..training.sizes import resized, size_at
 from ..training.teacher import taught, teacher_of
+from .isometry import isometric
+
+FOR_ISOMETRY = 64  # images
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +75,8 @@ def train_network(
     with seeded(settings.seed, "auxiliary"):
         trained = WithAuxiliary(network) if training.auxiliary_weight else network
     trained.to(device)
+    if training.initialisation == "isometry":
+        isometric(network, rows_of(images, learn[:FOR_ISOMETRY]).float(), settings.seed)
     arithmetic = Arithmetic(training.precision, device)
     objective = _training_objective(_whole_gradients(trained), training)
     as_graph = not (settings.objective.has_a_price or training.gradient_checkpointing)

@@ -15,7 +15,7 @@ A trained network needs no more than that, and less only where all weights of a 
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 from torch import Tensor
@@ -71,7 +71,7 @@ STRIDED: Mapping[str, Callable[[int], frozenset[Phase]]] = {
 }
 
 
-@cache
+@lru_cache(maxsize=1024)  # a search draws the same cells again and again, and many more once
 def relays_of(genotype: Genotype, config: NetworkConfig) -> tuple[Waiting, ...]:
     """What waits in the network of a genotype, as the export would have it. Without gates made of spikes."""
     plan = config.plan(genotype.layers)

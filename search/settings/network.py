@@ -9,7 +9,7 @@ from ...setting import check_settings, chosen, setting
 
 PrimitiveSet = Literal["darts", "plain"]
 Level = Literal["micro", "macro", "both"]
-Attention = Literal["none", "eca", "cbam", "tcs", "spike"]
+Attention = Literal["none", "eca", "cbam", "tcs", "sma", "spike"]
 Reads = Literal["images", "spikes"]  # spikes: frames of them, one for each time step
 AttentionIn = Literal["search", "network", "both"]
 Gates = Literal["every", "search"]
@@ -59,7 +59,7 @@ class NetworkSettings:
     stem_stride: int = setting(1, "Stride of the first layer; 2 halves the image, which costs a quarter.", at_least=1)
     attention: Attention = setting(
         "none",
-        "On a node's input current: none, eca, cbam or tcs; on its spikes: spike. Loihi and nir take none, spike.",
+        "On a node's input current: none, eca, cbam, tcs or sma; on its spikes: spike. Loihi, nir: none, spike.",
         common=True,
     )
     attention_in: AttentionIn = setting("both", "Where: in the search, in the network that is trained, or both.")
@@ -73,6 +73,11 @@ class NetworkSettings:
 
     def __post_init__(self) -> None:
         check_settings(self)
+        if self.attention == "sma" and self.time_steps < 2:
+            raise InputError(
+                "Attention sma zones a step out by the one before, so `time_steps >= 2` must hold, but got "
+                f"time_steps={self.time_steps}; say more steps, or another --attention."
+            )
         if self.cells_per_layer and self.level != "micro":
             raise InputError(
                 f"--cells-per-layer gives every layer of a known path a cell, but --level {self.level} searches the "

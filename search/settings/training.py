@@ -11,6 +11,7 @@ DEVICE = re.compile(r"auto|cpu|cuda(:[0-9]+)?")
 
 Schedule = Literal["cosine", "linear", "constant"]
 Precision = Literal["float32", "bfloat16", "float16"]
+Initialisation = Literal["default", "isometry"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +36,10 @@ class TrainingSettings:
         "First part of that training, 0..1, in which the rate rises from 0; it is set in each step then.",
         at_least=0,
         below=1,
+    )
+    initialisation: Initialisation = setting(
+        "default",
+        "Weights at the start: torch's, or such that gradients pass each layer in their size (isometry).",
     )
     momentum: float = setting(0.9, "Of SGD.", at_least=0, below=1)
     nesterov: bool = setting(False, "Look one step of the momentum ahead, in that training.")

@@ -17,11 +17,20 @@ import torch
 from torch import Tensor, nn
 
 from ..settings.network import Attention
+from .layers import batch_norm, lif_neurons
+from .primitives import convolution
 
 # What an export to a chip says of them (export/trace/registry.py).
 NOT_A_SYNAPSE = (
     "its gates depend on the input; export with --fold-attention, which makes them constants, search with --attention "
     "spike or none, or export to onnx"
+)
+
+
+NOT_FOLDED = (
+    "its gates weigh four populations in every step, which is no factor for a channel: each of them hears the node's "
+    "current, and zero padding around a current is no padding of the spikes before it; search with --attention eca, "
+    "cbam, spike or none, or export to onnx"
 )
 
 
@@ -134,6 +143,72 @@ class TCS(CBAM):
         return {"step": step, **super().factors(current * step)}
 
 
+class SMA(nn.Module):
+    """Spiking multiscale attention (arXiv 2405.13672): neurons that see several scales, weighed by channel and step.
+
+        y_k        = LIF(BN(conv_kxk(current))),  k = 1, 3, 5, 7
+        m[t, n, c] = mean over H, W of the sum of y_k
+        c_k, t_k   = softmax over k of an MLP of m over channels, and over time of its mean over channels
+        out        = BN(sum of c_k[t, n, c] t_k[t, n] y_k)
+
+    In training attention zones out (AZO): of each scale, in the T // 4 steps of the least t_k, those C // 4 channels of
+    the least c_k fire as in the step before, by what both add up to over the batch; the first step has none before it.
+
+    Where it differs: the public code has T in the sizes of its layers, and where T < 4 its T // 4 = 0 leaves gates and
+    zone-out away without a word; here time is mixed by convolutions of 3 steps, and at least one step and one channel
+    are zoned out. Replaced spikes are those that fired, also where the step before was replaced itself.
+    """
+
+    scales = (1, 3, 5, 7)
+    not_a_synapse = NOT_FOLDED
+    not_folded = NOT_FOLDED
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        hidden, many = max(4, channels // 4), len(self.scales)
+        self.convs = nn.ModuleList(convolution(channels, channels, k) for k in self.scales)
+        self.norms = nn.ModuleList(batch_norm(channels) for _ in self.scales)
+        self.lifs = nn.ModuleList(lif_neurons() for _ in self.scales)
+        self.channel = nn.Sequential(
+            nn.Linear(channels, hidden), nn.ReLU(), _last(nn.Linear(hidden, many * channels, bias=False))
+        )
+        self.time = nn.Sequential(
+            nn.Conv1d(1, 4, 3, padding=1), nn.ReLU(), _last(nn.Conv1d(4, many, 3, padding=1, bias=False))
+        )
+        self.norm = batch_norm(channels)
+
+    def gates(self, spikes: Tensor) -> tuple[Tensor, Tensor]:
+        """The sum of all y_k, [T, N, C, H, W] -> c [K, T, N, C] and t [K, T, N], which add up to 1 over K."""
+        mean = spikes.mean(dim=(3, 4))
+        steps, images, channels = mean.shape
+        of_channels = self.channel(mean).view(steps, images, len(self.scales), channels).permute(2, 0, 1, 3)
+        lines = mean.mean(2).T.unsqueeze(1)  # [N, 1, T]
+        return of_channels.softmax(0), self.time(lines).permute(1, 2, 0).softmax(0)
+
+    def forward(self, current: Tensor) -> Tensor:
+        fired = [lif(norm(c(current))) for c, norm, lif in zip(self.convs, self.norms, self.lifs, strict=True)]
+        channel, time = self.gates(fired[0] + fired[1] + fired[2] + fired[3])
+        weighed = []
+        for k, spikes in enumerate(fired):
+            heard = zoned_out(spikes, channel[k], time[k]) if self.training else spikes
+            gate = channel[k] * time[k].unsqueeze(-1)  # [T, N, C]
+            weighed.append(gate.unsqueeze(-1).unsqueeze(-1) * heard)
+        return cast(Tensor, self.norm(weighed[0] + weighed[1] + weighed[2] + weighed[3]))
+
+
+def zoned_out(spikes: Tensor, channel: Tensor, time: Tensor) -> Tensor:
+    """[T, N, C, H, W] of one scale, its gates [T, N, C] and [T, N] -> the spikes with those of the step before in the
+    quietest channels of the quietest steps."""
+    steps, channels = channel.shape[0], channel.shape[2]
+    quiet = channel.sum(1).topk(max(1, channels // 4), dim=1, largest=False).indices  # [T, some]
+    chosen = torch.zeros(steps, channels, dtype=torch.bool, device=spikes.device).scatter_(1, quiet, True)
+    least = torch.zeros(steps, dtype=torch.bool, device=spikes.device)
+    least[time.sum(1).topk(max(1, steps // 4), largest=False).indices] = True
+    least[0] = False
+    before = torch.cat((spikes[:1], spikes[:-1]))
+    return torch.where((chosen & least[:, None])[:, None, :, None, None], before, spikes)
+
+
 def _none(channels: int) -> nn.Module:
     return nn.Identity()
 
@@ -144,5 +219,6 @@ ATTENTION: Mapping[Attention, Callable[[int], nn.Module]] = {
     "eca": ECA,
     "cbam": CBAM,
     "tcs": TCS,
+    "sma": SMA,
     "spike": _none,
 }

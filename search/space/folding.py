@@ -74,6 +74,9 @@ def fold_attention(network: Network, images: NDArray[np.float32 | np.uint8]) -> 
     images [N, C, H, W], or frames [N, T, C, H, W], of the train split; the network is in eval mode. Raises InputError
     where there is no attention or no image, UnsupportedError where a gate differs between time steps.
     """
+    for path, module in network.named_modules():
+        if hasattr(module, "not_folded"):
+            raise UnsupportedError(f"Layer '{path}': {type(module).__name__} is not folded: {module.not_folded}.")
     modules = attention_modules(network)
     if not modules:
         raise InputError("The network has no attention that depends on its input, so there is nothing to fold.")

@@ -22,6 +22,7 @@ from .imported import ImportedNetwork, load_imported
 from .imported import to_dict as imported_to_dict
 from .layout import STEM_MULTIPLIER, CellPlan, check_even, default_layers, plan_cells
 from .primitives import PRIMITIVES
+from .transformer.network import SpikingTransformer, network_from_dict, network_to_dict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,7 +194,7 @@ def _node_plan(genotype: Genotype, kind: CellKind, place: int, node: int) -> Nod
     )
 
 
-RunNetwork = SpikingNetwork | ImportedNetwork
+RunNetwork = SpikingNetwork | ImportedNetwork | SpikingTransformer
 
 
 def save_network(run: Run, network: SpikingNetwork) -> None:
@@ -206,6 +207,12 @@ def save_imported(run: Run, network: ImportedNetwork) -> None:
     """Write model.safetensors, its tensors named as its own code names them, and config.json."""
     save_tensors(run.weights, network.imported.state_dict())
     write_json(run.config, {"imported": imported_to_dict(network.config)})
+
+
+def save_transformer(run: Run, network: SpikingTransformer) -> None:
+    """Write model.safetensors and config.json."""
+    save_tensors(run.weights, network.state_dict())
+    write_json(run.config, network_to_dict(network))
 
 
 def load_network(run: Run) -> RunNetwork:
@@ -228,6 +235,12 @@ def load_network(run: Run) -> RunNetwork:
         check_tensors(run.weights, tensors, theirs.imported.state_dict())
         theirs.imported.load_state_dict(tensors)
         return theirs
+    if config.keys() == {"transformer", "network"}:
+        transformer = network_from_dict(run.config, config)
+        tensors, _ = load_tensors(run.weights)
+        check_tensors(run.weights, tensors, transformer.state_dict())
+        transformer.load_state_dict(tensors)
+        return transformer.eval()
     network = SpikingNetwork(*_described(run.config, config))
     tensors, _ = load_tensors(run.weights)
     check_tensors(run.weights, tensors, network.state_dict())

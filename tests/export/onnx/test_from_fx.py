@@ -43,7 +43,7 @@ def differing(path: Path, network: nn.Module, images: torch.Tensor) -> int:
 
 
 @pytest.mark.budget
-@pytest.mark.parametrize("attention", ["none", "eca", "cbam", "tcs", "spike"])
+@pytest.mark.parametrize("attention", ["none", "eca", "cbam", "tcs", "sma", "spike"])
 @pytest.mark.parametrize("primitives", ["plain", "darts"])
 def test_searched_networks(lively: Any, tmp_path: Path, not_by_torch: None, primitives: Any, attention: str) -> None:
     for seed in range(SEEDS):

@@ -40,7 +40,7 @@ def test_survives_json() -> None:
         ({"dataset": 3}, "`dataset` must be str, but is 3"),
         ({"primitives": "big"}, "Unknown primitives 'big'; choose from darts, plain"),
         ({"supernet": "fast"}, "Unknown supernet 'fast'; choose from kernel, plain"),
-        ({"attention": "se"}, "Unknown attention 'se'; choose from none, eca, cbam, tcs, spike"),
+        ({"attention": "se"}, "Unknown attention 'se'; choose from none, eca, cbam, tcs, sma, spike"),
         ({"attention_in": "cell"}, "Unknown attention in 'cell'; choose from search, network, both"),
         ({"level": "all"}, "Unknown level 'all'; choose from micro, macro, both"),
         ({"level": "both", "supernet": "plain"}, "--level both needs the kernel-space supernet, .*--supernet kernel"),

@@ -115,5 +115,5 @@ def test_tcs_gates_steps_before_channels_and_positions() -> None:
 
 
 def test_unknown_attention() -> None:
-    with pytest.raises(InputError, match=r"^Unknown attention 'se'; choose from none, eca, cbam, tcs, spike\.$"):
+    with pytest.raises(InputError, match=r"^Unknown attention 'se'; choose from none, eca, cbam, tcs, sma, spike\.$"):
         attention_name("se")

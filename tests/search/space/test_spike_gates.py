@@ -125,7 +125,9 @@ def test_it_learns_where_spikes_are_wanted_and_why_it_listens_at_the_start() -> 
 
 
 def test_only_spike_has_gates_behind_the_neurons() -> None:
-    kinds = {name: type(gates_behind(attention_name(name), 4)) for name in ("none", "eca", "cbam", "tcs", "spike")}
+    kinds = {
+        name: type(gates_behind(attention_name(name), 4)) for name in ("none", "eca", "cbam", "tcs", "sma", "spike")
+    }
     assert kinds.pop("spike") is SpikeGates
     assert set(kinds.values()) == {nn.Identity}
     assert isinstance(SpikeGates(4).channel, Gate)

@@ -1,0 +1,205 @@
+"""Search a spiking transformer without training, train it by the one loop there is, test it once: into a run folder.
+
+The run is exported and deployed as any other. It is not resumed: the search takes seconds, and a training that was
+stopped begins anew.
+"""
+
+import json
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+from ..errors import InputError
+from ..files import replacing_folder, write_json, write_text
+from .data.augmentation import augmentation_of
+from .data.datasets import Dataset, load_dataset
+from .machine.device import Arithmetic, find_device, repeatable
+from .random_streams import generator, seeded
+from .runs import Run, check_new, create_run, make_manifest
+from .settings.data import DataSettings
+from .settings.run import SearchSettings
+from .settings.training import TrainingSettings
+from .space.network import count_parameters, save_transformer
+from .space.transformer.genotype import Transformer, to_dict, to_json
+from .space.transformer.network import SpikingTransformer, TransformerConfig
+from .space.transformer.search import find_transformer
+from .space.transformer.settings import TransformerSettings
+from .training.batches import epoch_batches
+from .training.checkpoint import Row
+from .training.loop import Score, evaluate, run_epochs, set_learning_rate, train_epoch, training_optimizer
+from .training.passes import Passes
+from .training.progress import Pace, Progress, silent
+from .training.resident import resident, rows_of
+from .training.schedules import rate_of_step
+
+# of the training's settings, those that need cells
+OF_CELLS = (
+    *("teacher_epochs", "auxiliary_weight", "first_size", "average_decay", "gradient_checkpointing", "tensorboard"),
+    "initialisation",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """A run with a transformer in it. score: reference SOPs of an inference; scored: how many the search looked at, 0
+    where the transformer was given."""
+
+    run: Run
+    genotype: Transformer
+    score: float | None
+    scored: int
+    metrics: dict[str, Any]
+
+
+def search_transformer(
+    out: Path,
+    space: TransformerSettings,
+    training: TrainingSettings,
+    data: DataSettings,
+    *,
+    seed: int = 0,
+    given: Transformer | None = None,
+    progress: Progress = silent,
+    tell: Callable[[str], None] = lambda sentence: None,
+    command: str = "spikeport transformer",
+    download: bool = False,
+) -> Found:
+    """Find one, or take the one that is given, train and test it.
+
+    Raises InputError when `out` holds a run, for unusable data, for settings of cells, and where no transformer lies
+    within the window of parameters.
+    """
+    check_new(out)
+    plain = TrainingSettings()
+    for name in OF_CELLS:
+        if getattr(training, name) != getattr(plain, name):
+            raise InputError(
+                f"`{name}` needs a network of cells, and this is a transformer; leave {name}={getattr(training, name)} "
+                "out."
+            )
+    dataset = load_dataset(data.dataset, data.data_folder, download=download, time_steps=space.time_steps)
+    if not dataset.labelled:
+        raise InputError(f"A network is trained on labelled images, which '{dataset.name}' does not have.")
+    for note in dataset.notes:
+        tell(note)
+    config = config_of(space, dataset)
+    score, scored = None, 0
+    if given is None:
+        tell("scoring transformers, without training")
+        best, scored = find_transformer(space, config, generator(seed, "random cells"))
+        given, score = best.genotype, best.score
+    settings = SearchSettings(seed=seed, training=training, data=data)
+    rows: list[Row] = []
+    network = train_transformer(given, config, dataset, settings, rows.extend, progress)
+    metrics = _tested(network, dataset)
+    with replacing_folder(out) as folder:
+        manifest = make_manifest(command, seed, dataset.record(), settings.to_dict() | {"genotype": None})
+        run = create_run(folder, manifest | {"transformer": asdict(space)})
+        write_text(run.path / "search" / "transformer.json", to_json(given))
+        write_text(run.history, "".join(json.dumps(row) + "\n" for row in rows))
+        save_transformer(run, network)
+        write_json(run.metrics, metrics | {"reference_sops": score, "transformer": to_dict(given)})
+    return Found(run=Run(Path(out)), genotype=given, score=score, scored=scored, metrics=metrics)
+
+
+def config_of(space: TransformerSettings, dataset: Dataset) -> TransformerConfig:
+    return TransformerConfig(
+        time_steps=space.time_steps,
+        classes=dataset.classes,
+        input_shape=dataset.input_shape,
+        stem_stride=space.stem_stride,
+        reads="images" if dataset.frames is None else "spikes",
+        dataset=dataset.name,
+    )
+
+
+def train_transformer(
+    genotype: Transformer,
+    config: TransformerConfig,
+    dataset: Dataset,
+    settings: SearchSettings,
+    record: Callable[[list[Row]], None] = lambda rows: None,
+    progress: Progress = silent,
+) -> SpikingTransformer:
+    """Trained from scratch on the train split but for its validation part; in eval mode. record: is told all rows once,
+    at the end. Raises InputError where the training diverges."""
+    training, seed = settings.training, settings.seed
+    with seeded(seed, "train weights"):
+        network = SpikingTransformer(genotype, config)
+    order = generator(seed, "validation").permutation(len(dataset.train_images))
+    held_out = max(1, round(training.validation_fraction * len(order)))
+    watch, learn = np.sort(order[:held_out]), np.sort(order[held_out:])
+    device = find_device(training.device)
+    network.to(device)
+    images, labels = resident(dataset, device)
+    augmentation = augmentation_of(settings.data, dataset)
+    arithmetic, optimizer = (
+        Arithmetic(training.precision, device),
+        training_optimizer([*network.parameters()], training),
+    )
+    passes = Passes(network, [*network.parameters()], _objective(network, training), arithmetic, as_graph=True)
+    pace = Pace(progress, "train", training.train_epochs)
+
+    def one_epoch(epoch: int) -> tuple[Score, Score]:
+        rng = generator(seed, "train", epoch)
+        batches = epoch_batches(images, labels, training.batch_size, rng, rows=learn, augmentation=augmentation)
+
+        def set_rate(step: int) -> None:
+            set_learning_rate(optimizer, rate_of_step(training, epoch, step, len(batches), training.train_epochs))
+
+        def said(step: int, score: Score) -> None:
+            seen = (score.loss, score.accuracy, score.spikes)
+            pace.tell(epoch, step, len(batches), *seen, batches.waiting.share)
+
+        score = train_epoch(
+            network,
+            optimizer,
+            batches,
+            gradient_clip=training.gradient_clip,
+            before_batch=set_rate,
+            after_batch=said,
+            passes=passes,
+        )
+        return score, evaluate(network, rows_of(images, watch), rows_of(labels, watch))
+
+    told: list[list[Row]] = []
+    with tempfile.TemporaryDirectory(prefix="spikeport-") as folder, repeatable(device):
+        checkpoint = Path(folder) / "checkpoint.safetensors"
+        run_epochs(
+            "train",
+            network,
+            {"optimizer": optimizer},
+            training.train_epochs,
+            checkpoint,
+            told.append,
+            one_epoch,
+            arithmetic.scaler,
+        )
+    record(told[-1])
+    return network.eval()
+
+
+def _objective(network: nn.Module, training: TrainingSettings) -> Any:
+    def objective(images: Any, labels: Any) -> Any:
+        logits = network(images)
+        return cross_entropy(logits, labels, label_smoothing=training.label_smoothing), logits
+
+    return objective
+
+
+def _tested(network: SpikingTransformer, dataset: Dataset) -> dict[str, Any]:
+    with repeatable(next(network.parameters()).device):
+        score = evaluate(network, dataset.test_images, dataset.test_labels)
+    return {
+        "test_accuracy": score.accuracy,
+        "parameters": count_parameters(network),
+        "time_steps": network.config.time_steps,
+        "spikes_per_inference": score.spikes,
+        "spikes_per_cell": score.spikes_per_cell,
+    }
