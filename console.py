@@ -306,8 +306,8 @@ def _last_epochs(run: Run) -> str:
 
 
 def _candidates(drawn: Mapping[str, Any]) -> Table:
-    """The random cells of a search, the best marked."""
-    table = titled_table("Random cells", "", "validation", "test", "parameters", "spikes", "SOPs")
+    """The cells that a search trained, the best marked."""
+    table = titled_table("Cells that were trained", "", "validation", "test", "parameters", "spikes", "SOPs")
     for row in drawn["candidates"]:
         table.add_row(
             row["name"] + (" best" if row["name"] == drawn["best"] else ""),

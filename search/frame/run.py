@@ -132,7 +132,7 @@ class _Loop(Generic[G]):
         if self.found.spent > self.budget.evaluations - ROUNDING:
             return False
         if self.asked >= IDLE * self.budget.evaluations:
-            log.warning("%s made %d proposals, most of them known; the search ends", self.strategy.name, self.asked)
+            log.info("%s made %d proposals, most of them known; the search ends", self.strategy.name, self.asked)
             return False
         chosen, costs = self._affordable(self.strategy.ask(self.budget.at_once))
         keys = [self._key(one) for one in chosen]

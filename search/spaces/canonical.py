@@ -8,12 +8,14 @@ is a hash of that of all cells, the primitive set and the path.
 
 import json
 from dataclasses import replace
+from functools import lru_cache
 from hashlib import sha256
 from itertools import permutations
 from typing import Any
 
 from ..space.genotype import CELL_KINDS, INPUTS, NODES, Edge, Genotype
 
+KEPT = 4096  # keys; strategies ask for the same again and again
 LETTERS = 12  # of a key, in hex: two of a million cells share one with a chance of 2e-3
 
 Edges = tuple[tuple[int, int, str], ...]  # (node, source, primitive), sorted
@@ -71,6 +73,7 @@ def canonical(genotype: Genotype) -> Genotype:
     return replace(genotype, cells=tuple(cells), **own, **more)
 
 
+@lru_cache(maxsize=KEPT)
 def key_of(genotype: Genotype) -> str:
     """Equal for genotypes that are the same network, and for no others."""
     found = _cells(genotype)
