@@ -81,7 +81,8 @@ def cli() -> None:
 @click.option(
     "--strategy",
     type=click.Choice(list(STRATEGIES)),
-    help="Search by gradients (darts), or train random cells and keep the best on validation images (random).",
+    help="By gradients (darts), or train cells and keep the best on validation images: random ones, or those that a "
+    "strategy asks for.",
 )
 @setting_option(settings_of(SearchSettings)["seed"], "Options")
 @tables_options(TABLES, READERS)
@@ -117,6 +118,10 @@ def search_command(
     from spikeport.search.pipeline import above_targets, run_search
 
     told: Any = {"progress": console.step, "tell": console.tell, "command": console.command}
+    if "asking" in settings.strategy.reads:
+        from spikeport.evaluation.of_runs import on_chip
+
+        told["on_chip"] = on_chip
     try:
         run = run_search(settings, path, resume=resume, genotype=given_genotype, download=download, **told)
     except KeyboardInterrupt:

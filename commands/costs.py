@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     help="The column that was measured.",
 )
 @click.option(
-    "--prices", default="loihi1-davies2018", show_default=True, help="Price list of the analytical cost, or its file."
+    "--profile", default="loihi1-davies2018", show_default=True, help="Price list of the analytical cost, or its file."
 )
 @common_options
-def fit_cost_command(console: Console, samples: Path, out: Path, quantity: str, prices: str) -> None:
+def fit_cost_command(console: Console, samples: Path, out: Path, quantity: str, profile: str) -> None:
     """Fit what networks take on a machine of yours to what was measured there.
 
     \b
@@ -45,7 +45,7 @@ def fit_cost_command(console: Console, samples: Path, out: Path, quantity: str, 
     from ..deploy.cost.genotypes.stacked import fit, save
 
     writable(out)
-    model = fit(read_samples(samples, quantity, prices, console.tell), quantity, prices)
+    model = fit(read_samples(samples, quantity, profile, console.tell), quantity, profile)
     save(out, model)
     console.result(shown(out, model))
 

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
 from functools import cache
@@ -20,7 +20,7 @@ from ..errors import InputError
 from ..files import read_text
 from ..search.data.datasets import Dataset, load_dataset
 from ..search.runs import make_manifest
-from ..search.settings.run import SearchSettings
+from ..search.settings.run import SearchSettings, settings_from_dict
 from ..search.space.genotype import Genotype, from_dict
 from ..search.space.network import SpikingNetwork, network_config
 from ..search.spaces.canonical import key_of
@@ -73,7 +73,7 @@ def add(path: Path, space: str, jobs: Iterable[Job], *, workers: int = 1, tell: 
     """Train what is not there yet, in any number of processes, and append each row when it is finished."""
     settings = space_of(space).settings
     added, seconds = 0, 0.0
-    with appending(path, header_of(space)) as appender:
+    with appending(path, header_of(space), completed) as appender:
         there = len(appender.there)
         wanted = [job for job in dict.fromkeys(jobs) if (key_of(job[0]), job[1]) not in appender.there]
         for row in rows_of(wanted, settings, workers):
@@ -93,13 +93,12 @@ def header_of(space: str) -> dict[str, Any]:
     """What is the same for all rows of a table of a space."""
     settings = space_of(space).settings
     dataset = _dataset(settings)
-    tables = {name: values for name, values in settings.to_dict().items() if name not in ("strategy", "seed")}
     held_out = max(1, round(settings.training.validation_fraction * len(dataset.train_images)))
     manifest = make_manifest("", 0, {}, {})
     network = SpikingNetwork(next(space_of(space).cells()), network_config(settings.network, dataset))
     return {
         "space": space,
-        "settings": tables,
+        "settings": _tables(settings),
         "dataset": {"name": dataset.name, "sha256": dataset.sha256},
         "splits": {
             "train": len(dataset.train_images) - held_out,
@@ -112,6 +111,18 @@ def header_of(space: str) -> dict[str, Any]:
         "initial_images": INITIAL_IMAGES,
         "price_lists": [profile.name for profile in price_lists(PriceSettings())],
     }
+
+
+def completed(header: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A header with the settings that are younger than it: they had their defaults, for nobody could choose."""
+    if "settings" not in header:
+        return header
+    known = settings_from_dict({**header["settings"], "seed": 0, "strategy": {"random": {}}})
+    return {**header, "settings": _as_json(_tables(known))}
+
+
+def _tables(settings: SearchSettings) -> dict[str, Any]:
+    return {name: values for name, values in settings.to_dict().items() if name not in ("strategy", "seed")}
 
 
 def rows_of(jobs: Sequence[Job], settings: SearchSettings, workers: int) -> Iterator[Row]:
@@ -194,11 +205,11 @@ def check(path: Path, *, key: str = "", seed: int = 0, measure: Measure = measur
         raise InputError(f"'{path}' has no rows yet; build it with `spikeport table build`.")
     space = str(table.header.get("space"))
     settings = space_of(space).settings
-    now = header_of(space)
+    now, then = header_of(space), completed(table.header)
     for name in ("settings", "dataset", "splits"):
-        if table.header.get(name) != _as_json(now[name]):
+        if then.get(name) != _as_json(now[name]):
             raise InputError(
-                f"'{path}' was built with {name}={table.header.get(name)!r}, but this version has {now[name]!r}; "
+                f"'{path}' was built with {name}={then.get(name)!r}, but this version has {now[name]!r}; "
                 "check it with the version that built it."
             )
     if key and (key, seed) not in table:

@@ -4,12 +4,14 @@ import json
 import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
 from ..files import read_json, write_json, write_text
 from .data.datasets import Dataset, load_dataset
+from .evaluators.as_runs import OnChip
 from .evaluators.from_scratch import train_network
 from .machine import processes
 from .machine.channels_last import channels_last
@@ -27,6 +29,7 @@ from .space.genotype import Genotype, from_dict, from_file, to_dict, to_json
 from .space.network import NetworkConfig, SpikingNetwork, count_parameters, network_config, save_network
 from .strategies.darts.search import search
 from .strategies.random_cells import random_search
+from .strategies.trained_cells import asking_search, asks, check_asking, evaluator_of
 from .supernet.trellis import trellis_of
 from .training.checkpoint import Row
 from .training.history import read_history
@@ -44,10 +47,13 @@ def run_search(
     command: str = "spikeport search",
     download: bool = False,
     tell: Callable[[str], None] = lambda sentence: None,
+    on_chip: OnChip | None = None,
 ) -> Run:
     """Search a cell, train the network built from it and test it once; or train a genotype that is given as a file.
 
-    With the strategy `random` cells are drawn instead, all of them trained, and the best is the result. At the level
+    With the strategy `random` cells are drawn instead, all of them trained, and the best is the result; with one that
+    asks (evolution, nsga2 and others) its proposals are. on_chip: measures objectives of chips, as
+    `evaluation.of_runs.on_chip` does. At the level
     `macro` the genotype that is given has its path searched, at `both` path and cells are searched together. With
     `cells_per_layer` the search begins with the cells of the genotype that is given.
 
@@ -70,6 +76,9 @@ def run_search(
         dataset = _load(settings, download)
         _check_given(settings, given)  # before a folder is made
         _check_path(settings.network, network_config(settings.network, dataset), given)
+        training = partial(_train_candidate, command, silent if settings.asking.executor else progress)
+        if asks(settings) and given is None:
+            check_asking(settings, evaluator_of(run, settings, training, on_chip))
         for note in dataset.notes:
             tell(note)
         manifest = make_manifest(
@@ -88,6 +97,9 @@ def run_search(
         if finished:
             _remove_checkpoints(run)  # of a run that was killed before it did
             return run
+        if asks(settings) and given is None:
+            asking_search(run, settings, evaluator_of(run, settings, training, on_chip), tell)
+            return run
         if isinstance(settings.strategy, RandomSettings) and _searches(settings.network, given):
 
             def train(settings: SearchSettings, folder: Path, file: Path) -> Run:
@@ -105,6 +117,12 @@ def run_search(
         _remove_checkpoints(run)
         processes.wait()
     return run
+
+
+def _train_candidate(command: str, progress: Progress, settings: SearchSettings, folder: Path, file: Path) -> Run:
+    """A run of a search's candidate: begun, gone on with, or finished long ago."""
+    begun = Run(folder).manifest.exists()
+    return run_search(settings, folder, begun, genotype=file, progress=progress, command=command)
 
 
 def _remove_checkpoints(run: Run) -> None:
@@ -248,7 +266,7 @@ def find_cell(
     """
     dataset = _load(settings, download=False) if dataset is None else dataset
     with tempfile.TemporaryDirectory(prefix="spikeport-") as folder:
-        if isinstance(settings.strategy, RandomSettings):
+        if isinstance(settings.strategy, RandomSettings) or asks(settings):
             best = run_search(settings, Path(folder) / "run", progress=progress)
             return from_file(best.genotype)
         return search(dataset, settings, checkpoint or Path(folder) / "checkpoint", record, progress, given)

@@ -21,6 +21,8 @@ STREAMS = (
     "finetune",
     "scores",
     "search relays",
+    "strategy",
+    "predictors",
 )
 
 

@@ -52,6 +52,18 @@ class Run:
     def candidates(self) -> Path:
         return self.path / "search" / "candidates.json"
 
+    @property
+    def evaluations(self) -> Path:
+        return self.path / "search" / "evaluations.jsonl"
+
+    @property
+    def front(self) -> Path:
+        return self.path / "search" / "front.json"
+
+    @property
+    def front_svg(self) -> Path:
+        return self.path / "search" / "front.svg"
+
     def candidate(self, number: int) -> "Run":
         """The run of a random cell, from 1."""
         return Run(self.path / "candidates" / f"{number:03d}")

@@ -170,11 +170,8 @@ def _in_lava(graph: SpikingGraph, spikes: NDArray[np.uint8], tell: Tell) -> int:
     return int(compare_integers("loihi", "twin.onnx", "Lava", ours, theirs).spikes_differing or 0)
 
 
-def untrained(cells: int, seed: int, bits: int, channels: int = 8) -> Row:
-    """Agreement of the integers of a random network with its floats, by level, before and after calibration.
-
-    The calibration sees other random images than those that are counted here.
-    """
+def untrained_network(cells: int, seed: int, channels: int = 8) -> SpikingNetwork:
+    """A random cell whose batch norms know their statistics; torch's random numbers go on from there."""
     torch.manual_seed(seed)
     config = NetworkConfig(channels=channels, cells=cells, time_steps=4, classes=10, input_shape=(3, 16, 16))
     network = SpikingNetwork(random_genotype(np.random.default_rng(seed), "plain"), config)
@@ -185,7 +182,16 @@ def untrained(cells: int, seed: int, bits: int, channels: int = 8) -> Row:
         network(torch.rand(64, *config.input_shape))
     functional.reset_net(network)
     network.eval()
-    known, unseen = (torch.rand(SAMPLES, *config.input_shape).numpy() for _ in range(2))
+    return network
+
+
+def untrained(cells: int, seed: int, bits: int, channels: int = 8) -> Row:
+    """Agreement of the integers of a random network with its floats, by level, before and after calibration.
+
+    The calibration sees other random images than those that are counted here.
+    """
+    network = untrained_network(cells, seed, channels)
+    known, unseen = (torch.rand(SAMPLES, *network.config.input_shape).numpy() for _ in range(2))
     peak = float(answers_of(network, known).abs().max())
     found = traced(network)
     graph = lower(found.graph)

@@ -21,7 +21,7 @@ many that is taken in which all come as late as they can, because a pool fires m
 may not share a level (`neighbours.py`) are put in an order first: one more such row for every two of them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -30,9 +30,10 @@ from scipy.sparse import coo_array
 
 from ..graph import Population, Projection, Shape, SpikingGraph
 from .neighbours import one_after_the_other
-from .waiting import hop, narrower, parts_of, read_from, readers_of, whole
+from .waiting import Form, Reader, hop, narrower, parts_of, read_from, readers_of, whole
 
 Levels = dict[str, int]
+Parts = Callable[[Sequence[Reader], Shape], list[tuple[int, list[Reader]]]]  # as `parts_of`
 
 
 def levels(graph: SpikingGraph) -> Levels:
@@ -44,7 +45,7 @@ def levels(graph: SpikingGraph) -> Levels:
     return found
 
 
-def cheapest_levels(graph: SpikingGraph) -> Levels:
+def cheapest_levels(graph: SpikingGraph, parts: Parts = parts_of) -> Levels:
     """Name -> level, with as few relay neurons as possible and the graph no deeper than it must be."""
     soonest, shapes = levels(graph), graph.shapes()
     apart = one_after_the_other(graph, soonest)
@@ -55,7 +56,7 @@ def cheapest_levels(graph: SpikingGraph) -> Levels:
     rows += [(index[before], index[after], -1.0) for before, after in apart]  # level[before] - level[after] <= -1
     cost = [0.0] * len(index)
     for name, shape in shapes.items():
-        for size, readers in parts_of(readers_of(graph, name), shape):
+        for size, readers in parts(readers_of(graph, name), shape):
             rows += [(index[reader.projection.target], len(cost), 1.0) for reader in readers]  # level[t] - last <= 1
             cost[index[name]] -= size
             cost.append(size)
@@ -94,8 +95,15 @@ def _later(graph: SpikingGraph, soonest: Levels, apart: list[tuple[str, str]]) -
     return found
 
 
-def insert_relays(graph: SpikingGraph, choose: Callable[[SpikingGraph], Levels] = cheapest_levels) -> SpikingGraph:
-    """Carry each spike to the level before its reader. The readout is alone on the last level."""
+def insert_relays(
+    graph: SpikingGraph,
+    choose: Callable[[SpikingGraph], Levels] = cheapest_levels,
+    left: Callable[[Form, Sequence[Reader]], Form] = narrower,
+) -> SpikingGraph:
+    """Carry each spike to the level before its reader. The readout is alone on the last level.
+
+    left: what is held of a population, and who waits for it -> what the next relay holds.
+    """
     level, shapes = choose(graph), graph.shapes()
     level[graph.readout.name] = max(level.values()) + (_shares_last_level(graph, level))
     relays: list[Population] = []
@@ -108,7 +116,7 @@ def insert_relays(graph: SpikingGraph, choose: Callable[[SpikingGraph], Levels] 
         for step in range(1, max(steps.values(), default=0) + 1):
             before, held = source, form
             source = f"{name}.relay{step}"
-            form = narrower(held, [r for r in readers if steps[id(r.projection)] >= step])
+            form = left(held, [r for r in readers if steps[id(r.projection)] >= step])
             relays.append(_relay(source, form.shape))
             level[source] = level[name] + step
             hops.append(Projection(source=before, target=source, kernel=hop(held, form)))

@@ -110,12 +110,18 @@ def relay_cost_of(
 ) -> ExpectedRelays | Callable[[NetworkSpikes], Tensor]:
     """Spikes of a pass -> the cost of its relays. even: the spikes of an ordinary network of these cells.
 
-    Raises InputError for gates made of spikes and for a trellis of paths, whose relays have no rule here.
+    Raises InputError for gates made of spikes, for a trellis of paths, for cells of every layer that are searched, and
+    for nodes that leak unequally, which stand on other levels: their relays have no rule here.
     """
     if network.config.attention == "spike":
         raise InputError("Relays behind gates made of spikes have no price; set relay_weight to 0.")
     if isinstance(network, MacroSupernet):
         raise InputError("Relays of a search over paths have no price; set relay_weight to 0.")
+    leaks = network.decay_alphas if isinstance(network, Supernet) else network.genotype.decays
+    if leaks:
+        raise InputError("Relays of nodes that leak unequally have no price; set relay_weight to 0.")
+    if isinstance(network, Supernet) and network.own:
+        raise InputError("Relays of a search of cells for every layer have no price; set relay_weight to 0.")
     if isinstance(network, Supernet):
         return ExpectedRelays(network, _references(network.primitives, None, network.config, even))
     genotype, config = network.genotype, network.config

@@ -15,7 +15,7 @@ A trained network needs no more than that, and less only where all weights of a 
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 from torch import Tensor
@@ -71,7 +71,7 @@ STRIDED: Mapping[str, Callable[[int], frozenset[Phase]]] = {
 }
 
 
-@cache
+@lru_cache(maxsize=1024)  # a search draws the same cells again and again, and many more once
 def relays_of(genotype: Genotype, config: NetworkConfig) -> tuple[Waiting, ...]:
     """What waits in the network of a genotype, as the export would have it. Without gates made of spikes."""
     plan = config.plan(genotype.layers)
@@ -135,7 +135,7 @@ def _readings(genotype: Genotype, plan: tuple[CellPlan, ...]) -> list[Reading]:
         found += [Reading(source=source, target=Node(i, 0), phases=halved) for source in s0]
         found += [Reading(source=source, target=Node(i, 1), phases=ALL) for source in s1]
         pools: set[int] = set()
-        for edge in genotype.cell(cell.kind):
+        for edge in genotype.cell(cell.kind, i):
             source, target = Node(i, edge.source), Node(i, INPUTS + edge.node)
             if edge.primitive == MAX_POOL:
                 pool = Node(i, edge.source, pooled=True)

@@ -13,7 +13,7 @@ SOPs of neurons that spike in every step, and lambda is 1 so that the second ter
 NASWOT grows. A network whose NASWOT is minus infinity or not positive has no such score: minus infinity.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import torch
@@ -21,7 +21,8 @@ import torch
 from ..objective.priced_loss import REFERENCE_RATE
 from ..objective.spike_maps import NetworkSpikes, even_spikes, recording
 from ..objective.synaptic_operations import sops_per_cell
-from ..space.genotype import Genotype
+from ..space.genotype import INPUTS, NODES, Genotype
+from ..space.layout import STEM_MULTIPLIER
 from ..space.network import NetworkConfig, SpikingNetwork, count_parameters
 from ..space.primitives import PRIMITIVES
 from ..supernet.supernet import one_hot
@@ -30,11 +31,45 @@ from .score import Batch, Context
 from .untrained import answers
 
 LAMBDA = 1.0
+NORM = 2  # weights of a batch norm for each channel
+
+
+def _separable(kernel: int) -> Callable[[int, bool], int]:
+    return lambda channels, halves: kernel**2 * channels + channels**2
+
+
+def _full(kernel: int) -> Callable[[int, bool], int]:
+    return lambda channels, halves: kernel**2 * channels**2
+
+
+# (channels, whether the edge halves the map) -> weights
+WEIGHTS: Mapping[str, Callable[[int, bool], int]] = {
+    "max_pool_3x3": lambda channels, halves: 0,
+    "avg_pool_3x3": lambda channels, halves: 0,
+    "skip_connect": lambda channels, halves: channels**2 if halves else 0,
+    "sep_conv_3x3": _separable(3),
+    "sep_conv_5x5": _separable(5),
+    "dil_conv_3x3": _separable(3),
+    "dil_conv_5x5": _separable(5),
+    "conv_3x3": _full(3),
+    "conv_5x5": _full(5),
+}
 
 
 def parameters(genotype: Genotype, context: Context) -> float:
-    with torch.device("meta"):  # no numbers are drawn
-        return float(count_parameters(SpikingNetwork(genotype, context.config)))
+    config = context.config
+    config.check_genotype(genotype)
+    if config.attention != "none":  # whose layers are counted where they are built
+        with torch.device("meta"):  # no numbers are drawn
+            return float(count_parameters(SpikingNetwork(genotype, config)))
+    stem = STEM_MULTIPLIER * config.channels
+    plan = config.plan(genotype.layers)
+    found = 9 * config.input_shape[0] * stem + NORM * stem
+    for place, cell in enumerate(plan):
+        found += cell.channels * sum(cell.in_channels) + NORM * cell.channels * (INPUTS + NODES)
+        for edge in genotype.cell(cell.kind, place):
+            found += WEIGHTS[edge.primitive](cell.channels, cell.kind == "reduce" and edge.source < INPUTS)
+    return float(found + (NODES * plan[-1].channels + 1) * config.classes)
 
 
 def sops(genotype: Genotype, context: Context) -> float:

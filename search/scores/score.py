@@ -2,8 +2,8 @@
 
 A score of an untrained network builds it anew for every genotype, in canonical form (spaces/canonical.py), from the
 seed alone: renamed nodes give the same number, and the global random numbers are neither read nor moved. A batch is a
-set: its samples are put in an order by a hash of their content, so that the order they came in does not matter even to
-scores that halve it.
+set: its samples are put in an order by a hash of their content, so that the order in which they came does not matter
+even to scores that halve it.
 """
 
 from collections.abc import Callable

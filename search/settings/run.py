@@ -1,13 +1,13 @@
 """The settings of a run, composed of those of its concerns; what spans two of them is checked here.
 
 Each setting has one place: `seed` stands alone, every other in a table, `[network]`, `[data]`, `[training]`,
-`[objective]`, in `[supernet]` and `[trials]` where the strategy reads them, or in the strategy's own, as
+`[objective]`, in `[supernet]`, `[trials]` and `[asking]` where the strategy reads them, or in the strategy's own, as
 `[strategy.darts]`. All have names of their own, so that the command line and `changed` need no tables.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, get_args
 
 from ...errors import InputError
 from ...setting import check_settings, chosen, nearest, setting, settings_of
@@ -16,13 +16,34 @@ from .data import DataSettings
 from .network import NetworkSettings
 from .objective import ObjectiveSettings
 from .random_cells import RandomSettings
+from .strategies import (
+    AskingSettings,
+    EvolutionSettings,
+    HalvingSettings,
+    LocalSettings,
+    MotifSettings,
+    Nsga2Settings,
+    PopulationsSettings,
+    RaceSettings,
+    ShadeSettings,
+)
 from .supernet import SupernetSettings
 from .training import TrainingSettings
 from .trials import TrialSettings
 
-StrategySettings = DartsSettings | RandomSettings
+AskingStrategySettings = (
+    EvolutionSettings
+    | LocalSettings
+    | HalvingSettings
+    | Nsga2Settings
+    | MotifSettings
+    | ShadeSettings
+    | PopulationsSettings
+    | RaceSettings
+)
+StrategySettings = DartsSettings | RandomSettings | AskingStrategySettings
 
-STRATEGIES: Mapping[str, type[StrategySettings]] = {kind.name: kind for kind in (DartsSettings, RandomSettings)}
+STRATEGIES: Mapping[str, type[StrategySettings]] = {kind.name: kind for kind in get_args(StrategySettings)}
 CONCERNS: Mapping[str, type] = {
     "network": NetworkSettings,
     "data": DataSettings,
@@ -30,9 +51,10 @@ CONCERNS: Mapping[str, type] = {
     "objective": ObjectiveSettings,
     "supernet": SupernetSettings,
     "trials": TrialSettings,
+    "asking": AskingSettings,
 }
 TABLES: Mapping[str, type] = {**CONCERNS, **{f"strategy.{name}": kind for name, kind in STRATEGIES.items()}}
-OPTIONAL = ("supernet", "trials")  # tables that a strategy reads, or does not
+OPTIONAL = ("supernet", "trials", "asking")  # tables that a strategy reads, or does not
 
 READERS: Mapping[str, str] = {  # table -> the strategies that read it, where not all do
     table: " or ".join(name for name, kind in STRATEGIES.items() if table in (*kind.reads, f"strategy.{name}"))
@@ -62,6 +84,7 @@ class SearchSettings:
     objective: ObjectiveSettings = ObjectiveSettings()
     supernet: SupernetSettings = SupernetSettings()
     trials: TrialSettings = TrialSettings()
+    asking: AskingSettings = AskingSettings()
     strategy: StrategySettings = DartsSettings()
 
     def __post_init__(self) -> None:
@@ -93,6 +116,16 @@ class SearchSettings:
             raise InputError(f"Relays are on Loihi alone, but {asked} is for {network.for_target}; leave it out.")
         if network.attention == "spike":
             raise InputError(f"Relays behind gates made of spikes have no price yet, so leave {asked} out.")
+        if network.cells_per_layer:
+            raise InputError(
+                f"Relays of a search of cells for every layer have no price yet, so {asked} cannot be with "
+                "--cells-per-layer; leave one of them out."
+            )
+        if network.decays == "search":
+            raise InputError(
+                f"Relays of nodes that leak unequally have no price yet, so {asked} cannot be with --decays search; "
+                "leave one of them out."
+            )
         if network.level != "micro":
             raise InputError(
                 f"Relays of a search over paths have no price yet, so {asked} cannot be at --level {network.level}; "

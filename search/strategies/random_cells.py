@@ -61,23 +61,24 @@ def random_search(
             write_text(file, to_json(genotype))
         processes.wait()
         tell(f"random cell {number} of {settings.random.candidates}")
-        rows.append(_row(train(changed(settings, strategy="darts", level="micro"), folder, file)))
+        rows.append(row_of(train(changed(settings, strategy="darts", level="micro"), folder, file)))
     best = min(rows, key=lambda row: (-row["validation_accuracy"], row["sops_per_inference"]))
     if processes.is_first():
         write_json(run.candidates, {"best": best["name"], "candidates": rows})
-        _copy(Run(run.path / "candidates" / best["name"]), run)
+        copy_results(Run(run.path / "candidates" / best["name"]), run)
     processes.wait()
 
 
-def _row(run: Run) -> dict[str, Any]:
+def row_of(run: Run) -> dict[str, Any]:
+    """What candidates.json says of a candidate."""
     metrics = read_json(run.metrics)
     found = {"name": run.path.name, "validation_accuracy": read_history(run)[-1]["validation"]["accuracy"]}
     kept = ("test_accuracy", "parameters", "spikes_per_inference", "sops_per_inference")
     return found | {key: metrics[key] for key in kept} | {"genotype": read_json(run.genotype)}
 
 
-def _copy(best: Run, run: Run) -> None:
-    """The metrics last, because they say that the run is over."""
+def copy_results(best: Run, run: Run) -> None:
+    """What a candidate found becomes what the run found. The metrics last, because they say that the run is over."""
     for name in ("history", "history_svg", "cells_svg", "genotype", "weights", "config", "metrics"):
         with replacing(getattr(run, name)) as temporary:
             temporary.write_bytes(getattr(best, name).read_bytes())

@@ -7,7 +7,7 @@ process left half written has no end; readers leave it out, and the next to appe
 import json
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from ...files import locked, read_text, writable
 from .row import Row, row_of
 
 FORMAT = 1
+Complete = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,8 +95,10 @@ def _read(path: Path) -> tuple[dict[str, Any], list[str]]:
 
 
 @contextmanager
-def appending(path: Path, header: Mapping[str, Any]) -> Iterator["Appender"]:
+def appending(path: Path, header: Mapping[str, Any], complete: Complete = dict) -> Iterator["Appender"]:
     """The file, locked, with this header: made where it is missing.
+
+    complete: fills in what the header of an older version does not say.
 
     Raises InputError where another process appends to it, or where it has another header: its rows then were made
     otherwise, and are not to be compared with new ones.
@@ -108,7 +111,7 @@ def appending(path: Path, header: Mapping[str, Any]) -> Iterator["Appender"]:
         _cut_tail(file)
         if os.fstat(file.fileno()).st_size == 0:
             _write(file, {"table": FORMAT, **header})
-        _check_header(path, {"table": FORMAT, **header})
+        _check_header(path, {"table": FORMAT, **header}, complete)
         yield Appender(path, file)
 
 
@@ -154,8 +157,8 @@ def _write(file: Any, data: Mapping[str, Any]) -> None:
     os.fsync(file.fileno())
 
 
-def _check_header(path: Path, header: Mapping[str, Any]) -> None:
-    there, _ = _read(path)
+def _check_header(path: Path, header: Mapping[str, Any], complete: Complete) -> None:
+    there = complete(_read(path)[0])
     wanted = json.loads(json.dumps(header))
     for name in (*wanted, *(name for name in there if name not in wanted)):
         if not _same(there.get(name), wanted.get(name)):

@@ -110,35 +110,45 @@ def row_of(data: object) -> Row:
         ) from error
 
 
-def compact(genotype: Mapping[str, Any]) -> dict[str, str]:
+def compact(genotype: Mapping[str, Any]) -> dict[str, Any]:
     """A genotype as `to_dict` gives it, the edges `source:primitive` of each node in a word list, nodes behind |.
 
     "0:conv_3x3 1:skip_connect|1:conv_3x3 2:conv_3x3|0:skip_connect 3:conv_5x5|1:conv_3x3 2:max_pool_3x3"
     """
-    short = {"primitives": genotype["primitives"]}
-    for kind in ("normal", "reduce"):
-        nodes: dict[int, list[str]] = {}
-        for edge in genotype[kind]:
-            nodes.setdefault(edge["node"], []).append(f"{edge['source']}:{edge['primitive']}")
-        short[kind] = "|".join(" ".join(nodes[node]) for node in sorted(nodes))
+    short: dict[str, Any] = {name: genotype[name] for name in ("primitives", "gates", "decays") if name in genotype}
+    short |= {kind: _short_cell(genotype[kind]) for kind in ("normal", "reduce")}
+    if "cells" in genotype:
+        short["cells"] = [_short_cell(cell) for cell in genotype["cells"]]
     if "layers" in genotype:
         short["layers"] = " ".join(f"{layer['kind']}:{layer['width']!r}" for layer in genotype["layers"])
     return short
 
 
-def expanded(short: Mapping[str, str]) -> dict[str, Any]:
+def expanded(short: Mapping[str, Any]) -> dict[str, Any]:
     """The inverse of `compact`; the edges of a cell are sorted by node."""
-    whole: dict[str, Any] = {"primitives": short["primitives"]}
-    for kind in ("normal", "reduce"):
-        whole[kind] = [
-            {"node": node, "source": int(edge.partition(":")[0]), "primitive": edge.partition(":")[2]}
-            for node, edges in enumerate(short[kind].split("|"))
-            for edge in edges.split()
-        ]
+    whole: dict[str, Any] = {name: short[name] for name in ("primitives", "gates", "decays") if name in short}
+    whole |= {kind: _whole_cell(short[kind]) for kind in ("normal", "reduce")}
+    if "cells" in short:
+        whole["cells"] = [_whole_cell(cell) for cell in short["cells"]]
     if "layers" in short:
         pairs = (layer.split(":") for layer in short["layers"].split())
         whole["layers"] = [{"kind": kind, "width": float(width)} for kind, width in pairs]
     return whole
+
+
+def _short_cell(edges: Sequence[Mapping[str, Any]]) -> str:
+    nodes: dict[int, list[str]] = {}
+    for edge in edges:
+        nodes.setdefault(edge["node"], []).append(f"{edge['source']}:{edge['primitive']}")
+    return "|".join(" ".join(nodes[node]) for node in sorted(nodes))
+
+
+def _whole_cell(short: str) -> list[dict[str, Any]]:
+    return [
+        {"node": node, "source": int(edge.partition(":")[0]), "primitive": edge.partition(":")[2]}
+        for node, edges in enumerate(short.split("|"))
+        for edge in edges.split()
+    ]
 
 
 def rounded(value: float | None, digits: int = DIGITS) -> float | None:

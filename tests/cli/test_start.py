@@ -21,7 +21,13 @@ LIGHT = {
         *(
             f"commands.{name}"
             for name in (
-                *("comparing", "converting", "costs", "ensembles", "importing", "tables", "targets"),
+                "comparing",
+                "converting",
+                "costs",
+                "ensembles",
+                "importing",
+                "tables",
+                "targets",
                 "transformers",
             )
         ),
@@ -44,8 +50,8 @@ LIGHT = {
         "search.settings",
     ),
     *(f"search.settings.{name}" for name in ("darts", "data", "file", "network", "objective", "random_cells", "run")),
+    *(f"search.settings.{name}" for name in ("imported", "strategies", "supernet", "training", "trials")),
     *(f"search.space{name}" for name in ("", ".transformer", ".transformer.settings")),
-    *(f"search.settings.{name}" for name in ("imported", "supernet", "training", "trials")),
 }
 # The error of a price list is known once the lists have been read.
 PRICES = {"deploy.cost", "deploy.cost.prices", "deploy.cost.profiles"}

@@ -44,7 +44,7 @@ def test_build_go_on_and_check(toy: SearchSettings, tmp_path: Path) -> None:
     table = Table.open(path)
     assert table.keys == tuple(map(key_of, CELLS))
     first = table[key_of(CELLS[0]), 0]
-    assert table.header["splits"] == {"train": 43, "validation": 5, "test": 12}
+    assert table.header["splits"] == {"train": 36, "validation": 12, "test": 12}
     assert len(first.rates) == len(first.init_rates) == len(table.header["populations"])
     assert from_bits(first.test_correct, 12).mean() == pytest.approx(first.test_accuracy, abs=1e-4)
     assert set(first.cores or ()) == {"loihi1", "loihi2"} and "loihi1-davies2018" in (first.energy_j or {})
@@ -95,9 +95,20 @@ def test_what_cannot_be_built(toy: SearchSettings, tmp_path: Path) -> None:
         add(tmp_path / "t", "toy", [], workers=0)
     with pytest.raises(InputError, match="has no rows yet"):
         check(tmp_path / "t")
-    append(tmp_path / "other", {"space": "toy", "settings": {}}, [row()])
+    append(tmp_path / "other", {"space": "toy", "settings": {"network": {"channels": 9}}}, [row()])
     with pytest.raises(InputError, match="was built with settings="):
         check(tmp_path / "other")
+
+
+def test_settings_that_are_younger_than_a_table_had_their_defaults(toy: SearchSettings, tmp_path: Path) -> None:
+    header = json.loads(json.dumps(tables.header_of("toy")))
+    del header["settings"]["network"]["stem_stride"]
+    append(tmp_path / "old", header, [row()])
+    assert add(tmp_path / "old", "toy", []).there == 1
+    header["settings"]["network"]["channels"] = 5
+    append(tmp_path / "other", header, [row()])
+    with pytest.raises(InputError, match="begin another file"):
+        add(tmp_path / "other", "toy", [])
 
 
 def test_no_such_row_to_check(toy: SearchSettings, tmp_path: Path) -> None:

@@ -14,13 +14,13 @@ from ....errors import UnsupportedError
 from ....export.graph import Conv, Population, Projection, Role, Shape, SpikeInput, SpikingGraph, check
 from ....export.trace import linear
 from ....export.trace.linear import Expression
-from ....search.space.genotype import INPUTS, NODES, Genotype
+from ....search.space.genotype import INPUTS, NODES, USUAL_DECAY, Genotype
 from ....search.space.layout import STEM_MULTIPLIER, CellPlan
 from ....search.space.network import NetworkConfig
 
 STEM, FRAMES = "stem", "inputs"
-NEURONS = (0.5, 1.0)  # decay and threshold (search/space/layers.py)
-OR = (0.0, 0.5)
+THRESHOLD = 1.0  # search/space/layers.py
+OR = (0.0, 0.5)  # decay and threshold
 
 
 def graph_of(genotype: Genotype, config: NetworkConfig) -> SpikingGraph:
@@ -34,10 +34,11 @@ def graph_of(genotype: Genotype, config: NetworkConfig) -> SpikingGraph:
             f"The cost of a genotype is known without attention only, but the network has attention="
             f"'{config.attention}'; say none, or export the network and deploy it."
         )
+    config.check_genotype(genotype)
     walk = _Walk(genotype)
     s0 = s1 = walk.stem(config)
     for number, plan in enumerate(config.plan(genotype.layers)):
-        s0, s1 = s1, walk.cell(f"cells.{number}", plan, s0, s1)
+        s0, s1 = s1, walk.cell(number, plan, s0, s1)
     walk.readout(s1, config.classes)
     return check(
         SpikingGraph(
@@ -66,8 +67,9 @@ class _Walk:
         frames = self._input(FRAMES, config.input_shape)
         return self._populate(STEM, _convolved(frames, channels, 3, stride=config.stem_stride))
 
-    def cell(self, name: str, plan: CellPlan, s0: Expression, s1: Expression) -> Expression:
+    def cell(self, place: int, plan: CellPlan, s0: Expression, s1: Expression) -> Expression:
         """The nodes, side by side."""
+        name = f"cells.{place}"
         states = [
             self._populate(
                 f"{name}.p0", _halved(s0, plan.channels) if plan.halve_s0 else _pointwise(s0, plan.channels)
@@ -82,9 +84,10 @@ class _Walk:
                     states[edge.source],
                     2 if plan.kind == "reduce" and edge.source < INPUTS else 1,
                 )
-                for number, edge in enumerate(self.genotype.incoming(plan.kind, node))
+                for number, edge in enumerate(self.genotype.incoming(plan.kind, node, place))
             ]
-            states.append(self._populate(f"{name}.n{node + 1}", linear.added(*currents)))
+            decay = self.genotype.decay(plan.kind, node, place)
+            states.append(self._populate(f"{name}.n{node + 1}", linear.added(*currents), decay))
         return linear.concatenated(states[INPUTS:])
 
     def readout(self, x: Expression, classes: int) -> None:
@@ -110,8 +113,8 @@ class _Walk:
         self.inputs.append(SpikeInput(name=name, shape=shape))
         return linear.spikes_of(name, shape)
 
-    def _populate(self, name: str, x: Expression) -> Expression:
-        return self._add(name, x, *NEURONS, "neuron")
+    def _populate(self, name: str, x: Expression, decay: float = USUAL_DECAY) -> Expression:
+        return self._add(name, x, decay, THRESHOLD, "neuron")
 
     def _add(self, name: str, x: Expression, decay: float, threshold: float, role: Role) -> Expression:
         bias = np.zeros(x.shape[0])

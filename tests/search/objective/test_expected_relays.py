@@ -152,6 +152,16 @@ def test_what_has_no_price_is_refused() -> None:
             "Relays of a search over paths have no price yet, so relay_weight=0.5 cannot be at --level both; leave one "
             "of them out.",
         ),
+        (
+            {"cells_per_layer": True},
+            "Relays of a search of cells for every layer have no price yet, so relay_weight=0.5 cannot be with "
+            "--cells-per-layer; leave one of them out.",
+        ),
+        (
+            {"decays": "search"},
+            "Relays of nodes that leak unequally have no price yet, so relay_weight=0.5 cannot be with --decays "
+            "search; leave one of them out.",
+        ),
     ):
         with pytest.raises(InputError) as raised:
             choose(relay_weight=0.5, **options)
@@ -163,6 +173,13 @@ def test_what_has_no_price_is_refused() -> None:
     )
     with pytest.raises(InputError, match="Relays behind gates made of spikes have no price"):
         relay_cost_of(gated, spikes_of(gated))
+    leaking = SpikingNetwork(random_genotype(np.random.default_rng(0), "plain", decays=True), CONFIG)
+    with pytest.raises(InputError, match="Relays of nodes that leak unequally have no price; set relay_weight to 0"):
+        relay_cost_of(leaking, spikes_of(leaking))
+    layered = KernelSupernet("plain", CONFIG)
+    layered.search_also(cells_per_layer=True)
+    with pytest.raises(InputError, match="Relays of a search of cells for every layer have no price; set relay_weight"):
+        relay_cost_of(layered, spikes_of(layered))
     macro = MacroSupernet("plain", CONFIG)
     with pytest.raises(InputError, match="Relays of a search over paths have no price"):
         relay_cost_of(macro, spikes_of(macro))

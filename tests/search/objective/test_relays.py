@@ -45,6 +45,15 @@ def test_a_genotype_has_the_relays_of_its_export(seed: int) -> None:
     assert found == exported(SpikingNetwork(genotype, settings).eval()) > 0
 
 
+def test_cells_of_every_layer_have_those_of_their_export() -> None:
+    rng = np.random.default_rng(0)
+    settings = config(rng, cells=4)
+    genotype = random_genotype(rng, "plain", layers=[cell.kind for cell in settings.plan()])
+    found = relay_neurons(relays_of(genotype, settings))
+    assert found == exported(SpikingNetwork(genotype, settings).eval())
+    assert found != relay_neurons(relays_of(Genotype("plain", genotype.normal, genotype.reduce), settings))
+
+
 @pytest.mark.parametrize("primitive", ["dil_conv_5x5", "skip_connect", "max_pool_3x3"])
 @pytest.mark.parametrize("layers", [None, UNUSUAL], ids=["usual", "unusual"])
 def test_one_primitive_everywhere(primitive: str, layers: tuple[Layer, ...] | None) -> None:

@@ -1,28 +1,15 @@
 """A network and a batch that take milliseconds."""
 
 from dataclasses import replace
-from itertools import permutations
-from operator import attrgetter
 
 import numpy as np
 import pytest
 
 from spikeport.search.data.datasets import Dataset
 from spikeport.search.scores.score import Context, context_of
-from spikeport.search.space.genotype import INPUTS, NODES, Edge, Genotype, random_genotype
+from spikeport.search.space.genotype import Genotype, random_genotype
 from spikeport.search.space.network import NetworkConfig
-
-PLACE = attrgetter("node", "source")
-
-
-def renamings(cell: tuple[Edge, ...]) -> list[tuple[Edge, ...]]:
-    """The cell under every order of its nodes in which each stands behind its sources; the first is as it was."""
-    numbers = [(*range(INPUTS), *(INPUTS + place for place in order)) for order in permutations(range(NODES))]
-    moved = [
-        tuple(sorted((Edge(n[INPUTS + e.node] - INPUTS, n[e.source], e.primitive) for e in cell), key=PLACE))
-        for n in numbers
-    ]
-    return [edges for edges in moved if all(edge.source < INPUTS + edge.node for edge in edges)]
+from spikeport.tests.search.scores.renaming import renamings
 
 
 @pytest.fixture(scope="package")

@@ -1,6 +1,7 @@
 """Each score's defining terms, on cases that can be redone on paper."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from spikeport.errors import InputError
 from spikeport.search.data.datasets import Dataset
 from spikeport.search.scores.codes import agreement, distinct, log_determinant, sparse_agreement
-from spikeport.search.scores.counts import autost_of, sops_at, sops_initial
+from spikeport.search.scores.counts import WEIGHTS, autost_of, sops_at, sops_initial
 from spikeport.search.scores.dissimilarity import dissimilarity
 from spikeport.search.scores.isometry import gain_score, isometry, log_gains
 from spikeport.search.scores.jacobians import SMALL, class_score, eigenvalue_score
@@ -22,16 +23,35 @@ from spikeport.search.scores.table import score_in
 from spikeport.search.scores.untrained import loss_gradients, noise, untrained, weights_of
 from spikeport.search.scores.zen import log_sigma, zen
 from spikeport.search.scores.zico import consistency
-from spikeport.search.space.genotype import Genotype
+from spikeport.search.space.genotype import Genotype, Layer, random_genotype
 from spikeport.search.space.network import NetworkConfig, SpikingNetwork, count_parameters
+from spikeport.search.space.primitives import PRIMITIVES, spiking_primitives
 
 
 def t(*rows: object) -> Tensor:
     return torch.tensor(rows, dtype=torch.float64)
 
 
-def test_parameters_are_those_of_the_network(genotype: Genotype, context: Context) -> None:
-    assert score_in("parameters", context)(genotype) == count_parameters(SpikingNetwork(genotype, context.config))
+@pytest.mark.parametrize("attention", ["none", "eca", "spike"])
+def test_parameters_are_those_of_the_network(context: Context, attention: str) -> None:
+    config = replace(context.config, attention=attention, cells=5, input_shape=(3, 8, 8), reads="spikes")
+    path = tuple(Layer(kind, width) for kind, width in (("normal", 0.5), ("reduce", 1.0), *(("normal", 1.0),) * 3))
+    for seed in range(3):
+        for primitives, layers in (("darts", None), ("plain", path)):
+            genotype = replace(random_genotype(np.random.default_rng(seed), primitives), layers=layers)
+            wanted = count_parameters(SpikingNetwork(genotype, config))
+            assert score_in("parameters", replace(context, config=config))(genotype) == wanted
+
+
+def test_parameters_of_a_cell_for_each_layer(context: Context) -> None:
+    drawn = [random_genotype(np.random.default_rng(seed), "plain") for seed in range(4)]
+    genotype = replace(drawn[0], cells=tuple(one.normal for one in drawn[1:]))
+    wanted = count_parameters(SpikingNetwork(genotype, context.config))
+    assert score_in("parameters", context)(genotype) == wanted != score_in("parameters", context)(drawn[0])
+
+
+def test_every_primitive_has_weights() -> None:
+    assert set(WEIGHTS) == {name for primitives in PRIMITIVES for name in spiking_primitives(primitives)}
 
 
 def test_sops_grow_with_the_rate(genotype: Genotype, config: NetworkConfig) -> None:

@@ -53,6 +53,40 @@ def test_one_edge_the_path_and_the_kind_of_cell_matter() -> None:
     assert len(keys) == 5
 
 
+def test_what_nodes_have_of_their_own_moves_with_them() -> None:
+    for seed in range(30):
+        genotype = random_genotype(np.random.default_rng(seed), "darts", gates=True, decays=True)
+        keys = set()
+        for number in permutations(range(NODES)):
+            cell = renamed(genotype.normal, number)
+            if legal(cell):
+                rows = {
+                    name: (tuple(getattr(genotype, name)[0][number.index(node)] for node in range(NODES)), row)
+                    for name, (_, row) in (("gates", genotype.gates), ("decays", genotype.decays))
+                }
+                other = replace(genotype, normal=cell, **rows)
+                keys |= {key_of(other), key_of(canonical(other))}
+        assert keys == {key_of(genotype)}
+        flipped = tuple(not gated for gated in genotype.gates[0])
+        assert key_of(replace(genotype, gates=(flipped, genotype.gates[1]))) not in keys
+        assert key_of(replace(genotype, decays=None)) not in keys
+
+
+def test_a_cell_for_every_layer() -> None:
+    kinds = ("normal", "reduce", "normal")
+    genotype = random_genotype(np.random.default_rng(0), "plain", layers=kinds)
+    assert key_of(canonical(genotype)) == key_of(genotype)
+    cells = tuple(reversed(genotype.cells))
+    assert key_of(replace(genotype, cells=cells)) != key_of(genotype)
+    assert key_of(replace(genotype, cells=None)) != key_of(genotype)
+
+
+def test_keys_stay_what_they_were() -> None:
+    """Tables that are kept know cells by them."""
+    assert key_of(closed_cells()[0]) == "38cdad9c1924"
+    assert key_of(random_genotype(np.random.default_rng(0), "darts")) == "9fba3129eb91"
+
+
 def test_random_cells_have_keys_of_their_own() -> None:
     keys = {key_of(random_genotype(np.random.default_rng(seed), "darts")) for seed in range(200)}
     assert len(keys) == 200

@@ -1,5 +1,6 @@
 """Rows say what was measured, and come back from JSON as they were."""
 
+import json
 import math
 from typing import Any
 
@@ -32,6 +33,8 @@ def test_a_genotype_is_short_and_comes_back() -> None:
         genotype = to_dict(random_genotype(np.random.default_rng(number), "darts"))
         assert expanded(compact(genotype)) == genotype
     assert compact(genotype)["normal"].count("|") == 3
+    own = random_genotype(np.random.default_rng(0), "plain", gates=True, decays=True, layers=("normal", "reduce"))
+    assert from_dict(expanded(json.loads(json.dumps(compact(to_dict(own)))))) == own
     path = genotype | {"layers": [{"kind": "normal", "width": 0.75}, {"kind": "reduce", "width": 1.0}]}
     assert from_dict(expanded(compact(path))) == from_dict(path)
 

@@ -36,6 +36,19 @@ def real(genotype: Genotype, config: NetworkConfig) -> SpikingGraph:
         return traced(SpikingNetwork(genotype, config).eval()).graph
 
 
+def test_a_cell_for_each_layer_and_decays_of_nodes_are_those_of_the_trace() -> None:
+    drawn = [random_genotype(np.random.default_rng(seed), "plain") for seed in range(4)]
+    cells = (drawn[1].normal, drawn[2].reduce, drawn[3].reduce)
+    usual = replace(drawn[0], cells=cells)
+    genotype = replace(usual, decays=((0.5, 0.75, 0.5, 0.5), (0.5, 0.5, 0.5, 0.875), (0.25, 0.5, 0.5, 0.5)))
+    ours, theirs = graph_of(genotype, IMAGES), real(genotype, IMAGES)
+    assert [(p.name, p.decay) for p in ours.populations] == [(p.name, p.decay) for p in theirs.populations]
+    assert levels(lower(ours)) == levels(lower(theirs))
+    assert map_graph(lower(ours), "loihi1") == map_graph(lower(theirs), "loihi1")
+    assert {p.decay for p in ours.populations if p.role == "neuron"} == {0.25, 0.5, 0.75, 0.875}
+    assert size_of(usual, IMAGES).synapses != size_of(replace(usual, cells=None), IMAGES).synapses
+
+
 @pytest.mark.parametrize(("config", "primitives", "seed", "path"), CASES)
 def test_it_is_that_of_the_trace(
     config: NetworkConfig, primitives: str, seed: int, path: tuple[Layer, ...] | None

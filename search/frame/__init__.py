@@ -1,0 +1,1 @@
+"""The one loop of every search that asks and is told: candidates, results, goals, history, executors."""

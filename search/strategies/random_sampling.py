@@ -1,0 +1,36 @@
+"""Random search: the one that any other has to beat.
+
+Li and Talwalkar (arXiv 1902.07638): published searches often do not beat it at equal cost. Ours: no cell twice.
+"""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from ..frame.goal import Goal
+from ..frame.protocol import Archive, Proposal, Told
+from ..random_streams import generator
+from ..settings.random_cells import RandomSettings
+from ..spaces.space import G, Space
+from .drawing_new import Asked, new_one
+
+
+class RandomSampling(Archive[G]):
+    """Uniform over the codes of the space."""
+
+    name: ClassVar[str] = "random"
+    many: ClassVar[bool] = True
+    budgets: ClassVar[bool] = False
+
+    def __init__(self, space: Space[G], goal: Goal, settings: RandomSettings, seed: int, epochs: int = 0) -> None:
+        super().__init__(space, goal, epochs)
+        self.rng, self.asked = generator(seed, "strategy"), Asked(space.key)
+
+    def ask(self, n: int) -> list[Proposal[G]]:
+        found = []
+        for _ in range(n):
+            found.append(Proposal(new_one(lambda: self.space.sample(self.rng), self.asked)))
+            self.asked.add(found[-1].candidate)
+        return found
+
+    def tell(self, told: Sequence[Told[G]]) -> None:
+        self.add(told)

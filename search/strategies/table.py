@@ -1,0 +1,54 @@
+"""The strategies that ask and are told: one table, name -> what makes one of its settings."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ...setting import chosen
+from ..frame.goal import Goal
+from ..frame.protocol import Strategy
+from ..settings.random_cells import RandomSettings
+from ..settings.strategies import (
+    EvolutionSettings,
+    HalvingSettings,
+    LocalSettings,
+    MotifSettings,
+    Nsga2Settings,
+    PopulationsSettings,
+    RaceSettings,
+    ShadeSettings,
+)
+from ..spaces.space import G, Space
+from .cluster_race import ClusterRace
+from .evolution import Evolution
+from .local_search import LocalSearch
+from .motifs import MotifEvolution
+from .nsga2 import Nsga2
+from .populations import TwoPopulations
+from .random_sampling import RandomSampling
+from .shade import Shade
+from .successive_halving import SuccessiveHalving
+
+# name -> (strategy, its settings)
+ASKING_STRATEGIES: Mapping[str, tuple[type[Any], type[Any]]] = {
+    "random": (RandomSampling, RandomSettings),
+    "evolution": (Evolution, EvolutionSettings),
+    "local": (LocalSearch, LocalSettings),
+    "halving": (SuccessiveHalving, HalvingSettings),
+    "nsga2": (Nsga2, Nsga2Settings),
+    "motifs": (MotifEvolution, MotifSettings),
+    "shade": (Shade, ShadeSettings),
+    "populations": (TwoPopulations, PopulationsSettings),
+    "race": (ClusterRace, RaceSettings),
+}
+
+
+def strategy_of(
+    name: str, space: Space[G], goal: Goal, *, seed: int = 0, epochs: int = 0, settings: Any = None
+) -> Strategy[G]:
+    """Made anew. settings: its own, its defaults by default; epochs: of a whole training of the evaluator.
+
+    Raises InputError for an unknown name.
+    """
+    kind, of_it = ASKING_STRATEGIES[chosen("strategy", name, ASKING_STRATEGIES)]
+    made: Strategy[G] = kind(space, goal, of_it() if settings is None else settings, seed, epochs)
+    return made
