@@ -264,13 +264,6 @@ def _matmul(writer: Nodes, name: str, input: Value, other: Value) -> Value:
     return Value(shape=shape, name=writer.node("MatMul", [writer.plain(input), writer.plain(other)], name))
 
 
-def _softmax(writer: Nodes, name: str, input: Value, dim: int) -> Value:
-    axis = dim % len(input.shape)
-    if writer.apart(input) and axis > 1:
-        return writer.each([input], input.shape[2:], lambda x, at: writer.node("Softmax", x, at, axis=axis - 1), name)
-    return Value(shape=input.shape, name=writer.node("Softmax", [writer.plain(input)], name, axis=axis))
-
-
 def _as_it_is(writer: Nodes, name: str, input: Value) -> Value:
     return input
 
@@ -291,7 +284,7 @@ FUNCTIONS: dict[Any, Callable[..., Any]] = {
     "maximum": _arithmetic("Max"),
     "sigmoid": elementwise("Sigmoid"),
     "relu": elementwise("Relu"),
-    "softmax": _softmax,
+    "exp": elementwise("Exp"),
     "mean": _reduced("Mean"),
     "sum": _reduced("Sum"),
     "amax": _reduced("Max"),

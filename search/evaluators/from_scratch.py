@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import cast
 
 import numpy as np
-from torch import Tensor, nn
+from torch import Tensor, as_tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim import SGD
 
@@ -76,7 +76,7 @@ def train_network(
         trained = WithAuxiliary(network) if training.auxiliary_weight else network
     trained.to(device)
     if training.initialisation == "isometry":
-        isometric(network, rows_of(images, learn[:FOR_ISOMETRY]).float(), settings.seed)
+        isometric(network, as_tensor(rows_of(images, learn[:FOR_ISOMETRY])).to(device).float(), settings.seed)
     arithmetic = Arithmetic(training.precision, device)
     objective = _training_objective(_whole_gradients(trained), training)
     as_graph = not (settings.objective.has_a_price or training.gradient_checkpointing)

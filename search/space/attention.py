@@ -165,25 +165,23 @@ class SMA(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        hidden, many = max(4, channels // 4), len(self.scales)
+        hidden = max(4, channels // 4)
         self.convs = nn.ModuleList(convolution(channels, channels, k) for k in self.scales)
         self.norms = nn.ModuleList(batch_norm(channels) for _ in self.scales)
         self.lifs = nn.ModuleList(lif_neurons() for _ in self.scales)
-        self.channel = nn.Sequential(
-            nn.Linear(channels, hidden), nn.ReLU(), _last(nn.Linear(hidden, many * channels, bias=False))
-        )
-        self.time = nn.Sequential(
-            nn.Conv1d(1, 4, 3, padding=1), nn.ReLU(), _last(nn.Conv1d(4, many, 3, padding=1, bias=False))
-        )
+        self.channel = nn.Sequential(nn.Linear(channels, hidden), nn.ReLU())
+        self.channels = nn.ModuleList(_last(nn.Linear(hidden, channels, bias=False)) for _ in self.scales)
+        self.time = nn.Sequential(nn.Conv1d(1, 4, 3, padding=1), nn.ReLU())
+        self.times = nn.ModuleList(_last(nn.Conv1d(4, 1, 3, padding=1, bias=False)) for _ in self.scales)
         self.norm = batch_norm(channels)
 
-    def gates(self, spikes: Tensor) -> tuple[Tensor, Tensor]:
-        """The sum of all y_k, [T, N, C, H, W] -> c [K, T, N, C] and t [K, T, N], which add up to 1 over K."""
+    def gates(self, spikes: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """The sum of all y_k, [T, N, C, H, W] -> every c_k [T, N, C] and t_k [T, N]; over k they add up to 1."""
         mean = spikes.mean(dim=(3, 4))
-        steps, images, channels = mean.shape
-        of_channels = self.channel(mean).view(steps, images, len(self.scales), channels).permute(2, 0, 1, 3)
-        lines = mean.mean(2).T.unsqueeze(1)  # [N, 1, T]
-        return of_channels.softmax(0), self.time(lines).permute(1, 2, 0).softmax(0)
+        of_channels, lines = self.channel(mean), self.time(mean.mean(2).T.unsqueeze(1))  # [N, 4, T]
+        channel = _over_scales([last(of_channels) for last in self.channels])
+        time = _over_scales([last(lines).squeeze(1) for last in self.times])
+        return channel, [gate.T for gate in time]
 
     def forward(self, current: Tensor) -> Tensor:
         fired = [lif(norm(c(current))) for c, norm, lif in zip(self.convs, self.norms, self.lifs, strict=True)]
@@ -194,6 +192,18 @@ class SMA(nn.Module):
             gate = channel[k] * time[k].unsqueeze(-1)  # [T, N, C]
             weighed.append(gate.unsqueeze(-1).unsqueeze(-1) * heard)
         return cast(Tensor, self.norm(weighed[0] + weighed[1] + weighed[2] + weighed[3]))
+
+
+def _over_scales(logits: list[Tensor]) -> list[Tensor]:
+    """Softmax over the list, of tensors of one shape."""
+    peak = logits[0]
+    for one in logits[1:]:
+        peak = torch.maximum(peak, one)
+    powers = [torch.exp(one - peak) for one in logits]
+    total = powers[0]
+    for power in powers[1:]:
+        total = total + power
+    return [power / total for power in powers]
 
 
 def zoned_out(spikes: Tensor, channel: Tensor, time: Tensor) -> Tensor:

@@ -8,8 +8,10 @@ import torch
 from torch import nn
 
 from spikeport.errors import InputError
+from spikeport.search.data.datasets import Dataset
 from spikeport.search.evaluators.isometry import isometric, phi
-from spikeport.search.settings.run import choose
+from spikeport.search.pipeline import train
+from spikeport.search.settings.run import SearchSettings, changed, choose
 from spikeport.search.space.cell import Preprocess
 from spikeport.search.space.genotype import random_genotype
 from spikeport.search.space.network import NetworkConfig, SpikingNetwork
@@ -55,6 +57,14 @@ def test_the_same_every_time() -> None:
     one, two = network(), network()
     assert isometric(one, IMAGES, seed=0) == isometric(two, IMAGES, seed=0)
     assert all(torch.equal(a, b) for a, b in zip(one.parameters(), two.parameters(), strict=True))
+
+
+@pytest.mark.training
+def test_a_training_begins_with_them(blobs: Dataset, tiny: SearchSettings) -> None:
+    genotype = random_genotype(np.random.default_rng(0), "plain")
+    settings = changed(tiny, train_epochs=1, initialisation="isometry")
+    one, two = train(genotype, settings, blobs), train(genotype, changed(tiny, train_epochs=1), blobs)
+    assert any(not torch.equal(a, b) for a, b in zip(one.parameters(), two.parameters(), strict=True))
 
 
 def test_an_unknown_one_is_refused() -> None:

@@ -22,20 +22,19 @@ CURRENT = 2 * torch.randn(4, 3, 8, 4, 6, generator=torch.Generator().manual_seed
 def learned() -> SMA:
     torch.manual_seed(0)
     module = SMA(8)
-    for parameter in (*module.channel.parameters(), *module.time.parameters()):
+    for parameter in (*module.channels.parameters(), *module.times.parameters()):
         nn.init.normal_(parameter, std=1.0)
     return module
 
 
 def test_gates_add_up_to_one_over_scales_and_are_even_at_the_start() -> None:
     spikes = (torch.rand(5, 2, 8, 3, 3) < 0.4).float()
-    channel, time = learned().gates(spikes)
+    channel, time = (torch.stack(gates) for gates in learned().gates(spikes))
     assert channel.shape == (4, 5, 2, 8) and time.shape == (4, 5, 2)
     torch.testing.assert_close(channel.sum(0), torch.ones(5, 2, 8))
     torch.testing.assert_close(time.sum(0), torch.ones(5, 2))
     assert channel.std() > 0.01 and time.std() > 0.01
-    channel, time = SMA(8).gates(spikes)
-    assert (channel == 0.25).all() and (time == 0.25).all()
+    assert all((gate == 0.25).all() for gates in SMA(8).gates(spikes) for gate in gates)
 
 
 @torch.no_grad()
@@ -97,7 +96,7 @@ def test_it_learns_and_is_refused_by_the_chip_and_by_folding(lively_sma: Any) ->
     with pytest.raises(UnsupportedError, match=message):
         fold_attention(lively_sma, np.zeros((2, 1, 4, 4), np.float32))
     lively_sma.train()(torch.rand(4, 1, 4, 4)).square().sum().backward()
-    last = lively_sma.cells[0].n1.attention.time[-1].weight
+    last = lively_sma.cells[0].n1.attention.times[1].weight
     assert last.grad is not None and last.grad.any()
 
 
