@@ -28,7 +28,7 @@ def draw_front(measured: Sequence[Mapping[str, float]], goal: Goal) -> str:
             _course(axes, measured, goal, first)
         axes.spines[["top", "right"]].set_visible(False)
         file = io.StringIO()
-        FigureCanvasSVG(figure).print_svg(file, metadata={"Date": None})
+        FigureCanvasSVG(figure).print_svg(file, metadata={"Date": None})  # type: ignore[no-untyped-call]
     return file.getvalue()
 
 
