@@ -17,6 +17,10 @@ import torch
 from ..deploy.cost.prices import price_lists
 from ..deploy.settings import PriceSettings
 from ..errors import InputError
+from ..export.graph import neurons
+from ..export.passes import lower
+from ..export.passes.relays import levels
+from ..export.targets import traced
 from ..files import read_text
 from ..search.data.datasets import Dataset, load_dataset
 from ..search.runs import make_manifest
@@ -34,6 +38,7 @@ SEED_RULE = (
     "a row with seed s is a training with the setting seed=s; the first row of a cell has seed 0. Cells of one seed "
     "share the split of the train images"
 )
+SIZED = 5  # cells
 AHEAD = 2  # trainings that wait for each worker
 
 Job = tuple[Genotype, int]
@@ -109,8 +114,18 @@ def header_of(space: str) -> dict[str, Any]:
         "seed_rule": SEED_RULE,
         "populations": list(populations_of(network)),
         "initial_images": INITIAL_IMAGES,
+        "neurons_and_levels": _sizes(space),
         "price_lists": [profile.name for profile in price_lists(PriceSettings())],
     }
+
+
+def _sizes(space: str) -> list[list[int]]:
+    """[neurons, levels] on the chip of the first cells, untrained: another way of placing relays is told by them, so
+    that rows of before and after it do not come into one file."""
+    one = space_of(space)
+    config = network_config(one.settings.network, _dataset(one.settings))
+    graphs = [lower(traced(SpikingNetwork(cell, config).eval()).graph) for cell in islice(one.cells(), SIZED)]
+    return [[sum(neurons(p.shape) for p in graph.populations), max(levels(graph).values())] for graph in graphs]
 
 
 def completed(header: Mapping[str, Any]) -> Mapping[str, Any]:

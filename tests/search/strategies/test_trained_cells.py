@@ -96,6 +96,15 @@ def test_what_is_on_a_chip_is_asked_of_who_can_say_it(settings: SearchSettings, 
     assert read_json(run.front)["front"][0]["objectives"] == {"cores": 7.0}
 
 
+@pytest.mark.slow  # processes of their own
+def test_other_processes_train_the_same(settings: SearchSettings, tmp_path: Path) -> None:
+    alike = changed(settings, strategy="shade", evaluations=2, at_once=2)
+    here = run_search(alike, tmp_path / "here")
+    there = run_search(changed(alike, executor="processes:2"), tmp_path / "there")
+    assert read_json(here.front) == read_json(there.front)
+    assert here.weights.read_bytes() == there.weights.read_bytes()
+
+
 def test_nothing_could_be_measured(settings: SearchSettings, tmp_path: Path) -> None:
     wild = changed(settings, train_learning_rate=1e38, gradient_clip=1e30)
     with pytest.raises(InputError, match="None of 4 candidates could be measured: The loss must be finite"):
