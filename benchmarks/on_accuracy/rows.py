@@ -11,7 +11,7 @@ rounding hurts most, before and after calibration.
 import argparse
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -40,7 +40,7 @@ from spikeport.export.tuning.agreement import agreement
 from spikeport.export.tuning.calibrate import calibrate
 from spikeport.export.tuning.finetune import answers_of
 from spikeport.export.tuning.integers import Source, integers_of
-from spikeport.export.tuning.samples import entering
+from spikeport.export.tuning.samples import AT_ONCE, entering
 from spikeport.search.data.datasets import Dataset, load_dataset
 from spikeport.search.runs import Run, open_run
 from spikeport.search.space.genotype import random_genotype
@@ -49,6 +49,7 @@ from spikeport.search.space.network import NetworkConfig, RunNetwork, SpikingNet
 PROFILE = "loihi1-davies2018"
 CHIP = "loihi1"
 LARGEST = "largest weight"  # post-training quantization, and nothing more
+COUNTED = 1000  # test images whose operations are counted and priced; answers are of all
 SAMPLES = 128  # of an untrained network
 LAVA_LIMIT_S = 1800.0
 
@@ -88,11 +89,12 @@ def rows_of(run: Run, chosen: Sequence[Way], tell: Tell = lambda stage: None) ->
     """A row for each way, on the test split of a trained run; nothing is written into it.
 
     float_accuracy: as trained, with live gates. folded_accuracy: with constant ones, in float.
-    sops, spikes: per inference. energy_j: of one on Loihi 1. agreement: share of the spikes of training samples that
-    are the float network's, of the whole and by level.
+    sops, spikes: per inference, of the first COUNTED test images. energy_j: of one on Loihi 1. agreement: share of the
+    spikes of training samples that are the float network's, of the whole and by level.
     """
     live = load_network(run)
     dataset = load_dataset(live.config.dataset, time_steps=live.config.time_steps)
+    counted = replace(dataset, test_images=dataset.test_images[:COUNTED], test_labels=dataset.test_labels[:COUNTED])
     float_accuracy = _accuracy(live, dataset)
     profiles = price_lists(PriceSettings(profiles=PROFILE))
     rows: list[Row] = []
@@ -112,9 +114,14 @@ def rows_of(run: Run, chosen: Sequence[Way], tell: Tell = lambda stage: None) ->
         def enter(images: Any, encoder: torch.nn.Module | None = origin.encoder) -> NDArray[np.uint8]:
             return entering(encoder, images).numpy().astype(np.uint8)
 
-        measured = measure(CompiledRunner(found.graph), enter, dataset.test_images, profiles)
-        energy = priced(measured, found.graph, profiles, network, dataset)
-        accuracy = float((measured.predictions[-1] == dataset.test_labels).mean())
+        runner = CompiledRunner(found.graph)
+        measured = measure(runner, enter, counted.test_images, profiles)
+        energy = priced(measured, found.graph, profiles, network, counted)
+        answers = [measured.predictions[-1]]
+        for start in range(COUNTED, len(dataset.test_labels), AT_ONCE):
+            spikes = enter(dataset.test_images[start : start + AT_ONCE])
+            answers.append(runner.runner.run(spikes, totals=False, note=False).readout[-1].argmax(1))
+        accuracy = float((np.concatenate(answers) == dataset.test_labels).mean())
         if way.name == LARGEST:
             plain[settings.weight_bits, fold] = accuracy
         last = list(found.record["agreement"].values())[-1]
@@ -130,6 +137,7 @@ def rows_of(run: Run, chosen: Sequence[Way], tell: Tell = lambda stage: None) ->
                 "ptq_accuracy": plain.get((settings.weight_bits, fold)),
                 "chip_accuracy": accuracy,
                 "test_images": len(dataset.test_labels),
+                "counted_images": len(counted.test_labels),
                 "lava_spikes_differing": _in_lava(found.graph, enter(dataset.test_images[: way.lava_samples]), tell)
                 if way.lava_samples
                 else None,
