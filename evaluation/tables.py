@@ -3,11 +3,10 @@
 import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 from functools import cache
 from itertools import islice
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from ..export.passes.relays import levels
 from ..export.targets import traced
 from ..files import read_text
 from ..search.data.datasets import Dataset, load_dataset
+from ..search.frame.processes import Processes
 from ..search.runs import make_manifest
 from ..search.settings.run import SearchSettings, settings_from_dict
 from ..search.space.genotype import Genotype, from_dict
@@ -147,7 +147,7 @@ def rows_of(jobs: Sequence[Job], settings: SearchSettings, workers: int) -> Iter
     if workers == 1:
         yield from (measured(genotype, seed, settings) for genotype, seed in jobs)
         return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+    with Processes(workers) as pool:
         left, running = iter(jobs), set[Future[Row]]()
         while True:
             for genotype, seed in islice(left, AHEAD * workers - len(running)):

@@ -25,9 +25,7 @@ import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from functools import cache
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +35,7 @@ from numpy.typing import NDArray
 from spikeport.errors import InputError
 from spikeport.search.evaluators.from_table import TableEvaluator
 from spikeport.search.frame.goal import parse_goal
+from spikeport.search.frame.processes import Processes
 from spikeport.search.frame.run import Budget, run
 from spikeport.search.spaces.canonical import key_of
 from spikeport.search.spaces.genotypes import CLOSED
@@ -102,7 +101,7 @@ def all_searches(
     parts = [range(start, min(start + 10, runs)) for start in range(0, runs, 10)]
     jobs = [(path, name, objectives, evaluations, part) for name in names for part in parts]
     if workers > 1:
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        with Processes(workers) as pool:
             results = list(pool.map(_several, jobs))
     else:
         results = [_several(job) for job in jobs]

@@ -1,21 +1,20 @@
 """Where evaluations run: in this process, in others of this machine, or on what somebody else's executor reaches.
 
-A worker that dies costs its own evaluation and no other. A pool of processes cannot say whose process died, so all that
-were under way are tried again, each alone: the one that dies again is given up.
+A worker that dies costs its own evaluation and no other. Somebody else's executor may not say whose worker died, so all
+that were under way are tried again, each alone: the one that dies again is given up.
 """
 
-import os
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import BrokenExecutor, Executor, Future, as_completed
 from functools import partial
 from importlib.util import find_spec
-from multiprocessing import get_context
 from typing import Any, TypeVar
 
 from ...errors import InputError
 from ...setting import chosen
+from .processes import Processes
 
 R = TypeVar("R")
 Opened = Callable[[], Executor]  # a new executor
@@ -57,7 +56,7 @@ def called(call: Callable[[], R]) -> R:
 def _processes(words: str) -> Executor:
     if not words.isdecimal() or int(words) < 1:
         raise InputError(f"A number of processes must be a whole number above 0, but is '{words}'.")
-    return ProcessPoolExecutor(int(words), mp_context=get_context("spawn"), initializer=_one_thread)
+    return Processes(int(words))
 
 
 def _ray(address: str) -> Executor:
@@ -125,10 +124,6 @@ def opened(words: str) -> Opened:
             f"run `pip install 'spikeport[{name}]'` or say processes:N."
         )
     return lambda: open_one(rest)
-
-
-def _one_thread() -> None:
-    os.environ["OMP_NUM_THREADS"] = "1"  # before torch is loaded
 
 
 class Workers:
