@@ -88,7 +88,7 @@ def test_metrics_are_those_of_the_saved_network_on_the_test_split(finished: Run,
     network, dataset = load_network(finished), load_dataset(tiny.data.dataset)
     assert network.genotype == from_json(finished.genotype.read_text())
     score = evaluate(network, dataset.test_images, dataset.test_labels)
-    sops = mean_sops(Price(network, tiny), dataset.test_images)
+    sops = mean_sops(Price(network, tiny.objective), dataset.test_images)
     assert list(sops) == ["cells.0", "cells.1", "cells.2", "readout"]
     assert read_json(finished.metrics) == {
         "test_accuracy": score.accuracy,
