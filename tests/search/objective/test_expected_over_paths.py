@@ -43,7 +43,7 @@ def paths_of(trellis: Trellis) -> Iterator[tuple[Stop, ...]]:
             yield tuple(path)
 
 
-def mixture(kind: CellKind) -> Tensor:
+def mixture(kind: CellKind, place: int = 0) -> Tensor:
     torch.manual_seed(CELL_KINDS.index(kind))
     return torch.softmax(torch.randn(14, len(PLAIN)), dim=1)
 
