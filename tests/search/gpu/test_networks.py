@@ -49,7 +49,7 @@ def assert_alike(expected: dict[str, Tensor], found: dict[str, Tensor]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("primitives", "seed", "attention"), [("darts", 1, "none"), ("darts", 2, "cbam"), ("plain", 3, "none")]
+    ("primitives", "seed", "attention"), [("darts", 1, "none"), ("plain", 2, "cbam"), ("plain", 3, "none")]
 )
 def test_a_network_learns_as_without(
     primitives: PrimitiveSet, seed: int, attention: Attention, device: torch.device, kernels_everywhere: None
