@@ -20,11 +20,12 @@ import os
 import shlex
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from spikeport.benchmarks.on_accuracy.plans import PLANS, PREPARED, arguments
-from spikeport.benchmarks.on_accuracy.rows import rows_of
+from spikeport.benchmarks.on_accuracy.rows import Way, rows_of
 from spikeport.benchmarks.on_accuracy.tables import TABLES
 from spikeport.files import read_json, write_json
 from spikeport.search.runs import Run, open_run
@@ -61,18 +62,29 @@ def rows_file(out: Path, name: str) -> Path:
 
 
 def measure(name: str, data: Path, out: Path, lava_samples: int) -> None:
-    """Train a plan's network if nobody did, and write its rows if they are not there."""
+    """Train a plan's network if nobody did; write the rows that are missing, those of a number of bits at once."""
     plan, path = PLANS[name], rows_file(out, name)
-    if path.is_file():
+    rows: list[Row] | None = read_json(path)["rows"] if path.is_file() else None
+    missing = [group for group in plan.groups(lava_samples if plan.in_lava else 0) if not _there(group, rows or [])]
+    if rows is not None and not missing:
         return
     if plan.after:
         train(plan.after, data, out)
     run = train(name, data, out)
-    seen = lava_samples if plan.in_lava else 0
-    rows = _live(run) + rows_of(
-        run, plan.ways(seen), lambda stage: print(f"{name}: {stage}", file=sys.stderr, flush=True)
-    )
-    write_json(path, {"rows": [{"name": name, "table": plan.table, **row, "dataset": plan.dataset} for row in rows]})
+    told = {"name": name, "table": plan.table, "dataset": plan.dataset}
+    if rows is None:
+        rows = [row | told for row in _live(run)]
+        write_json(path, {"rows": rows})
+    for group in missing:
+        rows += [
+            row | told
+            for row in rows_of(run, group, lambda stage: print(f"{name}: {stage}", file=sys.stderr, flush=True))
+        ]
+        write_json(path, {"rows": rows})
+
+
+def _there(group: Sequence[Way], rows: Sequence[Row]) -> bool:
+    return any(row["weight_bits"] == group[0].settings.weight_bits for row in rows)
 
 
 def train(name: str, data: Path, out: Path) -> Run:

@@ -1,7 +1,7 @@
 """What docs/accuracy.md measures: which networks are trained, how, and which integers are made of them."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,12 +35,12 @@ class Plan:
     after: str | None = None
     in_lava: bool = True
 
-    def ways(self, lava_samples: int) -> list[Way]:
-        last = {chosen["weight_bits"]: number for number, chosen in enumerate(self.integers)}
-        return [
-            Way(settings=ExportSettings(**chosen), lava_samples=lava_samples if number in last.values() else 0)
-            for number, chosen in enumerate(self.integers)
-        ]
+    def groups(self, lava_samples: int) -> list[list[Way]]:
+        """The ways of each number of bits; Lava runs the last of each."""
+        found: dict[int, list[Way]] = {}
+        for chosen in self.integers:
+            found.setdefault(chosen["weight_bits"], []).append(Way(settings=ExportSettings(**chosen)))
+        return [[*others, replace(last, lava_samples=lava_samples)] for *others, last in found.values()]
 
 
 def _rows(finetune: int, **more: Any) -> tuple[dict[str, Any], ...]:

@@ -50,6 +50,11 @@ def test_a_plan_is_trained_measured_and_not_done_twice(
     assert len(first) == 2 and all(row.keys() >= WANTED for row in first)
     assert [row["integers"] for row in first] == ["largest weight", "fine-tuned"]
     assert first[0]["chip_accuracy"] == first[0]["ptq_accuracy"] and first[0]["sops"] > 0 < first[0]["energy_j"]
+    file = tmp_path / "out" / "tiny.json"
+    whole = json.loads(file.read_text())["rows"]
+    file.write_text(json.dumps({"rows": whole[:1]}))  # as if it was stopped between them
+    accuracy.main()
+    assert json.loads(capsys.readouterr().out)["rows"] == first
     monkeypatch.setattr(accuracy, "train", lambda *_: pytest.fail("trained again"))
     accuracy.main()
     assert json.loads(capsys.readouterr().out)["rows"] == first
