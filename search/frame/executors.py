@@ -96,7 +96,7 @@ def _submitit(folder: str) -> Executor:
 def _waited(job: Any, future: Future[Any]) -> None:
     try:
         future.set_result(job.result())
-    except Exception as error:  # noqa: BLE001 (it is raised where the result is asked for)
+    except Exception as error:  # noqa: BLE001 (a job raises anything; the future raises it again)
         future.set_exception(error)
 
 

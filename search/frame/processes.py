@@ -62,9 +62,10 @@ class _Worker:
 
     def end(self, *, wait: bool) -> None:
         """The process sees the end of its pipe, once it has done what it is at; without waiting it is killed."""
-        self.pipe.close()
-        if not wait:
-            self.process.kill()
+        if wait:
+            self.pipe.close()
+        else:
+            self.process.kill()  # a thread that waits at the pipe sees its end there, and closes it
         self.process.join()
 
 
@@ -77,7 +78,6 @@ def _serve(pipe: Connection) -> None:
         except EOFError:
             return
         try:
-            answer = (True, fn(*args, **kwargs))
-        except Exception as error:  # noqa: BLE001 (it is raised where the result is asked for)
-            answer = (False, error)
-        pipe.send(answer)
+            pipe.send((True, fn(*args, **kwargs)))  # pickled as a whole before the first byte goes
+        except Exception as error:  # noqa: BLE001 (a call raises anything; `_run` raises it where the answer is asked for)
+            pipe.send((False, error))

@@ -1,5 +1,6 @@
 import os
 import signal
+import time
 from concurrent.futures import BrokenExecutor
 
 import pytest
@@ -46,9 +47,30 @@ def test_processes_end_with_their_pool() -> None:
             os.kill(pid, 0)
 
 
+def unsendable() -> object:
+    return lambda: 1
+
+
+def sleeping() -> None:
+    time.sleep(60)
+
+
+def test_a_pool_that_does_not_wait_kills_what_is_under_way() -> None:
+    pool = Processes(1)
+    pid = pool.submit(own_number).result()
+    under_way = pool.submit(sleeping)
+    while not under_way.running():
+        time.sleep(0.01)
+    pool.shutdown(wait=False, cancel_futures=True)
+    with pytest.raises(BrokenExecutor, match=f"The process {pid} ended"):
+        under_way.result()
+
+
 def test_what_cannot_be_sent_is_no_death() -> None:
     with Processes(1) as pool:
         first = pool.submit(own_number).result()
         with pytest.raises((AttributeError, TypeError), match=r"pickle|local"):
             pool.submit(lambda: 1).result()
+        with pytest.raises((AttributeError, TypeError), match=r"pickle|local"):
+            pool.submit(unsendable).result()
         assert pool.submit(own_number).result() == first
