@@ -18,7 +18,7 @@ from ..frame.protocol import Archive, Proposal, Told
 from ..random_streams import generator
 from ..settings.strategies import RaceSettings
 from ..spaces.space import G, Space
-from .drawing_new import Asked, new_one
+from .drawing_new import Asked
 
 ROUNDS = 20  # of k-means
 
@@ -44,8 +44,7 @@ class ClusterRace(Archive[G]):
     def _one(self) -> Proposal[G]:
         if self.finals:
             return Proposal(self.finals.pop(0), self.whole_budget)
-        candidate = new_one(lambda: self.space.sample(self.rng), self.asked)
-        self.asked.add(candidate)
+        candidate = self.asked.new(lambda: self.space.sample(self.rng))
         return Proposal(candidate, self.short)
 
     def tell(self, told: Sequence[Told[G]]) -> None:

@@ -18,7 +18,7 @@ def new_one(draw: Callable[[], G], known: Container[G]) -> G:
 
 
 class Asked:
-    """What a strategy has proposed and was told, by key: for `new_one`."""
+    """What a strategy has proposed and was told, by key."""
 
     def __init__(self, key: Callable[..., str]) -> None:
         self.key = key
@@ -26,6 +26,12 @@ class Asked:
 
     def __contains__(self, candidate: object) -> bool:
         return self.key(candidate) in self.keys
+
+    def new(self, draw: Callable[[], G]) -> G:
+        """The first draw that is not in it, which then is."""
+        candidate = new_one(draw, self)
+        self.add(candidate)
+        return candidate
 
     def add(self, candidate: object) -> None:
         self.keys.add(self.key(candidate))

@@ -13,7 +13,7 @@ from ..frame.protocol import Archive, Proposal, Told
 from ..random_streams import generator
 from ..settings.strategies import EvolutionSettings
 from ..spaces.space import G, Space
-from .drawing_new import Asked, new_one
+from .drawing_new import Asked
 
 
 class Evolution(Archive[G]):
@@ -33,9 +33,8 @@ class Evolution(Archive[G]):
         found = []
         for _ in range(n):
             begins = self.started < self.settings.evolution_population or not self.population
-            found.append(Proposal(new_one(self._sample if begins else self._child, self.asked)))
+            found.append(Proposal(self.asked.new(self._sample if begins else self._child)))
             self.started += 1
-            self.asked.add(found[-1].candidate)
         return found
 
     def tell(self, told: Sequence[Told[G]]) -> None:

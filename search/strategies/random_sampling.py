@@ -11,7 +11,7 @@ from ..frame.protocol import Archive, Proposal, Told
 from ..random_streams import generator
 from ..settings.random_cells import RandomSettings
 from ..spaces.space import G, Space
-from .drawing_new import Asked, new_one
+from .drawing_new import Asked
 
 
 class RandomSampling(Archive[G]):
@@ -26,11 +26,7 @@ class RandomSampling(Archive[G]):
         self.rng, self.asked = generator(seed, "strategy"), Asked(space.key)
 
     def ask(self, n: int) -> list[Proposal[G]]:
-        found = []
-        for _ in range(n):
-            found.append(Proposal(new_one(lambda: self.space.sample(self.rng), self.asked)))
-            self.asked.add(found[-1].candidate)
-        return found
+        return [Proposal(self.asked.new(lambda: self.space.sample(self.rng))) for _ in range(n)]
 
     def tell(self, told: Sequence[Told[G]]) -> None:
         self.add(told)

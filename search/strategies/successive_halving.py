@@ -14,7 +14,7 @@ from ..frame.protocol import Archive, Proposal, Told
 from ..random_streams import generator
 from ..settings.strategies import HalvingSettings
 from ..spaces.space import G, Space
-from .drawing_new import Asked, new_one
+from .drawing_new import Asked
 
 
 class SuccessiveHalving(Archive[G]):
@@ -54,8 +54,7 @@ class SuccessiveHalving(Archive[G]):
                 if key not in self.promoted[number]:
                     self.promoted[number].add(key)
                     return Proposal(one.candidate, self.rungs[number + 1])
-        candidate = new_one(lambda: self.space.sample(self.rng), self.asked)
-        self.asked.add(candidate)
+        candidate = self.asked.new(lambda: self.space.sample(self.rng))
         return Proposal(candidate, self.rungs[0])
 
     def _ranked(self, rung: dict[str, Told[G]]) -> list[Told[G]]:
