@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from spikeport.tests.search.frame.test_run import BAD, Counting, search
-from spikeport.tests.search.frame.toy import worth
+from spikeport.tests.search.frame.test_run import BAD, search
+from spikeport.tests.search.frame.toy import Toy, worth
 
 # a process of its own, because Ray leaves threads, handlers and warnings behind
 SEARCH = """
@@ -30,7 +30,7 @@ def test_two_workers_of_which_one_is_killed() -> None:
     assert done.returncode == 0, done.stderr[-3000:]
     (line,) = (line for line in done.stdout.splitlines() if line.startswith("FOUND "))
     told, best, workers = json.loads(line.removeprefix("FOUND "))
-    here = search(Counting(), 6, "random", at_once=6).told
+    here = search(Toy(), 6, "random", at_once=6).told
     assert workers == 2
     assert [tuple(one) for one, status, _ in told if status == "died"] == [BAD]
     same = [(tuple(one), accuracy) for one, status, accuracy in told if status == "ok"]
