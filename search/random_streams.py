@@ -23,6 +23,7 @@ STREAMS = (
     "search relays",
     "strategy",
     "predictors",
+    "search draws",
 )
 
 

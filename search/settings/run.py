@@ -139,6 +139,16 @@ class SearchSettings:
                 f"--level {level} needs the kernel-space supernet, because the plain one normalises away how wide a "
                 "cell is; say --supernet kernel."
             )
+        if level == "macro" and self.supernet.relaxation == "gumbel":
+            raise InputError(
+                "At --level macro the cell is given, so relaxation=gumbel has nothing to act on; leave it out or say "
+                "--level both."
+            )
+        if level != "micro" and darts.pipelined_epochs:
+            raise InputError(
+                f"pipelined_epochs={darts.pipelined_epochs} trains the weights in one cell at a time, but at --level "
+                f"{level} the cells of all paths are there at once; leave it out or leave --level out."
+            )
         for name in OF_THE_CELL if level == "macro" else ():
             if getattr(darts, name):
                 raise InputError(
@@ -158,7 +168,7 @@ class SearchSettings:
             )
         if darts.zero_one_weight and self.supernet.relaxation != "sigmoid":
             raise InputError(
-                "zero_one_weight drives sigmoids to 0 or 1, but the relaxation is softmax; "
+                f"zero_one_weight drives sigmoids to 0 or 1, but the relaxation is {self.supernet.relaxation}; "
                 "say --relaxation sigmoid or leave it out."
             )
         if self.supernet.search_precision == "bfloat16" and darts.second_order:

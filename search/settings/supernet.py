@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ...errors import InputError
-from ...setting import check_settings, setting
+from ...setting import check_settings, setting, settings_of
 
 SupernetForm = Literal["kernel", "plain"]
-Relaxation = Literal["softmax", "sigmoid"]
+Relaxation = Literal["softmax", "sigmoid", "gumbel"]
 SearchPrecision = Literal["auto", "float32", "bfloat16"]
 
 
@@ -19,8 +19,14 @@ class SupernetSettings:
         "kernel", "Mix the candidates' kernels (kernel, fast) or, as in the paper, their currents (plain)."
     )
     relaxation: Relaxation = setting(
-        "softmax", "From architecture weights to a mixture: softmax (primitives compete) or sigmoid (each by itself)."
+        "softmax",
+        "From architecture weights to a mixture: softmax (primitives compete), sigmoid (each by itself) or gumbel "
+        "(softmax with noise that is drawn for every batch).",
     )
+    gumbel_temperature: float = setting(
+        1.0, "Of --relaxation gumbel, in the first epoch in which it mixes: the lower, the more nearly one.", above=0
+    )
+    gumbel_temperature_end: float = setting(0.1, "Its temperature in the last epoch.", above=0)
     learning_rate: float = setting(0.025, "Of the weights in the search, falling as --schedule says.", above=0)
     search_batch_size: int = setting(0, "Images in a batch of the search; 0: as many as in the training.", at_least=0)
     search_precision: SearchPrecision = setting(
@@ -29,6 +35,12 @@ class SupernetSettings:
 
     def __post_init__(self) -> None:
         check_settings(self)
+        for name in ("gumbel_temperature", "gumbel_temperature_end") if self.relaxation != "gumbel" else ():
+            if getattr(self, name) != settings_of(SupernetSettings)[name].default:
+                raise InputError(
+                    f"{name}={getattr(self, name)} is of the relaxation gumbel, but the relaxation is "
+                    f"{self.relaxation}; say --relaxation gumbel or leave it out."
+                )
         if self.search_precision == "bfloat16" and self.supernet == "plain":
             raise InputError(
                 "--search-precision bfloat16 is for the kernel-space supernet; use auto with the plain one."

@@ -121,6 +121,9 @@ def test_history_counts_spikes_in_every_epoch(blobs: Dataset, tiny: SearchSettin
 OPTIONS: dict[str, dict[str, Any]] = {
     "price": {"spike_weight": 1.0, "sop_weight": 0.5, "target_spikes": 100},
     "sigmoid": {"relaxation": "sigmoid", "zero_one_weight": 10.0},
+    "gumbel": {"relaxation": "gumbel", "gumbel_temperature": 2.0},
+    "pipelined": {"pipelined_epochs": 1},
+    "pipelined gumbel": {"relaxation": "gumbel", "pipelined_epochs": 1, "supernet": "plain"},
     "beta decay": {"beta_decay": 5.0},
     "auxiliary skip": {"auxiliary_skip": True},
     "second order": {"second_order": True},
