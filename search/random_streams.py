@@ -24,6 +24,7 @@ STREAMS = (
     "strategy",
     "predictors",
     "search draws",
+    "sharpness",
 )
 
 
