@@ -171,6 +171,21 @@ class SearchSettings:
                 f"zero_one_weight drives sigmoids to 0 or 1, but the relaxation is {self.supernet.relaxation}; "
                 "say --relaxation sigmoid or leave it out."
             )
+        bits, after = self.supernet.search_bits, self.supernet.search_bits_after
+        if bits and level != "micro":
+            raise InputError(
+                f"search_bits={bits} rounds the kernels of cells, but at --level {level} these are weighed by how "
+                "likely a width is, which no integer of a chip is; leave one of them out."
+            )
+        if bits and darts.second_order:
+            raise InputError(
+                f"--second-order takes small differences, which search_bits={bits} rounds away; leave one of them out."
+            )
+        if after >= darts.search_epochs:
+            raise InputError(
+                f"`search_bits_after < search_epochs` must hold, but got search_bits_after={after} and "
+                f"search_epochs={darts.search_epochs}."
+            )
         if self.supernet.search_precision == "bfloat16" and darts.second_order:
             raise InputError(
                 "--second-order takes small differences, which would drown in bfloat16; use float32 or auto."

@@ -31,7 +31,7 @@ from ...settings.supernet import SupernetForm
 from ...space.genotype import Genotype, to_dict
 from ...space.legality import legality_of
 from ...space.network import NetworkConfig, network_config
-from ...supernet.kernel_space import KernelSupernet, calculate_in
+from ...supernet.kernel_space import KernelSupernet, calculate_in, hold_in_bits
 from ...supernet.macro import MacroSupernet
 from ...supernet.plain import PlainSupernet
 from ...supernet.relaxation import fading
@@ -171,6 +171,7 @@ def search(
     # from epoch to epoch
     changing = darts.beta_decay or darts.zero_one_weight or darts.auxiliary_skip or darts.shared_epochs
     changing = changing or darts.pipelined_epochs or settings.supernet.relaxation == "gumbel"
+    changing = changing or settings.supernet.search_bits  # whose scale is found on the host
     steady = not (changing or settings.objective.has_a_price)
     weight_passes = Passes(supernet, supernet.weights(), weight_loss, Arithmetic("float32", device), as_graph=steady)
     alpha_passes = passes_of_alphas(supernet, alpha_loss, as_graph=True)
@@ -191,6 +192,8 @@ def search(
         alpha_batches = batches(alpha_half, "search alphas")
         coming = iter(alpha_batches)
         draw = draws_of(supernet, settings, epoch)
+        mixing = settings.supernet
+        hold_in_bits(supernet, mixing.search_bits if epoch >= mixing.search_bits_after else 0)
 
         price.draw_from(generator(settings.seed, "search relays", epoch))
         supernet.skip_beside = fading(epoch, darts.search_epochs) if darts.auxiliary_skip else 0.0
@@ -247,9 +250,9 @@ def dtype_of(settings: SearchSettings, device: torch.device) -> torch.dtype:
     """Of the spikes and spectra of a kernel-space supernet."""
     precision = settings.supernet.search_precision
     if precision == "auto":
-        return (
-            torch.float32 if settings.darts.second_order else fast_dtype(device)
-        )  # second_order.py takes small differences
+        # second_order.py takes small differences, and bfloat16 has fewer digits than a weight of a chip
+        exact = settings.darts.second_order or settings.supernet.search_bits
+        return torch.float32 if exact else fast_dtype(device)
     return DTYPES[precision]
 
 

@@ -171,7 +171,7 @@ def test_refused(network: SpikingNetwork, blobs: Dataset) -> None:
         InputError, match=r"needs two batches, one for a step .* but all 48 images are one; say a small"
     ):
         Sharpness(network).move(network, batches_of(blobs, 48), 0.1, 0.2)
-    with pytest.raises(InputError, match=r"sharpness_step=0.5 is of a search of sharpness, and there is none; say --sh"):
+    with pytest.raises(InputError, match=r"sharpness_step=0.5 is of a search of sharpness, and there is none; say --"):
         choose(sharpness_step=0.5)
     message = r"`sharpness_every < train_epochs - chip_aware` must hold, but got sharpness_every=4"
     with pytest.raises(InputError, match=message):
