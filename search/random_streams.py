@@ -23,6 +23,8 @@ STREAMS = (
     "search relays",
     "strategy",
     "predictors",
+    "search draws",
+    "sharpness",
 )
 
 

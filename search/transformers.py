@@ -42,6 +42,7 @@ from .training.schedules import rate_of_step
 OF_CELLS = (
     *("teacher_epochs", "auxiliary_weight", "first_size", "average_decay", "gradient_checkpointing", "tensorboard"),
     "initialisation",
+    "sharpness_every",
 )
 
 
