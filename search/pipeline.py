@@ -11,8 +11,10 @@ from typing import Any
 from ..errors import InputError
 from ..files import read_json, write_json, write_text
 from .data.datasets import Dataset, load_dataset
+from .elastic_search import elastic_search, one_shot_of
 from .evaluators.as_runs import OnChip
 from .evaluators.from_scratch import train_network
+from .evaluators.one_shot import OnChips
 from .machine import processes
 from .machine.channels_last import channels_last
 from .machine.device import find_device, repeatable
@@ -48,12 +50,13 @@ def run_search(
     download: bool = False,
     tell: Callable[[str], None] = lambda sentence: None,
     on_chip: OnChip | None = None,
+    on_chips: OnChips | None = None,
 ) -> Run:
     """Search a cell, train the network built from it and test it once; or train a genotype that is given as a file.
 
     With the strategy `random` cells are drawn instead, all of them trained, and the best is the result; with one that
-    asks (evolution, nsga2 and others) its proposals are. on_chip: measures objectives of chips, as
-    `evaluation.of_runs.on_chip` does. At the level
+    asks (evolution, nsga2 and others) its proposals are, or they are asked of a supernet. on_chip and on_chips: measure
+    objectives of chips, of runs and of its networks, as those of `evaluation.of_runs.ON_CHIPS` do. At the level
     `macro` the genotype that is given has its path searched, at `both` path and cells are searched together. With
     `cells_per_layer` the search begins with the cells of the genotype that is given.
 
@@ -78,7 +81,9 @@ def run_search(
         _check_path(settings.network, network_config(settings.network, dataset), given)
         training = partial(_train_candidate, command, silent if settings.asking.executor else progress)
         if asks(settings) and given is None:
-            check_asking(settings, evaluator_of(run, settings, training, on_chip))
+            trained = evaluator_of(run, settings, training, on_chip)
+            one_shot = one_shot_of(run, settings, on_chips)
+            check_asking(settings, one_shot or trained)
         for note in dataset.notes:
             tell(note)
         manifest = make_manifest(
@@ -98,7 +103,10 @@ def run_search(
             _remove_checkpoints(run)  # of a run that was killed before it did
             return run
         if asks(settings) and given is None:
-            asking_search(run, settings, evaluator_of(run, settings, training, on_chip), tell)
+            if one_shot is None:
+                asking_search(run, settings, trained, tell)
+            else:
+                elastic_search(run, dataset, settings, one_shot, trained, tell, progress)
             return run
         if isinstance(settings.strategy, RandomSettings) and _searches(settings.network, given):
 

@@ -23,6 +23,10 @@ STREAMS = (
     "search relays",
     "strategy",
     "predictors",
+    "elastic weights",
+    "elastic batches",
+    "elastic paths",
+    "elastic noise",
 )
 
 

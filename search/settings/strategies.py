@@ -1,11 +1,13 @@
 """What a person can choose of the strategies that ask and are told, and of the loop that carries the news."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from ...setting import check_settings, require, setting
 
-ASKING = ("asking",)  # the table of the loop
+Evaluates = Literal["train", "supernet"]
+
+ASKING = ("asking", "elastic")  # the tables of the loop, and of what may stand for trainings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,11 +16,16 @@ class AskingSettings:
 
     evaluations: int = setting(20, "Whole trainings in all; short ones count as their share.", at_least=1, common=True)
     at_once: int = setting(1, "Candidates that are proposed before any of them is known.", at_least=1, common=True)
+    evaluator: Evaluates = setting(
+        "train",
+        "Who measures candidates: a training of each (train), or one of weights that all share (supernet).",
+        common=True,
+    )
     objectives: str = setting(
         "accuracy",
         "What the search is for, separated by commas: accuracy, sops, spikes, parameters, neurons, synapses, cores, "
-        "levels, relays, energy_j, latency_s, int8_accuracy, int4_accuracy, introspectability; NAME:PART of one price "
-        "list or chip.",
+        "levels, relays, energy_j, latency_s, int8_accuracy, int4_accuracy, introspectability; of a supernet flatness, "
+        "int8_loss_rise, int4_loss_rise, too; NAME:PART of one price list or chip.",
         common=True,
     )
     limits: str = setting("", "What a cell may have at most, as in cores=128,sops=200000.", common=True)

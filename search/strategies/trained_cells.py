@@ -17,15 +17,17 @@ from ..evaluators.as_runs import OnChip, RunEvaluator, Train
 from ..frame.executors import opened
 from ..frame.front_picture import draw_front
 from ..frame.goal import Goal, parse_goal
-from ..frame.protocol import Strategy, Told, nulls
+from ..frame.protocol import Evaluator, Strategy, Told, nulls
 from ..frame.run import Budget, Found, refused
 from ..frame.run import run as run_loop
 from ..machine import processes
 from ..runs import Run
 from ..settings.run import SearchSettings, changed
 from ..space.genotype import Genotype, to_dict
+from ..space.layout import default_layers
 from ..spaces.genotypes import SPACES
-from ..spaces.space import Space
+from ..spaces.space import CodedSpace, Space
+from ..spaces.widths import with_widths
 from .random_cells import copy_results, row_of
 from .table import strategy_of
 
@@ -37,7 +39,7 @@ def asks(settings: SearchSettings) -> bool:
     return "asking" in settings.strategy.reads
 
 
-def check_asking(settings: SearchSettings, evaluator: RunEvaluator | None = None) -> Goal:
+def check_asking(settings: SearchSettings, evaluator: Evaluator[Genotype] | None = None) -> Goal:
     """What the search is for. Raises InputError for what no strategy that asks can search, before anything is made."""
     name, network = settings.strategy.name, settings.network
     goal = parse_goal(settings.asking.objectives, settings.asking.limits)
@@ -60,13 +62,20 @@ def check_asking(settings: SearchSettings, evaluator: RunEvaluator | None = None
             "start one, with --executor."
         )
     if evaluator is not None:
-        reason = refused(_made(settings, goal, SPACES[network.primitives](network)), evaluator, goal)
+        reason = refused(made(settings, goal, space_of(settings)), evaluator, goal)
         if reason:
             raise InputError(f"This search cannot run: {reason}.")
     return goal
 
 
-def _made(settings: SearchSettings, goal: Goal, space: Space[Genotype]) -> Strategy[Genotype]:
+def space_of(settings: SearchSettings) -> CodedSpace[Genotype]:
+    """What is searched: cells, and the widths of layers where there are several."""
+    space, widths = SPACES[settings.network.primitives](settings.network), settings.elastic.widths
+    return space if len(widths) == 1 else with_widths(space, default_layers(settings.network.cells), widths)
+
+
+def made(settings: SearchSettings, goal: Goal, space: Space[Genotype]) -> Strategy[Genotype]:
+    """The strategy of the settings."""
     epochs = settings.training.train_epochs
     chosen = settings.strategy
     return strategy_of(chosen.name, space, goal, seed=settings.seed, epochs=epochs, settings=chosen)
@@ -86,10 +95,10 @@ def asking_search(run: Run, settings: SearchSettings, evaluator: RunEvaluator, t
     Raises InputError where no candidate could be measured.
     """
     goal = check_asking(settings, evaluator)
-    space = SPACES[settings.network.primitives](settings.network)
+    space = space_of(settings)
     asking = settings.asking
     found = run_loop(
-        _made(settings, goal, space),
+        made(settings, goal, space),
         evaluator,
         space,
         goal,
@@ -99,7 +108,7 @@ def asking_search(run: Run, settings: SearchSettings, evaluator: RunEvaluator, t
         header={"settings": asdict(settings.strategy)},
         write=to_dict,
         executor=opened(asking.executor),
-        progress=partial(_tell, tell, goal, asking.evaluations),
+        progress=partial(tell_evaluation, tell, goal, asking.evaluations),
     )
     whole = _whole(found, evaluator)
     if not whole:
@@ -143,7 +152,7 @@ def _front(found: Found[Genotype], goal: Goal, evaluator: RunEvaluator, whole: d
     }
 
 
-def _tell(
+def tell_evaluation(
     tell: Tell, goal: Goal, evaluations: int, told: Told[Genotype], spent: float, strategy: Strategy[Genotype]
 ) -> None:
     """One line: what was evaluated, and how many cells the front has."""
