@@ -137,6 +137,10 @@ def told(found: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def heard(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--table", type=Path, required=True)
@@ -160,8 +164,7 @@ def main() -> None:
     }
     with tempfile.TemporaryDirectory(prefix="spikeport-") as folder:
         checkpoint = options.checkpoint or Path(folder) / "supernet.safetensors"
-        told_to: Tell = lambda line: print(line, file=sys.stderr, flush=True)  # noqa: E731
-        found = measured(options.table, options.cells, settings, checkpoint, options.resamples, told_to)
+        found = measured(options.table, options.cells, settings, checkpoint, options.resamples, heard)
     print(json.dumps(found) if options.json else told(found))
 
 
