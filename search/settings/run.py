@@ -20,6 +20,7 @@ from .random_cells import RandomSettings
 from .strategies import (
     AskingSettings,
     EvolutionSettings,
+    GenerationsSettings,
     HalvingSettings,
     LocalSettings,
     MotifSettings,
@@ -34,6 +35,7 @@ from .trials import TrialSettings
 
 AskingStrategySettings = (
     EvolutionSettings
+    | GenerationsSettings
     | LocalSettings
     | HalvingSettings
     | Nsga2Settings

@@ -55,6 +55,22 @@ class EvolutionSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GenerationsSettings:
+    """Raises InputError when a value is out of range."""
+
+    name: ClassVar[str] = "generations"
+    reads: ClassVar[tuple[str, ...]] = ASKING
+
+    generations_population: int = setting(
+        50, "Candidates of a generation: the best fifth stays, half are their mutants, half their children.", at_least=4
+    )
+    generations_rounds: int = setting(0, "Generations in all; 0: as many as --evaluations allow.", at_least=0)
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LocalSettings:
     """It has nothing to choose."""
 

@@ -9,6 +9,7 @@ from ..frame.protocol import Strategy
 from ..settings.random_cells import RandomSettings
 from ..settings.strategies import (
     EvolutionSettings,
+    GenerationsSettings,
     HalvingSettings,
     LocalSettings,
     MotifSettings,
@@ -20,6 +21,7 @@ from ..settings.strategies import (
 from ..spaces.space import G, Space
 from .cluster_race import ClusterRace
 from .evolution import Evolution
+from .generations import Generations
 from .local_search import LocalSearch
 from .motifs import MotifEvolution
 from .nsga2 import Nsga2
@@ -32,6 +34,7 @@ from .successive_halving import SuccessiveHalving
 ASKING_STRATEGIES: Mapping[str, tuple[type[Any], type[Any]]] = {
     "random": (RandomSampling, RandomSettings),
     "evolution": (Evolution, EvolutionSettings),
+    "generations": (Generations, GenerationsSettings),
     "local": (LocalSearch, LocalSettings),
     "halving": (SuccessiveHalving, HalvingSettings),
     "nsga2": (Nsga2, Nsga2Settings),
