@@ -47,19 +47,21 @@ def _cost(config: NetworkConfig, profile: str) -> GenotypeCost:
     return GenotypeCost(config=config, profile=profile)
 
 
-def in_integers(network: SpikingNetwork, dataset: Dataset, bits: int) -> NDArray[np.float64]:
-    """Logits [N, classes] on the test images, in the integers that an export writes without calibration.
+def in_integers(network: SpikingNetwork, dataset: Dataset, bits: tuple[int, ...]) -> dict[int, NDArray[np.float64]]:
+    """Bits -> logits [N, classes] on the test images, in the integers that an export writes without calibration.
 
     Raises UnsupportedError for what no chip can carry.
     """
     graph = lower(traced(network).graph)
     peak = float(predict(network, dataset.train_images[:CALIBRATION_IMAGES]).abs().max())
-    chip = quantize(graph, peak, weight_bits=bits)
-    readout = simulate(chip, {chip.inputs[0].name: entering(network, dataset.test_images)}).readout[-1]
-    scales = largest_scales(graph, peak, bits)
-    unit = scales[max(scales)].scale * (1 << MANTISSA_SHIFT)  # of the readout's membrane, for one logit
-    logits: NDArray[np.float64] = readout.reshape(len(dataset.test_images), -1) / unit
-    return logits
+    spikes, found = entering(network, dataset.test_images), {}
+    for width in bits:
+        chip = quantize(graph, peak, weight_bits=width)
+        scales = largest_scales(graph, peak, width)
+        unit = scales[max(scales)].scale * (1 << MANTISSA_SHIFT)  # of the readout's membrane, for one logit
+        readout = simulate(chip, {chip.inputs[0].name: spikes}).readout[-1]
+        found[width] = readout.reshape(len(dataset.test_images), -1) / unit
+    return found
 
 
 ON_CHIPS = OnChips(costs=costs, in_integers=in_integers)

@@ -5,7 +5,8 @@
 Shared weights are trained once on the table's space, with its settings; then every cell is cut out and measured on the
 watched images. Of each number: Kendall's tau with the cells' test accuracy (the mean over seeds), a bootstrap interval,
 and the partial tau given parameters and operations. Of the rise of the loss in 8 and 4 bits also tau with what the
-table's trained cells lose there. With --checkpoint the shared weights are kept, and a run that was killed goes on.
+table's trained cells lose there. With --checkpoint the shared weights are kept, and beside
+them what they said of each cell, so that a run that was killed goes on.
 """
 
 import argparse
@@ -26,16 +27,14 @@ from spikeport.errors import InputError
 from spikeport.evaluation.of_subnets import ON_CHIPS
 from spikeport.evaluation.spaces import TABLE_SPACES
 from spikeport.search.data.datasets import load_dataset
-from spikeport.search.elastic.flatness import flatness
 from spikeport.search.elastic.training import train_elastic
-from spikeport.search.evaluators.one_shot import OneShotEvaluator
+from spikeport.search.evaluators.one_shot import OneShotEvaluator, flatness_in
 from spikeport.search.settings.run import SearchSettings, changed
 from spikeport.search.space.genotype import Genotype
 from spikeport.search.spaces.closed import LAYERS
 from spikeport.search.spaces.genotypes import CLOSED, genotype_space
 from spikeport.search.spaces.space import CodedSpace
 from spikeport.search.tables.file import Table
-from spikeport.search.training.loop import evaluate
 
 SPACES: Mapping[str, CodedSpace[Genotype]] = {"closed": CLOSED, "open": genotype_space("darts", layers=LAYERS)}
 FIXED = ("parameters", "sops")
@@ -44,6 +43,7 @@ LOST = {"int8_loss_rise": "int8_accuracy", "int4_loss_rise": "int4_accuracy"}  #
 LESS = {"loss", "int8_loss_rise", "int4_loss_rise"}  # the lower the better
 
 Tell = Callable[[str], None]
+Said = dict[str, dict[str, float]]  # key of a cell -> name of a number -> what the supernet says
 
 
 def settings_of(space: str, **elastic: Any) -> SearchSettings:
@@ -53,10 +53,25 @@ def settings_of(space: str, **elastic: Any) -> SearchSettings:
 
 def asked(evaluator: OneShotEvaluator, genotype: Genotype) -> dict[str, float]:
     """Everything that the supernet says of a cell."""
-    result, one = evaluator(genotype, 0, 0), evaluator.subnet(genotype)
-    flat = flatness(one.weights, one.network, one.images, one.labels, one.seed)
-    loss = evaluate(one.network, one.images, one.labels).loss
-    return {**result.objectives, "loss": loss, "flatness": flat.flatness, "flatness, published": flat.published}
+    one = evaluator.subnet(genotype)
+    found, flat = evaluator.measured(genotype, one), flatness_in(one)
+    return {**found, "loss": one.score.loss, "flatness": flat.flatness, "flatness, published": flat.published}
+
+
+def kept(
+    path: Path, genotypes: Mapping[str, Genotype], say: Callable[[Genotype], dict[str, float]], tell: Tell
+) -> Said:
+    """Of all cells, in their order; what the file lacks is asked for and appended."""
+    lines = path.read_text("ascii").splitlines() if path.exists() else []
+    known: Said = {row.pop("key"): row for row in map(json.loads, lines)}
+    for number, (key, genotype) in enumerate(genotypes.items(), 1):
+        if key not in known:
+            known[key] = say(genotype)
+            with path.open("a", encoding="ascii") as file:
+                file.write(json.dumps({"key": key, **known[key]}) + "\n")
+            if number % 10 == 0:
+                tell(f"{number} of {len(genotypes)} cells")
+    return {key: known[key] for key in genotypes}
 
 
 def lost(table: Table, keys: Sequence[str], name: str) -> Values:
@@ -105,12 +120,9 @@ def measured(
     train_elastic(dataset, chosen, SPACES[space], checkpoint, LAYERS, progress=progress)
     trained = time.process_time() - start
     evaluator = OneShotEvaluator(checkpoint=checkpoint, settings=chosen, names=ASKED, layers=LAYERS, on_chips=ON_CHIPS)
-    said = []
-    for number, genotype in enumerate(cells.genotypes.values(), 1):
-        said.append(asked(evaluator, genotype))
-        if number % 10 == 0:
-            tell(f"{number} of {len(cells.genotypes)} cells")
-    columns = {name: np.array([one[name] for one in said]) for name in said[0]}
+    file = checkpoint.with_name(f"{checkpoint.name}.cells.jsonl")
+    said = kept(file, cells.genotypes, lambda genotype: asked(evaluator, genotype), tell)
+    columns = {name: np.array([one[name] for one in said.values()]) for name in next(iter(said.values()))}
     return {
         "table": str(path),
         "cells": len(said),

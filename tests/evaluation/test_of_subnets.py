@@ -38,7 +38,7 @@ def network(blobs: Dataset) -> SpikingNetwork:
 
 def test_integers_are_those_of_the_chip(network: SpikingNetwork, blobs: Dataset) -> None:
     exact = chip_figures(network, blobs, price_lists(PriceSettings())[:1])
-    logits = {bits: in_integers(network, blobs, bits) for bits in (8, 4)}
+    logits = in_integers(network, blobs, (8, 4))
     right = {bits: float((found.argmax(1) == blobs.test_labels).mean()) for bits, found in logits.items()}
     assert (right[8], right[4]) == (exact.int8_accuracy, exact.int4_accuracy)
     wanted = predict(network, blobs.test_images).numpy()

@@ -146,5 +146,8 @@ def test_examples(path: Path) -> None:
 
 
 def test_there_are_examples() -> None:
-    digits, cifar = ("digits", "digits_macro", "digits_per_layer"), ("cifar10", "cifar100", "cifar10_subset")
+    digits, cifar = (
+        ("digits", "digits_macro", "digits_per_layer", "digits_elastic"),
+        ("cifar10", "cifar100", "cifar10_subset"),
+    )
     assert {path.stem for path in EXAMPLES} == {*digits, *cifar, "cifar10_paper", "cifar100_paper"}
