@@ -11,8 +11,10 @@ from typing import Any
 from ..errors import InputError
 from ..files import read_json, write_json, write_text
 from .data.datasets import Dataset, load_dataset
+from .elastic_search import elastic_search, one_shot_of
 from .evaluators.as_runs import OnChip
 from .evaluators.from_scratch import train_network
+from .evaluators.one_shot import OnChips
 from .machine import processes
 from .machine.channels_last import channels_last
 from .machine.device import find_device, repeatable
@@ -47,12 +49,13 @@ def run_search(
     download: bool = False,
     tell: Callable[[str], None] = lambda sentence: None,
     on_chip: OnChip | None = None,
+    on_chips: OnChips | None = None,
 ) -> Run:
     """Search a cell, train the network built from it and test it once; or train a genotype that is given as a file.
 
-    With a strategy that asks (random, evolution, nsga2 and others) its proposals are trained instead, and the best is
-    the result. on_chip: measures objectives of chips, as
-    `evaluation.of_runs.on_chip` does. At the level
+    With a strategy that asks (random, evolution, nsga2 and others) its proposals are trained instead, or they are asked
+    of a supernet, and the best is the result. on_chip and on_chips: measure objectives of chips, of runs and of the
+    supernet's networks, as those of `evaluation.of_runs.ON_CHIPS` do. At the level
     `macro` the genotype that is given has its path searched, at `both` path and cells are searched together. With
     `cells_per_layer` the search begins with the cells of the genotype that is given.
 
@@ -79,7 +82,9 @@ def run_search(
         asking = asks(settings) and _searches(settings.network, given)
         training = partial(_train_candidate, command, silent if settings.asking.executor else progress)
         if asking:
-            check_measured(settings, config, evaluator_of(run, settings, training, on_chip))
+            trained = evaluator_of(run, settings, training, on_chip)
+            one_shot = one_shot_of(run, settings, on_chips)
+            check_measured(settings, config, one_shot or trained)
         for note in dataset.notes:
             tell(note)
         manifest = make_manifest(
@@ -103,8 +108,10 @@ def run_search(
             def find(number: int) -> Genotype:
                 return _found_by_gradients(run, dataset, settings, given, progress, number)
 
-            evaluator = evaluator_of(run, settings, training, on_chip)
-            asking_search(run, settings, config, evaluator, tell, given, find)
+            if one_shot is None:
+                asking_search(run, settings, config, trained, tell, given, find)
+            else:
+                elastic_search(run, dataset, settings, one_shot, trained, tell, progress)
             return run
         found = known or _search(run, dataset, settings, given, progress)
         network = _train(run, dataset, settings, found, progress)

@@ -57,6 +57,18 @@ class Run:
         return self.path / "search" / "evaluations.jsonl"
 
     @property
+    def supernet(self) -> Path:
+        return self.path / "search" / "supernet.safetensors"
+
+    @property
+    def supernet_history(self) -> Path:
+        return self.path / "search" / "supernet.jsonl"
+
+    @property
+    def archive(self) -> Path:
+        return self.path / "search" / "archive.json"
+
+    @property
     def front(self) -> Path:
         return self.path / "search" / "front.json"
 

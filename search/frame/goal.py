@@ -29,6 +29,9 @@ OBJECTIVES: Mapping[str, tuple[bool, str]] = {
     "latency_s": (False, "seconds per inference"),
     "int8_accuracy": (True, "of the twin with 8-bit weights, 0..1"),
     "int4_accuracy": (True, "of the twin with 4-bit weights, 0..1"),
+    "int8_loss_rise": (False, "nats by which 8-bit weights raise the loss"),
+    "int4_loss_rise": (False, "nats by which 4-bit weights raise the loss"),
+    "flatness": (True, "how little noise on the weights raises the loss"),
     "introspectability": (True, "how differently it behaves for different answers, 0..1"),
     "score": (True, "of a score that needs no training"),
 }

@@ -1,8 +1,8 @@
 """The settings of a run, composed of those of its concerns; what spans two of them is checked here.
 
 Each setting has one place: `seed` stands alone, every other in a table, `[network]`, `[data]`, `[training]`,
-`[objective]`, in `[supernet]`, `[trials]` and `[asking]` where the strategy reads them, or in the strategy's own, as
-`[strategy.darts]`. All have names of their own, so that the command line and `changed` need no tables.
+`[objective]`, in `[supernet]`, `[trials]`, `[asking]` and `[elastic]` where the strategy reads them, or in
+its own, as `[strategy.darts]`. All have names of their own, so that the command line and `changed` need no tables.
 """
 
 from collections.abc import Iterable, Mapping
@@ -13,12 +13,14 @@ from ...errors import InputError
 from ...setting import check_settings, chosen, nearest, setting, settings_of
 from .darts import OF_THE_CELL, DartsSettings
 from .data import DataSettings
+from .elastic import ElasticSettings
 from .network import NetworkSettings
 from .objective import ObjectiveSettings
 from .strategies import (
     AskingSettings,
     EvolutionSettings,
     GuidedSettings,
+    GenerationsSettings,
     HalvingSettings,
     LocalSettings,
     MotifSettings,
@@ -35,6 +37,7 @@ from .trials import TrialSettings
 AskingStrategySettings = (
     RandomSettings
     | EvolutionSettings
+    | GenerationsSettings
     | LocalSettings
     | HalvingSettings
     | Nsga2Settings
@@ -55,10 +58,11 @@ CONCERNS: Mapping[str, type] = {
     "supernet": SupernetSettings,
     "trials": TrialSettings,
     "asking": AskingSettings,
+    "elastic": ElasticSettings,
 }
 TABLES: Mapping[str, type] = {**CONCERNS, **{f"strategy.{name}": kind for name, kind in STRATEGIES.items()}}
 FORMERLY = {"candidates": "evaluations"}  # what runs of before call a setting -> what it is called
-OPTIONAL = ("supernet", "trials", "asking")  # tables that a strategy reads, or does not
+OPTIONAL = ("supernet", "trials", "asking", "elastic")  # tables that a strategy reads, or does not
 
 READERS: Mapping[str, str] = {  # table -> the strategies that read it, where not all do
     table: " or ".join(name for name, kind in STRATEGIES.items() if table in (*kind.reads, f"strategy.{name}"))
@@ -89,6 +93,7 @@ class SearchSettings:
     supernet: SupernetSettings = SupernetSettings()
     trials: TrialSettings = TrialSettings()
     asking: AskingSettings = AskingSettings()
+    elastic: ElasticSettings = ElasticSettings()
     strategy: StrategySettings = DartsSettings()
 
     def __post_init__(self) -> None:
@@ -112,6 +117,23 @@ class SearchSettings:
             self._check_relays()
         if isinstance(self.strategy, DartsSettings):
             self._check_darts(self.strategy)
+        if "elastic" in self.strategy.reads:
+            self._check_elastic()
+
+    def _check_elastic(self) -> None:
+        """Raises InputError for what the evaluator would ignore, and for what the shared weights have no place for."""
+        usual, names = ElasticSettings(), settings_of(ElasticSettings)
+        changed = [name for name in names if getattr(self.elastic, name) != getattr(usual, name)]
+        if self.asking.evaluator != "supernet" and changed:
+            raise InputError(
+                f"`{changed[0]}` belongs to the evaluator supernet, but the evaluator is {self.asking.evaluator}, "
+                "which would ignore it; say --evaluator supernet or leave it out."
+            )
+        if self.asking.evaluator == "supernet" and self.objective.has_a_price:
+            raise InputError(
+                "Shared weights are trained without prices, but spike_weight, sop_weight or relay_weight is set; "
+                "leave it out and say --objectives accuracy,sops."
+            )
 
     def _check_relays(self) -> None:
         """Raises InputError where relays have no price."""

@@ -9,6 +9,7 @@ from ..frame.protocol import Strategy
 from ..settings.strategies import (
     EvolutionSettings,
     GuidedSettings,
+    GenerationsSettings,
     HalvingSettings,
     LocalSettings,
     MotifSettings,
@@ -23,6 +24,7 @@ from ..spaces.space import G, Space
 from .cluster_race import ClusterRace
 from .evolution import Evolution
 from .guided import GuidedSearch
+from .generations import Generations
 from .local_search import LocalSearch
 from .motifs import MotifEvolution
 from .nsga2 import Nsga2
@@ -35,6 +37,7 @@ from .successive_halving import SuccessiveHalving
 ASKING_STRATEGIES: Mapping[str, tuple[type[Any], type[Any]]] = {
     "random": (RandomSampling, RandomSettings),
     "evolution": (Evolution, EvolutionSettings),
+    "generations": (Generations, GenerationsSettings),
     "local": (LocalSearch, LocalSettings),
     "halving": (SuccessiveHalving, HalvingSettings),
     "nsga2": (Nsga2, Nsga2Settings),

@@ -17,7 +17,7 @@ from ..evaluators.as_runs import OnChip, RunEvaluator, Train
 from ..frame.executors import opened
 from ..frame.front_picture import draw_front
 from ..frame.goal import Goal, parse_goal
-from ..frame.protocol import Strategy, Told, nulls
+from ..frame.protocol import Evaluator, Strategy, Told, nulls
 from ..frame.run import Budget, Found, refused
 from ..frame.run import run as run_loop
 from ..machine import processes
@@ -26,9 +26,11 @@ from ..settings.darts import DartsSettings
 from ..settings.run import SearchSettings, changed
 from ..settings.strategies import AskingSettings
 from ..space.genotype import Genotype, to_dict
+from ..space.layout import default_layers
 from ..space.network import NetworkConfig
 from ..spaces.genotypes import SPACES
 from ..spaces.space import Space
+from ..spaces.widths import with_widths
 from ..training.history import read_history
 from .darts.restarts import GradientSearches
 from .drawn_cells import DrawnCells
@@ -58,6 +60,11 @@ def check_asking(settings: SearchSettings) -> Goal:
     goal = parse_goal(asking.objectives, asking.limits)
     opened(asking.executor)
     beyond = _beyond(settings)
+    if beyond and asking.evaluator == "supernet":
+        raise InputError(
+            f"Weights are shared by networks of a normal and a reduction cell alone, but {beyond} is set; leave it out "
+            "or --evaluator supernet."
+        )
     if beyond and name not in (RandomSampling.name, GradientSearches.name):
         raise InputError(
             f"The strategy {name} searches a normal and a reduction cell alone, but {beyond} is set; leave it out, "
@@ -71,10 +78,10 @@ def check_asking(settings: SearchSettings) -> Goal:
     return goal
 
 
-def check_measured(settings: SearchSettings, config: NetworkConfig, evaluator: RunEvaluator) -> None:
+def check_measured(settings: SearchSettings, config: NetworkConfig, evaluator: Evaluator[Genotype]) -> None:
     """Raises InputError where the evaluator does not measure what the search is for."""
     goal = check_asking(settings)
-    reason = refused(_made(settings, goal, space_of(settings, config), config, _nothing), evaluator, goal)
+    reason = refused(made(settings, goal, space_of(settings, config), config), evaluator, goal)
     if reason:
         raise InputError(f"This search cannot run: {reason}.")
 
@@ -96,15 +103,17 @@ def _beyond(settings: SearchSettings) -> str:
 
 
 def space_of(settings: SearchSettings, config: NetworkConfig, given: Genotype | None = None) -> Space[Genotype]:
-    """What is searched. given: the cells whose path it is, at the level macro."""
+    """What is searched: cells, and the widths of layers where there are several. given: the cells whose path it is, at the level macro."""
     if _beyond(settings):
         return DrawnCells(settings=settings.network, config=config, given=given)
-    return SPACES[settings.network.primitives](settings.network)
+    space, widths = SPACES[settings.network.primitives](settings.network), settings.elastic.widths
+    return space if len(widths) == 1 else with_widths(space, default_layers(settings.network.cells), widths)
 
 
-def _made(
-    settings: SearchSettings, goal: Goal, space: Space[Genotype], config: NetworkConfig, find: Find
+def made(
+    settings: SearchSettings, goal: Goal, space: Space[Genotype], config: NetworkConfig, find: Find = _nothing
 ) -> Strategy[Genotype]:
+    """The strategy of the settings."""
     epochs = settings.training.train_epochs
     chosen = settings.strategy
     if isinstance(chosen, DartsSettings):
@@ -139,7 +148,7 @@ def asking_search(
     space = space_of(settings, config, given)
     asking = asking_of(settings)
     found = run_loop(
-        _made(settings, goal, space, config, find),
+        made(settings, goal, space, config, find),
         evaluator,
         space,
         goal,
@@ -149,7 +158,7 @@ def asking_search(
         header={"settings": asdict(settings.strategy)},
         write=to_dict,
         executor=opened(asking.executor),
-        progress=partial(_tell, tell, goal, asking.evaluations),
+        progress=partial(tell_evaluation, tell, goal, asking.evaluations),
     )
     whole = _whole(found, evaluator)
     if not whole:
@@ -193,7 +202,7 @@ def _front(found: Found[Genotype], goal: Goal, evaluator: RunEvaluator, whole: d
     }
 
 
-def _tell(
+def tell_evaluation(
     tell: Tell, goal: Goal, evaluations: int, told: Told[Genotype], spent: float, strategy: Strategy[Genotype]
 ) -> None:
     """One line: what was evaluated, and how many cells the front has."""

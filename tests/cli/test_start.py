@@ -50,7 +50,7 @@ LIGHT = {
         "search.settings",
     ),
     *(f"search.settings.{name}" for name in ("darts", "data", "file", "network", "objective", "random_cells", "run")),
-    *(f"search.settings.{name}" for name in ("imported", "strategies", "supernet", "training", "trials")),
+    *(f"search.settings.{name}" for name in ("elastic", "imported", "strategies", "supernet", "training", "trials")),
     *(f"search.space{name}" for name in ("", ".transformer", ".transformer.settings")),
 }
 # The error of a price list is known once the lists have been read.

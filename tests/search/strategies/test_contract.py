@@ -14,17 +14,23 @@ from spikeport.search.frame.goal import parse_goal
 from spikeport.search.frame.protocol import Proposal, Result, Strategy, Told
 from spikeport.search.frame.run import Budget, run
 from spikeport.search.space.network import NetworkConfig
+from spikeport.search.space.layout import default_layers
+from spikeport.search.space.transformer.settings import TransformerSettings
 from spikeport.search.spaces.genotypes import CLOSED, genotype_space
+from spikeport.search.spaces.transformers import TransformerSpace
+from spikeport.search.spaces.widths import with_widths
 from spikeport.search.strategies.table import ASKING_STRATEGIES, OF_NETWORKS, strategy_of
 from spikeport.tests.search.frame.toy import BEST, SPACE, CellToy, Toy, cell_worth, worth
 
 ALL = tuple(ASKING_STRATEGIES)
 GOAL = parse_goal("accuracy")
+CELLS = genotype_space("plain")
 RUNS = 50
 NETWORK = NetworkConfig(channels=2, cells=3, time_steps=2, classes=3, input_shape=(1, 8, 8))
 # smaller populations than by default, for a space of 216
 SMALL: dict[str, dict[str, Any]] = {
     "evolution": {"evolution_population": 10, "evolution_sample": 4},
+    "generations": {"generations_population": 8},
     "nsga2": {"nsga2_population": 10},
     "motifs": {"motif_population": 10},
     "shade": {"shade_population": 8},
@@ -79,7 +85,9 @@ def test_ask_gives_as_many_as_are_wanted(name: str) -> None:
 @pytest.mark.parametrize("name", ALL)
 def test_only_what_is_in_the_space_is_asked_for(name: str) -> None:
     """A genotype checks itself; its code must be one of the space, too."""
-    for space in (CLOSED, genotype_space("darts"), genotype_space("plain", allowed=frozenset({"conv_3x3"}))):
+    spaces: list[Any] = [CLOSED, genotype_space("darts"), genotype_space("plain", allowed=frozenset({"conv_3x3"}))]
+    spaces += [TransformerSpace(TransformerSettings()), with_widths(CELLS, default_layers(3), (1.0, 0.5))]
+    for space in spaces:
         strategy, rng = made(name, space=space), np.random.default_rng(0)
         for _ in range(3):
             asked = strategy.ask(9)
@@ -162,7 +170,7 @@ def test_sizes_are_of_a_network(name: str) -> None:
 
 
 def test_an_unknown_strategy() -> None:
-    with pytest.raises(InputError, match="Unknown strategy 'grid'; choose from random, evolution, local, halving"):
+    with pytest.raises(InputError, match="Unknown strategy 'grid'; choose from random, evolution, generations, local"):
         strategy_of("grid", SPACE, GOAL)
 
 
