@@ -19,8 +19,8 @@ from .objective import ObjectiveSettings
 from .strategies import (
     AskingSettings,
     EvolutionSettings,
-    GuidedSettings,
     GenerationsSettings,
+    GuidedSettings,
     HalvingSettings,
     LocalSettings,
     MotifSettings,

@@ -32,10 +32,10 @@ from ..spaces.genotypes import SPACES
 from ..spaces.space import Space
 from ..spaces.widths import with_widths
 from ..training.history import read_history
+from .asking.random_sampling import RandomSampling
+from .asking.table import strategy_of
 from .darts.restarts import GradientSearches
 from .drawn_cells import DrawnCells
-from .random_sampling import RandomSampling
-from .table import strategy_of
 
 Tell = Callable[[str], None]
 Find = Callable[[int], Genotype]  # the n-th search by gradients, from 0 -> what it found
@@ -103,7 +103,10 @@ def _beyond(settings: SearchSettings) -> str:
 
 
 def space_of(settings: SearchSettings, config: NetworkConfig, given: Genotype | None = None) -> Space[Genotype]:
-    """What is searched: cells, and the widths of layers where there are several. given: the cells whose path it is, at the level macro."""
+    """What is searched: cells, and the widths of layers where there are several.
+
+    given: the cells whose path it is, at the level macro.
+    """
     if _beyond(settings):
         return DrawnCells(settings=settings.network, config=config, given=given)
     space, widths = SPACES[settings.network.primitives](settings.network), settings.elastic.widths

@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 
-from spikeport.search.data.datasets import Dataset
+from spikeport.search.data.datasets import Dataset, load_dataset
 from spikeport.search.elastic.training import new_weights
 from spikeport.search.elastic.weights import ElasticWeights
 from spikeport.search.settings.run import SearchSettings, choose
 from spikeport.search.space.genotype import Genotype
-from spikeport.search.spaces.space import CodedSpace
+from spikeport.search.space.network import network_config
+from spikeport.search.spaces.space import Space
 from spikeport.search.strategies.trained_cells import space_of
 
 
@@ -32,8 +33,8 @@ def settings(blobs_npz: str) -> SearchSettings:
 
 
 @pytest.fixture(scope="package")
-def space(settings: SearchSettings) -> CodedSpace[Genotype]:
-    return space_of(settings)
+def space(settings: SearchSettings) -> Space[Genotype]:
+    return space_of(settings, network_config(settings.network, load_dataset(settings.data.dataset)))
 
 
 @pytest.fixture

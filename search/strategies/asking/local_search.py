@@ -9,11 +9,11 @@ neighbour is, the search goes on around another cell of the front.
 from collections.abc import Sequence
 from typing import ClassVar
 
-from ..frame.goal import Goal, front_of
-from ..frame.protocol import Archive, Proposal, Told
-from ..random_streams import generator
-from ..settings.strategies import LocalSettings
-from ..spaces.space import G, Space
+from ...frame.goal import Goal, front_of
+from ...frame.protocol import Archive, Proposal, Told
+from ...random_streams import generator
+from ...settings.strategies import LocalSettings
+from ...spaces.space import G, Space
 from .drawing_new import Asked, new_one
 
 

@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ...setting import chosen
-from ..frame.goal import Goal
-from ..frame.protocol import Strategy
-from ..settings.strategies import (
+from ....setting import chosen
+from ...frame.goal import Goal
+from ...frame.protocol import Strategy
+from ...settings.strategies import (
     EvolutionSettings,
-    GuidedSettings,
     GenerationsSettings,
+    GuidedSettings,
     HalvingSettings,
     LocalSettings,
     MotifSettings,
@@ -19,12 +19,12 @@ from ..settings.strategies import (
     RandomSettings,
     ShadeSettings,
 )
-from ..space.network import NetworkConfig
-from ..spaces.space import G, Space
+from ...space.network import NetworkConfig
+from ...spaces.space import G, Space
 from .cluster_race import ClusterRace
 from .evolution import Evolution
-from .guided import GuidedSearch
 from .generations import Generations
+from .guided import GuidedSearch
 from .local_search import LocalSearch
 from .motifs import MotifEvolution
 from .nsga2 import Nsga2
