@@ -43,7 +43,7 @@ def weights(blobs: Dataset, settings: SearchSettings) -> ElasticWeights:
 
 
 @pytest.fixture
-def genotype(space: CodedSpace[Genotype]) -> Genotype:
+def genotype(space: Space[Genotype]) -> Genotype:
     """Its normal cell has kernels of both sizes, its first cell is narrow."""
     drawn = (space.sample(np.random.default_rng(seed)) for seed in range(200))
     return next(
