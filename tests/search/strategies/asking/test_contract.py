@@ -36,7 +36,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "shade": {"shade_population": 8},
     "populations": {"main_population": 8, "vice_population": 4, "offspring": 8},
     "race": {"race_cells": 12, "race_clusters": 3},
-    "guided": {"guided_first": 10, "guided_pool": 30, "guided_batch": 5},
+    "guided": {"guided_first": 10, "guided_pool": 20, "guided_batch": 10},
 }
 
 
@@ -114,7 +114,7 @@ def regrets(name: str, evaluations: int, like: str) -> np.ndarray[Any, Any]:
     """like: of the strategy whose ground it is."""
     (space, toy), found = ground(like), []
     judged = cell_worth if like in OF_NETWORKS else worth
-    for seed in range(RUNS if like not in OF_NETWORKS else RUNS // 5):
+    for seed in range(RUNS if like not in OF_NETWORKS else RUNS // 8):
         strategy = made(name, seed, space)
         run(strategy, toy, space, GOAL, Budget(evaluations=evaluations))
         found.append(1 - judged(strategy.best()[0]))
