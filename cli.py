@@ -119,9 +119,9 @@ def search_command(
 
     told: Any = {"progress": console.step, "tell": console.tell, "command": console.command}
     if "asking" in settings.strategy.reads:
-        from spikeport.evaluation.of_runs import on_chip
+        from spikeport.evaluation.of_runs import ON_CHIPS
 
-        told["on_chip"] = on_chip
+        told |= ON_CHIPS
     try:
         run = run_search(settings, path, resume=resume, genotype=given_genotype, download=download, **told)
     except KeyboardInterrupt:

@@ -38,7 +38,7 @@ def transformer_command(
 
     \b
     spikeport transformer --dataset digits --train-epochs 20 --out runs/transformer
-    spikeport transformer --depths 1,2 --widths 8,16 --most-parameters 8000 --search random
+    spikeport transformer --depths 1,2 --widths 8,16 --most-parameters 8000 --strategy random
     spikeport export runs/transformer --target loihi
     """
     chosen = {name: value for name, value in options.items() if value is not None}
@@ -74,7 +74,7 @@ def shown(found: "Found") -> tuple[Mapping[str, Any], Iterable[Table | str]]:
     table.add_row("spikes per inference", f"{found.metrics['spikes_per_inference']:.0f}")
     table.add_row("parameters", f"{found.metrics['parameters']:,}")
     if found.score is not None:
-        table.add_row("reference SOPs", f"{found.score:,.0f}, the most of {found.scored} that were scored")
+        table.add_row("reference SOPs", f"{found.score:,.0f}, the best of {found.scored} that were scored")
     data = {
         "run": str(found.run.path),
         "transformer": to_dict(found.genotype),

@@ -43,7 +43,7 @@ def chip_figures(network: SpikingNetwork, dataset: Dataset, profiles: Sequence[P
     """
     graph = lower(traced(network).graph)
     peak = float(predict(network, dataset.train_images[:CALIBRATION_IMAGES]).abs().max())
-    spikes = _entering(network, dataset.test_images)
+    spikes = entering(network, dataset.test_images)
     chip = quantize(graph, peak)
     found = price(chip, spikes, profiles, labels=dataset.test_labels, encoder_macs=encoder_macs(network))
     roles, profiled = found["by_role"], found["profiles"]
@@ -60,7 +60,7 @@ def chip_figures(network: SpikingNetwork, dataset: Dataset, profiles: Sequence[P
     )
 
 
-def _entering(network: SpikingNetwork, images: Images) -> Spikes:
+def entering(network: SpikingNetwork, images: Images) -> Spikes:
     """[T, N, *shape] of what reads the image; of frames themselves."""
     if network.config.reads == "spikes":
         return np.ascontiguousarray(images.swapaxes(0, 1), np.uint8)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, replace
+from typing import Any
 
 from ..deploy.cost.prices import FIRST_PROFILE, price_lists
 from ..deploy.settings import PriceSettings
@@ -12,6 +13,7 @@ from ..search.evaluators.from_table import FIRST_CHIP
 from ..search.runs import Run
 from ..search.space.network import SpikingNetwork, load_network
 from .chip_figures import chip_figures
+from .of_subnets import ON_CHIPS as SUBNETS
 
 
 def on_chip(run: Run, names: tuple[str, ...]) -> Mapping[str, float]:
@@ -28,6 +30,9 @@ def on_chip(run: Run, names: tuple[str, ...]) -> Mapping[str, float]:
     watched = replace(dataset, test_images=dataset.train_images[watch], test_labels=dataset.train_labels[watch])
     figures = asdict(chip_figures(network, watched, price_lists(PriceSettings())))
     return {name: _value(figures, name) for name in names}
+
+
+ON_CHIPS: Mapping[str, Any] = {"on_chip": on_chip, "on_chips": SUBNETS}  # what `run_search` is given of chips
 
 
 def _value(figures: Mapping[str, object], name: str) -> float:

@@ -25,6 +25,10 @@ STREAMS = (
     "predictors",
     "search draws",
     "sharpness",
+    "elastic weights",
+    "elastic batches",
+    "elastic paths",
+    "elastic noise",
 )
 
 

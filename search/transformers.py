@@ -19,17 +19,25 @@ from ..errors import InputError
 from ..files import replacing_folder, write_json, write_text
 from .data.augmentation import augmentation_of
 from .data.datasets import Dataset, load_dataset
+from .evaluators.transformer_score import TransformerScore
+from .frame.goal import parse_goal
+from .frame.protocol import Strategy
+from .frame.run import Budget
+from .frame.run import run as run_loop
 from .machine.device import Arithmetic, find_device, repeatable
 from .random_streams import generator, seeded
 from .runs import Run, check_new, create_run, make_manifest
 from .settings.data import DataSettings
 from .settings.run import SearchSettings
+from .settings.strategies import GenerationsSettings
 from .settings.training import TrainingSettings
 from .space.network import count_parameters, save_transformer
 from .space.transformer.genotype import Transformer, to_dict, to_json
 from .space.transformer.network import SpikingTransformer, TransformerConfig
-from .space.transformer.search import find_transformer
 from .space.transformer.settings import TransformerSettings
+from .spaces.transformers import TransformerSpace
+from .strategies.asking.generations import MOST_DRAWS, Generations
+from .strategies.asking.table import strategy_of
 from .training.batches import epoch_batches
 from .training.checkpoint import Row
 from .training.loop import Score, evaluate, run_epochs, set_learning_rate, train_epoch, training_optimizer
@@ -93,7 +101,7 @@ def search_transformer(
     score, scored = None, 0
     if given is None:
         tell("scoring transformers, without training")
-        best, scored = find_transformer(space, config, generator(seed, "random cells"))
+        best, scored = find_transformer(space, config, seed)
         given, score = best.genotype, best.score
     settings = SearchSettings(seed=seed, training=training, data=data)
     rows: list[Row] = []
@@ -107,6 +115,46 @@ def search_transformer(
         save_transformer(run, network)
         write_json(run.metrics, metrics | {"reference_sops": score, "transformer": to_dict(given)})
     return Found(run=Run(Path(out)), genotype=given, score=score, scored=scored, metrics=metrics)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scored:
+    """score: reference SOPs of an inference."""
+
+    genotype: Transformer
+    parameters: int
+    score: float
+
+
+def find_transformer(settings: TransformerSettings, config: TransformerConfig, seed: int) -> tuple[Scored, int]:
+    """(the best, how many were scored), by the strategy of the settings and the one loop. Of equals the first.
+
+    Raises InputError where a strategy does not take the objectives, and where no transformer was met that lies within
+    the window of parameters.
+    """
+    space, goal = TransformerSpace(settings), parse_goal(settings.objectives)
+    evaluator = TransformerScore(config=config, least=settings.least_parameters, most=settings.most_parameters)
+    most = settings.evaluations or settings.population * settings.rounds
+    strategy: Strategy[Transformer]
+    if settings.strategy == "generations":
+        own = GenerationsSettings(generations_population=settings.population, generations_rounds=settings.rounds)
+        # of these draws, so that a seed finds what it found before this was a strategy
+        strategy = Generations(space, goal, own, seed, rng=generator(seed, "random cells"))
+        most = settings.evaluations or MOST_DRAWS * most
+    else:
+        strategy = strategy_of(settings.strategy, space, goal, seed=seed)
+    found = run_loop(strategy, evaluator, space, goal, Budget(evaluations=most), seed=seed)
+    known = {space.key(one.candidate): one.result for one in found.told}
+    within = [one for one in found.best if known[space.key(one)].status == "ok"]
+    if not within:
+        raise InputError(
+            f"No transformer of these choices was met that has {settings.least_parameters} to "
+            f"{settings.most_parameters} parameters, of {len(known)} that were drawn; widen the window, or choose "
+            "other depths and widths."
+        )
+    best = min(within, key=lambda one: goal.rank(known[space.key(one)].objectives))
+    numbers = known[space.key(best)].objectives
+    return Scored(genotype=best, parameters=int(numbers["parameters"]), score=numbers["score"]), len(known)
 
 
 def config_of(space: TransformerSettings, dataset: Dataset) -> TransformerConfig:

@@ -29,6 +29,9 @@ OBJECTIVES: Mapping[str, tuple[bool, str]] = {
     "latency_s": (False, "seconds per inference"),
     "int8_accuracy": (True, "of the twin with 8-bit weights, 0..1"),
     "int4_accuracy": (True, "of the twin with 4-bit weights, 0..1"),
+    "int8_loss_rise": (False, "nats by which 8-bit weights raise the loss"),
+    "int4_loss_rise": (False, "nats by which 4-bit weights raise the loss"),
+    "flatness": (True, "how little noise on the weights raises the loss"),
     "introspectability": (True, "how differently it behaves for different answers, 0..1"),
     "score": (True, "of a score that needs no training"),
 }
@@ -101,6 +104,11 @@ class Goal:
     def rank(self, measured: Mapping[str, float]) -> Losses:
         """To be compared as tuples, the lower the better: limits first, then the objectives in their order."""
         return (self.excess(measured), *self.losses(measured))
+
+    def worth(self, measured: Mapping[str, float]) -> float:
+        """Of the first objective, higher is better; NaN beyond a limit and for what is no number."""
+        loss = self.losses(measured)[0]
+        return -loss if math.isfinite(loss) and not self.excess(measured) else math.nan
 
     def dominates(self, one: Mapping[str, float], other: Mapping[str, float]) -> bool:
         """Whether one is better in something and worse in nothing, or breaks its limits less."""

@@ -105,8 +105,8 @@ class Strategy(Protocol[G]):
     """Deterministic in its seed and what it was told, so that replaying that brings it back to where it was.
 
     It is made as KIND(space, goal, settings, seed, epochs), epochs of a whole training. many: whether it takes several
-    objectives. budgets: whether it asks for short trainings. ask(n): n proposals, whatever was told so far. tell: in
-    the order of the proposals.
+    objectives. budgets: whether it asks for short trainings. ask(n): n proposals, whatever was told so far; none once
+    it has come to an end of its own. tell: in the order of the proposals.
     """
 
     name: ClassVar[str]

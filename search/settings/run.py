@@ -1,8 +1,8 @@
 """The settings of a run, composed of those of its concerns; what spans two of them is checked here.
 
 Each setting has one place: `seed` stands alone, every other in a table, `[network]`, `[data]`, `[training]`,
-`[objective]`, in `[supernet]`, `[trials]` and `[asking]` where the strategy reads them, or in the strategy's own, as
-`[strategy.darts]`. All have names of their own, so that the command line and `changed` need no tables.
+`[objective]`, in `[supernet]`, `[trials]`, `[asking]` and `[elastic]` where the strategy reads them, or in
+its own, as `[strategy.darts]`. All have names of their own, so that the command line and `changed` need no tables.
 """
 
 from collections.abc import Iterable, Mapping
@@ -13,18 +13,21 @@ from ...errors import InputError
 from ...setting import check_settings, chosen, nearest, setting, settings_of
 from .darts import OF_THE_CELL, DartsSettings
 from .data import DataSettings
+from .elastic import ElasticSettings
 from .network import NetworkSettings
 from .objective import ObjectiveSettings
-from .random_cells import RandomSettings
 from .strategies import (
     AskingSettings,
     EvolutionSettings,
+    GenerationsSettings,
+    GuidedSettings,
     HalvingSettings,
     LocalSettings,
     MotifSettings,
     Nsga2Settings,
     PopulationsSettings,
     RaceSettings,
+    RandomSettings,
     ShadeSettings,
 )
 from .supernet import SupernetSettings
@@ -32,7 +35,9 @@ from .training import TrainingSettings
 from .trials import TrialSettings
 
 AskingStrategySettings = (
-    EvolutionSettings
+    RandomSettings
+    | EvolutionSettings
+    | GenerationsSettings
     | LocalSettings
     | HalvingSettings
     | Nsga2Settings
@@ -40,8 +45,9 @@ AskingStrategySettings = (
     | ShadeSettings
     | PopulationsSettings
     | RaceSettings
+    | GuidedSettings
 )
-StrategySettings = DartsSettings | RandomSettings | AskingStrategySettings
+StrategySettings = DartsSettings | AskingStrategySettings
 
 STRATEGIES: Mapping[str, type[StrategySettings]] = {kind.name: kind for kind in get_args(StrategySettings)}
 CONCERNS: Mapping[str, type] = {
@@ -52,9 +58,11 @@ CONCERNS: Mapping[str, type] = {
     "supernet": SupernetSettings,
     "trials": TrialSettings,
     "asking": AskingSettings,
+    "elastic": ElasticSettings,
 }
 TABLES: Mapping[str, type] = {**CONCERNS, **{f"strategy.{name}": kind for name, kind in STRATEGIES.items()}}
-OPTIONAL = ("supernet", "trials", "asking")  # tables that a strategy reads, or does not
+FORMERLY = {"candidates": "evaluations"}  # what runs of before call a setting -> what it is called
+OPTIONAL = ("supernet", "trials", "asking", "elastic")  # tables that a strategy reads, or does not
 
 READERS: Mapping[str, str] = {  # table -> the strategies that read it, where not all do
     table: " or ".join(name for name, kind in STRATEGIES.items() if table in (*kind.reads, f"strategy.{name}"))
@@ -85,6 +93,7 @@ class SearchSettings:
     supernet: SupernetSettings = SupernetSettings()
     trials: TrialSettings = TrialSettings()
     asking: AskingSettings = AskingSettings()
+    elastic: ElasticSettings = ElasticSettings()
     strategy: StrategySettings = DartsSettings()
 
     def __post_init__(self) -> None:
@@ -108,6 +117,23 @@ class SearchSettings:
             self._check_relays()
         if isinstance(self.strategy, DartsSettings):
             self._check_darts(self.strategy)
+        if "elastic" in self.strategy.reads:
+            self._check_elastic()
+
+    def _check_elastic(self) -> None:
+        """Raises InputError for what the evaluator would ignore, and for what the shared weights have no place for."""
+        usual, names = ElasticSettings(), settings_of(ElasticSettings)
+        changed = [name for name in names if getattr(self.elastic, name) != getattr(usual, name)]
+        if self.asking.evaluator != "supernet" and changed:
+            raise InputError(
+                f"`{changed[0]}` belongs to the evaluator supernet, but the evaluator is {self.asking.evaluator}, "
+                "which would ignore it; say --evaluator supernet or leave it out."
+            )
+        if self.asking.evaluator == "supernet" and self.objective.has_a_price:
+            raise InputError(
+                "Shared weights are trained without prices, but spike_weight, sop_weight or relay_weight is set; "
+                "leave it out and say --objectives accuracy,sops."
+            )
 
     def _check_relays(self) -> None:
         """Raises InputError where relays have no price."""
@@ -198,13 +224,6 @@ class SearchSettings:
             raise InputError(f"The strategy must be darts here, but is {self.strategy.name}.")
         return self.strategy
 
-    @property
-    def random(self) -> RandomSettings:
-        """Those of the strategy random. Raises InputError where it is another."""
-        if not isinstance(self.strategy, RandomSettings):
-            raise InputError(f"The strategy must be random here, but is {self.strategy.name}.")
-        return self.strategy
-
     def to_dict(self) -> dict[str, Any]:
         """Tables as in a settings file, with every setting that the strategy reads."""
         tables = {name: asdict(getattr(self, name)) for name in CONCERNS if read_by(self.strategy, name)}
@@ -257,7 +276,7 @@ def changed(settings: SearchSettings, **options: Any) -> SearchSettings:
 def choose(**options: Any) -> SearchSettings:
     """Settings by the names of the options; what is not given has its default. Raises what `changed` raises.
 
-    >>> spikeport.choose(dataset="digits", strategy="random", candidates=3).random.candidates
+    >>> spikeport.choose(dataset="digits", strategy="random", evaluations=3).asking.evaluations
     3
     """
     return changed(SearchSettings(), **options)
@@ -283,13 +302,18 @@ def settings_from_dict(data: Mapping[str, Any]) -> SearchSettings:
     Raises InputError for what is unknown, and for a table that is none.
     """
     if not any(isinstance(data.get(table), Mapping) for table in CONCERNS):
-        return choose(**readable(data, str(data.get("strategy", DartsSettings.name))))
+        return choose(**readable(_as_now(data), str(data.get("strategy", DartsSettings.name))))
     options: dict[str, Any] = {name: value for name, value in data.items() if name not in (*CONCERNS, "strategy")}
     for table in CONCERNS:
         options |= _mapping(table, data.get(table, {}))
     for name, values in _mapping("strategy", data.get("strategy", {})).items():
         options |= {"strategy": name, **_mapping(f"strategy.{name}", values)}
-    return choose(**options)
+    return choose(**_as_now(options))
+
+
+def _as_now(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options by the names that they have now."""
+    return {FORMERLY.get(name, name): value for name, value in options.items()}
 
 
 def _mapping(table: str, values: object) -> Mapping[str, Any]:

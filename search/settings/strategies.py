@@ -1,11 +1,13 @@
 """What a person can choose of the strategies that ask and are told, and of the loop that carries the news."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from ...setting import check_settings, require, setting
 
-ASKING = ("asking",)  # the table of the loop
+Evaluates = Literal["train", "supernet"]
+
+ASKING = ("asking", "elastic")  # the tables of the loop, and of what may stand for trainings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,11 +16,16 @@ class AskingSettings:
 
     evaluations: int = setting(20, "Whole trainings in all; short ones count as their share.", at_least=1, common=True)
     at_once: int = setting(1, "Candidates that are proposed before any of them is known.", at_least=1, common=True)
+    evaluator: Evaluates = setting(
+        "train",
+        "Who measures candidates: a training of each (train), or one of weights that all share (supernet).",
+        common=True,
+    )
     objectives: str = setting(
         "accuracy",
         "What the search is for, separated by commas: accuracy, sops, spikes, parameters, neurons, synapses, cores, "
-        "levels, relays, energy_j, latency_s, int8_accuracy, int4_accuracy, introspectability; NAME:PART of one price "
-        "list or chip.",
+        "levels, relays, energy_j, latency_s, int8_accuracy, int4_accuracy, introspectability; of a supernet flatness, "
+        "int8_loss_rise, int4_loss_rise, too; NAME:PART of one price list or chip.",
         common=True,
     )
     limits: str = setting("", "What a cell may have at most, as in cores=128,sops=200000.", common=True)
@@ -34,6 +41,14 @@ class AskingSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RandomSettings:
+    """It has nothing to choose."""
+
+    name: ClassVar[str] = "random"
+    reads: ClassVar[tuple[str, ...]] = ASKING
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EvolutionSettings:
     """Raises InputError when a value is out of range."""
 
@@ -42,6 +57,22 @@ class EvolutionSettings:
 
     evolution_population: int = setting(20, "Cells of which the oldest dies.", at_least=2)
     evolution_sample: int = setting(5, "Of these drawn, the best becomes the parent.", at_least=1)
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerationsSettings:
+    """Raises InputError when a value is out of range."""
+
+    name: ClassVar[str] = "generations"
+    reads: ClassVar[tuple[str, ...]] = ASKING
+
+    generations_population: int = setting(
+        50, "Candidates of a generation: the best fifth stays, half are their mutants, half their children.", at_least=4
+    )
+    generations_rounds: int = setting(0, "Generations in all; 0: as many as --evaluations allow.", at_least=0)
 
     def __post_init__(self) -> None:
         check_settings(self)
@@ -143,3 +174,23 @@ class RaceSettings:
     def __post_init__(self) -> None:
         check_settings(self)
         require(self, "race_clusters", self.race_clusters <= self.race_cells, "race_clusters <= race_cells")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuidedSettings:
+    """Raises InputError when a value is out of range."""
+
+    name: ClassVar[str] = "guided"
+    reads: ClassVar[tuple[str, ...]] = ASKING
+
+    guided_by: Literal["random", "evolution"] = setting("random", "Who proposes the cells that are chosen from.")
+    predictor: Literal["forest", "pairwise", "graph"] = setting(
+        "forest", "What ranks proposals: a random forest, a perceptron that learns by pairs, or a graph encoder."
+    )
+    guided_first: int = setting(20, "Whole trainings before the predictor has a say.", at_least=3)
+    guided_pool: int = setting(100, "Proposals of which the best are trained.", at_least=1)
+    guided_batch: int = setting(10, "Of a pool, so many are trained before the predictor learns again.", at_least=1)
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+        require(self, "guided_batch", self.guided_batch <= self.guided_pool, "guided_batch <= guided_pool")

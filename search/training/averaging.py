@@ -40,25 +40,30 @@ class WeightAverage(nn.Module):
         """After a step of the network; so many were made, this one among them. Nothing here waits for a GPU."""
         torch._foreach_lerp_(self._own, self._followed, (1 - self.decay) / (1 - self.decay**steps))
 
-    @torch.no_grad()
     def settle(self, images: Images | Tensor) -> None:
         """Running means and variances of these weights: those of the batches of images [N, C, H, W], averaged."""
-        norms = [module for module in self.network.modules() if isinstance(module, nn.BatchNorm2d)]
-        momenta = [norm.momentum for norm in norms]
-        device = next(self.network.parameters()).device
-        batches = math.ceil(len(images) / EVALUATION_BATCH)
-        self.network.train()
-        for number in range(batches):
-            for norm in norms:
-                norm.momentum = 1 / (number + 1)
-            part = processes.share(len(images) * number // batches, len(images) * (number + 1) // batches)
-            reset_net(self.network)
-            self.network(torch.as_tensor(images[part]).to(device).float())
-        reset_net(self.network)
-        for norm, momentum in zip(norms, momenta, strict=True):
-            norm.momentum = momentum
+        settle_norms(self.network, images)
         for own, counted in zip(*self._counts, strict=True):
             own.copy_(counted)
+
+
+@torch.no_grad()
+def settle_norms(network: nn.Module, images: Images | Tensor) -> None:
+    """Count the running means and variances of all batch norms anew: those of the batches of images, averaged."""
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    momenta = [norm.momentum for norm in norms]
+    device = next(network.parameters()).device
+    batches = math.ceil(len(images) / EVALUATION_BATCH)
+    network.train()
+    for number in range(batches):
+        for norm in norms:
+            norm.momentum = 1 / (number + 1)
+        part = processes.share(len(images) * number // batches, len(images) * (number + 1) // batches)
+        reset_net(network)
+        network(torch.as_tensor(images[part]).to(device).float())
+    reset_net(network)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
 
 
 def _counts(network: nn.Module) -> list[Tensor]:

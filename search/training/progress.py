@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-Stage = Literal["search", "trials", "teacher", "train"]
+Stage = Literal["search", "trials", "supernet", "teacher", "train"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -50,7 +50,7 @@ def test_what_a_person_sees(found: Found) -> None:
     assert said == f"next: spikeport export {found.run.path}" and data["scored"] == found.scored > 0
     cells = [str(cell) for column in table.columns for cell in column.cells]
     assert any(cell.endswith("heads over tokens, MLP 2 x 4") for cell in cells)
-    assert f"{found.score:,.0f}, the most of {found.scored} that were scored" in cells
+    assert f"{found.score:,.0f}, the best of {found.scored} that were scored" in cells
 
 
 def test_exported_for_the_chip(found: Found) -> None:

@@ -13,8 +13,21 @@ ATTENTIONS = ("tokens", "channels")
 class TransformerSettings:
     """Raises InputError when a value is out of range. Lists are written with commas."""
 
-    search: Literal["evolution", "random"] = setting(
-        "evolution", "Evolution by the score, without any training, or as many random ones.", common=True
+    strategy: Literal["generations", "random", "evolution", "local", "nsga2", "motifs", "shade", "populations"] = (
+        setting(
+            "generations",
+            "Which proposes transformers, by the score alone; see `spikeport search --help-all`.",
+            common=True,
+        )
+    )
+    objectives: str = setting(
+        "score",
+        "What is looked for, with commas: score (the most reference SOPs), or the least sops, parameters; the first "
+        "says which of a front is trained.",
+        common=True,
+    )
+    evaluations: int = setting(
+        0, "Transformers that are scored; 0: population times rounds, of generations as many as they need.", at_least=0
     )
     depths: str = setting("1,2,3", "Blocks.", common=True)
     widths: str = setting("8,12,16", "Channels of a token.", common=True)
@@ -23,8 +36,10 @@ class TransformerSettings:
     attentions: str = setting("tokens,channels", "What a block's gates look over.", common=True)
     least_parameters: int = setting(0, "Parameters that a network has at least.", at_least=0, common=True)
     most_parameters: int = setting(20000, "Parameters that a network has at most.", at_least=1, common=True)
-    population: int = setting(50, "Transformers of a round; half come from mutation, half from crossing.", at_least=4)
-    rounds: int = setting(20, "Rounds of the evolution; random draws as many as all of them have.", at_least=1)
+    population: int = setting(
+        50, "Transformers of a generation; half come from mutation, half from crossing.", at_least=4
+    )
+    rounds: int = setting(20, "Generations.", at_least=1)
     stem_stride: int = setting(1, "Stride of the first layer; 2 halves the image.", at_least=1, common=True)
     time_steps: int = setting(2, "Time steps T of the window.", at_least=1, common=True)
 
