@@ -121,7 +121,7 @@ def test_the_winner_is_where_each_layer_moves_to(
     monkeypatch.setattr(OneBranch, "step", lambda self, rate: None)
     for best, expected in ((4, 4.0), (4, MOST), (4, MOST), (1, MOST - 2), (0, MOST - 2), (1, 2.0), (1, LEAST)):
         OneBranch.best = best
-        sharpness.move(network, batches_of(blobs), 0.1, 1.0)
+        sharpness.move(network, batches_of(blobs, 24), 0.1, 1.0)
         assert set(sharpness.row().values()) == {expected}
     sharpness.act_on(network)
     assert {network.get_submodule(path).lif.surrogate_function.alpha for path in blocks_of(network)} == {LEAST}
