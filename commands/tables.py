@@ -1,4 +1,4 @@
-"""spikeport table: the table of trained cells: build, extend, show, check."""
+"""spikeport table: the table of trained cells: build, extend, show, check, compare strategies on it."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -120,6 +120,46 @@ def check_command(console: Console, file: Path, key: str, seed: int) -> None:
     row, differences = check(file, key=key, seed=seed)
     console.result(shown_check(row, differences))
     end(failed=bool(differences))
+
+
+@table_group.command("compare")
+@click.argument("table")
+@click.option("--runs", type=int, default=50, show_default=True, help="Searches of each strategy, of other seeds.")
+@click.option("--evaluations", type=int, default=100, show_default=True, help="Cells that a search may look up.")
+@click.option("--strategies", default="", help="Separated by commas [default: all that can search it].")
+@click.option("--page", type=click.Path(path_type=Path), help="Also a page with all figures.")
+@click.option("--scores", type=click.Path(path_type=Path), help="For the page: what benchmarks/scores.py --json says.")
+@workers_option
+@common_options
+def compare_command(
+    console: Console,
+    table: str,
+    runs: int,
+    evaluations: int,
+    strategies: str,
+    page: Path | None,
+    scores: Path | None,
+    workers: int,
+) -> None:
+    """Which strategies beat random search on TABLE, by how much: regret with its spread, and fronts.
+
+    TABLE is a file that holds the closed space, or spikenas-bench:FOLDER, a clone of that benchmark's data.
+
+    \b
+    spikeport table compare closed.jsonl --page strategies.html
+    spikeport table compare spikenas-bench:SpikeNAS-Bench/data/CIFAR10 --runs 45
+    """
+    from ..evaluation.comparison.page import render_comparison
+    from ..evaluation.comparison.searches import comparison
+    from ..evaluation.comparison.words import shown
+    from ..files import read_json, writable, write_text
+
+    target = None if page is None else writable(page)
+    names = [name.strip() for name in strategies.split(",") if name.strip()]
+    found = comparison(table, runs=runs, evaluations=evaluations, workers=workers, strategies=names, tell=console.tell)
+    if target is not None:
+        write_text(target, render_comparison(found, None if scores is None else read_json(scores)))
+    console.result((found, [shown(found)]))
 
 
 def shown_build(built: "Built") -> tuple[Mapping[str, Any], Iterable[Shown | str]]:

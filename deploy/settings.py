@@ -57,7 +57,9 @@ class EnsembleSettings(PriceSettings):
         common=True,
     )
     most_members: int = setting(5, "Different members that are chosen at most.", at_least=1, common=True)
-    candidates: bool = setting(False, "Members are the candidates inside each RUN (strategy random).", common=True)
+    candidates: bool = setting(
+        False, "Members are the candidates inside each RUN, as --strategy random leaves.", common=True
+    )
     moved: float = setting(
         0.25, "Part of their size by which shifted images are moved.", at_least=0, below=1, common=True
     )

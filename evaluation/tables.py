@@ -137,7 +137,7 @@ def completed(header: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _tables(settings: SearchSettings) -> dict[str, Any]:
-    return {name: values for name, values in settings.to_dict().items() if name not in ("strategy", "seed")}
+    return {name: values for name, values in settings.to_dict().items() if name not in ("strategy", "seed", "asking")}
 
 
 def rows_of(jobs: Sequence[Job], settings: SearchSettings, workers: int) -> Iterator[Row]:

@@ -30,9 +30,18 @@ from .runs import Run
 from .settings.run import SearchSettings
 from .space.genotype import Genotype, to_dict
 from .space.layout import default_layers
+from .space.network import network_config
 from .spaces.canonical import key_of
-from .strategies.random_cells import copy_results, row_of
-from .strategies.trained_cells import Tell, check_asking, made, space_of, tell_evaluation
+from .strategies.trained_cells import (
+    Tell,
+    check_asking,
+    copy_results,
+    made,
+    no_search,
+    row_of,
+    space_of,
+    tell_evaluation,
+)
 from .training.checkpoint import Row
 from .training.progress import Progress
 
@@ -60,10 +69,11 @@ def elastic_search(
 
     Raises InputError where the supernet's loss is not finite, and where nothing could be measured.
     """
-    goal, space, asking = check_asking(settings, evaluator), space_of(settings), settings.asking
+    config, goal, asking = network_config(settings.network, dataset), check_asking(settings), settings.asking
+    space = space_of(settings, config)
     train_elastic(dataset, settings, space, run.supernet, evaluator.layers, partial(_record, run), progress)
     found = run_loop(
-        made(settings, goal, space),
+        made(settings, goal, space, config, no_search),
         evaluator,
         space,
         goal,

@@ -24,14 +24,13 @@ from .run_lock import claimed
 from .runs import Run, check_new, create_run, make_manifest, open_run, read_metrics
 from .settings.file import recorded
 from .settings.network import NetworkSettings
-from .settings.random_cells import RandomSettings
-from .settings.run import SearchSettings, by_option, settings_from_dict
+from .settings.run import SearchSettings, by_option, changed, settings_from_dict
+from .settings.strategies import RandomSettings
 from .space.drawing import draw_genotype, draw_history
 from .space.genotype import Genotype, from_dict, from_file, to_dict, to_json
 from .space.network import NetworkConfig, SpikingNetwork, count_parameters, network_config, save_network
 from .strategies.darts.search import search
-from .strategies.random_cells import random_search
-from .strategies.trained_cells import asking_search, asks, check_asking, evaluator_of
+from .strategies.trained_cells import asking_search, asks, check_measured, evaluator_of
 from .supernet.trellis import trellis_of
 from .training.checkpoint import Row
 from .training.history import read_history
@@ -54,9 +53,9 @@ def run_search(
 ) -> Run:
     """Search a cell, train the network built from it and test it once; or train a genotype that is given as a file.
 
-    With the strategy `random` cells are drawn instead, all of them trained, and the best is the result; with one that
-    asks (evolution, nsga2 and others) its proposals are, or they are asked of a supernet. on_chip and on_chips: measure
-    objectives of chips, of runs and of its networks, as those of `evaluation.of_runs.ON_CHIPS` do. At the level
+    With a strategy that asks (random, evolution, nsga2 and others) its proposals are trained instead, and the best is
+    the result, or they are asked of a supernet. on_chip and on_chips: measure objectives of chips, of runs and of its
+    networks, as those of `evaluation.of_runs.ON_CHIPS` do. At the level
     `macro` the genotype that is given has its path searched, at `both` path and cells are searched together. With
     `cells_per_layer` the search begins with the cells of the genotype that is given.
 
@@ -78,12 +77,13 @@ def run_search(
         given = _given_genotype(run, genotype)
         dataset = _load(settings, download)
         _check_given(settings, given)  # before a folder is made
-        _check_path(settings.network, network_config(settings.network, dataset), given)
+        config = network_config(settings.network, dataset)
+        _check_path(settings.network, config, given)
+        asking = asks(settings) and _searches(settings.network, given)
         training = partial(_train_candidate, command, silent if settings.asking.executor else progress)
-        if asks(settings) and given is None:
-            trained = evaluator_of(run, settings, training, on_chip)
-            one_shot = one_shot_of(run, settings, on_chips)
-            check_asking(settings, one_shot or trained)
+        evaluator, one_shot = evaluator_of(run, settings, training, on_chip), one_shot_of(run, settings, on_chips)
+        if asking:
+            check_measured(settings, config, one_shot or evaluator)
         for note in dataset.notes:
             tell(note)
         manifest = make_manifest(
@@ -102,19 +102,15 @@ def run_search(
         if finished:
             _remove_checkpoints(run)  # of a run that was killed before it did
             return run
-        if asks(settings) and given is None:
-            if one_shot is None:
-                asking_search(run, settings, trained, tell)
-            else:
-                elastic_search(run, dataset, settings, one_shot, trained, tell, progress)
+        if asking and one_shot is not None:
+            elastic_search(run, dataset, settings, one_shot, evaluator, tell, progress)
             return run
-        if isinstance(settings.strategy, RandomSettings) and _searches(settings.network, given):
+        if asking:
 
-            def train(settings: SearchSettings, folder: Path, file: Path) -> Run:
-                told: Any = {"progress": progress, "command": command}
-                return run_search(settings, folder, Run(folder).manifest.exists(), genotype=file, **told)
+            def find(number: int) -> Genotype:
+                return _found_by_gradients(run, dataset, settings, given, progress, number)
 
-            random_search(run, settings, network_config(settings.network, dataset), given, train, tell)
+            asking_search(run, settings, config, evaluator, tell, given, find)
             return run
         found = known or _search(run, dataset, settings, given, progress)
         network = _train(run, dataset, settings, found, progress)
@@ -274,7 +270,7 @@ def find_cell(
     """
     dataset = _load(settings, download=False) if dataset is None else dataset
     with tempfile.TemporaryDirectory(prefix="spikeport-") as folder:
-        if isinstance(settings.strategy, RandomSettings) or asks(settings):
+        if asks(settings):
             best = run_search(settings, Path(folder) / "run", progress=progress)
             return from_file(best.genotype)
         return search(dataset, settings, checkpoint or Path(folder) / "checkpoint", record, progress, given)
@@ -322,6 +318,23 @@ def _search(
         write_text(run.cells_svg, draw_genotype(found))
         write_text(run.genotype, to_json(found))  # the last file, because it says that the search is over
     return found
+
+
+def _found_by_gradients(
+    run: Run, dataset: Dataset, settings: SearchSettings, given: Genotype | None, progress: Progress, number: int
+) -> Genotype:
+    """The n-th of several searches, whose seeds follow each other; what was found before is read."""
+    one = Run(run.searched(number).path)
+    if not one.genotype.exists():
+        one.genotype.parent.mkdir(parents=True, exist_ok=True)
+        chosen = changed(settings, seed=settings.seed + number, searches=1)
+        record = _recorder(one, chosen, "search", [])
+        found = search(dataset, chosen, one.search_checkpoint, record, progress, given)
+        write_text(one.history_svg, draw_history(read_history(one)))
+        write_text(one.cells_svg, draw_genotype(found))
+        write_text(one.genotype, to_json(found))
+        one.search_checkpoint.unlink(missing_ok=True)
+    return from_file(one.genotype)
 
 
 def _train(

@@ -76,9 +76,13 @@ class Run:
     def front_svg(self) -> Path:
         return self.path / "search" / "front.svg"
 
-    def candidate(self, number: int) -> "Run":
-        """The run of a random cell, from 1."""
-        return Run(self.path / "candidates" / f"{number:03d}")
+    def searched(self, number: int) -> "Run":
+        """Of several searches by gradients the n-th, from 0: its history and what it found."""
+        return Run(self.path / "searches" / f"{number + 1:03d}")
+
+    def candidate(self, name: str) -> "Run":
+        """The run of a cell that a strategy proposed, by the key of the cell."""
+        return Run(self.path / "candidates" / name)
 
     @property
     def events(self) -> Path:

@@ -36,7 +36,7 @@ from .space.transformer.genotype import Transformer, to_dict, to_json
 from .space.transformer.network import SpikingTransformer, TransformerConfig
 from .space.transformer.settings import TransformerSettings
 from .spaces.transformers import TransformerSpace
-from .strategies.generations import MOST_DRAWS, Generations
+from .strategies.generations.search import MOST_DRAWS, Generations
 from .strategies.table import strategy_of
 from .training.batches import epoch_batches
 from .training.checkpoint import Row

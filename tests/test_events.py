@@ -192,7 +192,7 @@ def test_a_killed_run_ends_as_it_would_have(settings: SearchSettings, tmp_path: 
         {"trials": 2, "trial_epochs": 1, "target_sops": 200_000},
         {"stem_stride": 2, "attention": "eca", "crop": 1, "cutout": 3, "spike_weight": 0.1, "auxiliary_weight": 0.4},
         {"primitives": "darts", "gradient_checkpointing": True, "precision": "bfloat16", "attention": "tcs"},
-        {"strategy": "random", "candidates": 2},
+        {"strategy": "random", "evaluations": 2},
         {"teacher_epochs": 1, "average_decay": 0.9, "crop": 1, "crop_filling": "reflect"},
     ],
     ids=lambda options: next(iter(options)),

@@ -38,7 +38,7 @@ RUNS = {
     "demo": ("demo", "--no-lava", "--out", "demo"),
     "trials": ("search", *SEARCH, "--trials", "3", "--trial-epochs", "1", "--sop-weight", "0.1", "--out", "trials"),
     "paths": ("search", *SEARCH, "--level", "both", "--out", "paths"),
-    "random": ("search", *SMALL, "--strategy", "random", "--candidates", "2", "--out", "random"),
+    "random": ("search", *SMALL, "--strategy", "random", "--evaluations", "2", "--out", "random"),
 }
 COMPARED = (
     *("search/genotype.json", "search/history.jsonl", "search/cells.svg", "search/candidates.json"),

@@ -105,8 +105,8 @@ def candidates_of(runs: Sequence[Run]) -> list[Run]:
         finished = [one for one in inside if one.metrics.is_file()]
         if not finished:
             raise InputError(
-                f"The run '{run.path}' has no finished candidates, which --strategy random leaves; of trials only "
-                "their scores are kept, no weights, so they cannot be members."
+                f"The run '{run.path}' has no finished candidates, which --strategy random and others leave; of trials "
+                "only their scores are kept, no weights, so they cannot be members."
             )
         found += finished
     return found

@@ -4,6 +4,7 @@ A worker that dies costs its own evaluation and no other. Somebody else's execut
 that were under way are tried again, each alone: the one that dies again is given up.
 """
 
+import os
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -60,12 +61,16 @@ def _processes(words: str) -> Executor:
 
 
 def _ray(address: str) -> Executor:
-    """address: of a cluster that runs, `auto` for the one of this machine, `local` for a new one."""
+    """address: of a cluster that runs, `auto` for the one of this machine, `local` for a new one.
+
+    Ray reports its use to its makers unless told otherwise, and is told otherwise.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import ray
 
     if not ray.is_initialized():
         ray.init(address=None if address in ("", "local") else address)
-    remote = ray.remote(called).options(max_retries=0)  # the loop tries again itself
+    remote: Any = ray.remote(called).options(max_retries=0)  # the loop tries again itself
     errors = ray.exceptions
     deaths = (errors.WorkerCrashedError, errors.NodeDiedError, errors.OutOfMemoryError)
     return Foreign(lambda call: remote.remote(call).future(), deaths)

@@ -105,6 +105,11 @@ class Goal:
         """To be compared as tuples, the lower the better: limits first, then the objectives in their order."""
         return (self.excess(measured), *self.losses(measured))
 
+    def worth(self, measured: Mapping[str, float]) -> float:
+        """Of the first objective, higher is better; NaN beyond a limit and for what is no number."""
+        loss = self.losses(measured)[0]
+        return -loss if math.isfinite(loss) and not self.excess(measured) else math.nan
+
     def dominates(self, one: Mapping[str, float], other: Mapping[str, float]) -> bool:
         """Whether one is better in something and worse in nothing, or breaks its limits less."""
         mine, theirs = self.excess(one), self.excess(other)

@@ -16,6 +16,9 @@ class DartsSettings:
     reads: ClassVar[tuple[str, ...]] = ("supernet", "trials")
 
     search_epochs: int = setting(50, "Epochs of the search.", at_least=1, common=True)
+    searches: int = setting(
+        1, "Supernets of other seeds; the cell of each is trained, and the best on validation images kept.", at_least=1
+    )
     alpha_learning_rate: float = setting(
         3e-4, "Of the architecture weights (Adam), those of paths and widths, too.", above=0
     )

@@ -16,17 +16,18 @@ from .data import DataSettings
 from .elastic import ElasticSettings
 from .network import NetworkSettings
 from .objective import ObjectiveSettings
-from .random_cells import RandomSettings
 from .strategies import (
     AskingSettings,
     EvolutionSettings,
     GenerationsSettings,
+    GuidedSettings,
     HalvingSettings,
     LocalSettings,
     MotifSettings,
     Nsga2Settings,
     PopulationsSettings,
     RaceSettings,
+    RandomSettings,
     ShadeSettings,
 )
 from .supernet import SupernetSettings
@@ -34,7 +35,8 @@ from .training import TrainingSettings
 from .trials import TrialSettings
 
 AskingStrategySettings = (
-    EvolutionSettings
+    RandomSettings
+    | EvolutionSettings
     | GenerationsSettings
     | LocalSettings
     | HalvingSettings
@@ -43,8 +45,9 @@ AskingStrategySettings = (
     | ShadeSettings
     | PopulationsSettings
     | RaceSettings
+    | GuidedSettings
 )
-StrategySettings = DartsSettings | RandomSettings | AskingStrategySettings
+StrategySettings = DartsSettings | AskingStrategySettings
 
 STRATEGIES: Mapping[str, type[StrategySettings]] = {kind.name: kind for kind in get_args(StrategySettings)}
 CONCERNS: Mapping[str, type] = {
@@ -58,6 +61,7 @@ CONCERNS: Mapping[str, type] = {
     "elastic": ElasticSettings,
 }
 TABLES: Mapping[str, type] = {**CONCERNS, **{f"strategy.{name}": kind for name, kind in STRATEGIES.items()}}
+FORMERLY = {"candidates": "evaluations"}  # what runs of before call a setting -> what it is called
 OPTIONAL = ("supernet", "trials", "asking", "elastic")  # tables that a strategy reads, or does not
 
 READERS: Mapping[str, str] = {  # table -> the strategies that read it, where not all do
@@ -195,13 +199,6 @@ class SearchSettings:
             raise InputError(f"The strategy must be darts here, but is {self.strategy.name}.")
         return self.strategy
 
-    @property
-    def random(self) -> RandomSettings:
-        """Those of the strategy random. Raises InputError where it is another."""
-        if not isinstance(self.strategy, RandomSettings):
-            raise InputError(f"The strategy must be random here, but is {self.strategy.name}.")
-        return self.strategy
-
     def to_dict(self) -> dict[str, Any]:
         """Tables as in a settings file, with every setting that the strategy reads."""
         tables = {name: asdict(getattr(self, name)) for name in CONCERNS if read_by(self.strategy, name)}
@@ -254,7 +251,7 @@ def changed(settings: SearchSettings, **options: Any) -> SearchSettings:
 def choose(**options: Any) -> SearchSettings:
     """Settings by the names of the options; what is not given has its default. Raises what `changed` raises.
 
-    >>> spikeport.choose(dataset="digits", strategy="random", candidates=3).random.candidates
+    >>> spikeport.choose(dataset="digits", strategy="random", evaluations=3).asking.evaluations
     3
     """
     return changed(SearchSettings(), **options)
@@ -280,13 +277,18 @@ def settings_from_dict(data: Mapping[str, Any]) -> SearchSettings:
     Raises InputError for what is unknown, and for a table that is none.
     """
     if not any(isinstance(data.get(table), Mapping) for table in CONCERNS):
-        return choose(**readable(data, str(data.get("strategy", DartsSettings.name))))
+        return choose(**readable(_as_now(data), str(data.get("strategy", DartsSettings.name))))
     options: dict[str, Any] = {name: value for name, value in data.items() if name not in (*CONCERNS, "strategy")}
     for table in CONCERNS:
         options |= _mapping(table, data.get(table, {}))
     for name, values in _mapping("strategy", data.get("strategy", {})).items():
         options |= {"strategy": name, **_mapping(f"strategy.{name}", values)}
-    return choose(**options)
+    return choose(**_as_now(options))
+
+
+def _as_now(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options by the names that they have now."""
+    return {FORMERLY.get(name, name): value for name, value in options.items()}
 
 
 def _mapping(table: str, values: object) -> Mapping[str, Any]:

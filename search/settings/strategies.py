@@ -41,6 +41,14 @@ class AskingSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RandomSettings:
+    """It has nothing to choose."""
+
+    name: ClassVar[str] = "random"
+    reads: ClassVar[tuple[str, ...]] = ASKING
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EvolutionSettings:
     """Raises InputError when a value is out of range."""
 
@@ -166,3 +174,23 @@ class RaceSettings:
     def __post_init__(self) -> None:
         check_settings(self)
         require(self, "race_clusters", self.race_clusters <= self.race_cells, "race_clusters <= race_cells")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuidedSettings:
+    """Raises InputError when a value is out of range."""
+
+    name: ClassVar[str] = "guided"
+    reads: ClassVar[tuple[str, ...]] = ASKING
+
+    guided_by: Literal["random", "evolution"] = setting("random", "Who proposes the cells that are chosen from.")
+    predictor: Literal["forest", "pairwise", "graph"] = setting(
+        "forest", "What ranks proposals: a random forest, a perceptron that learns by pairs, or a graph encoder."
+    )
+    guided_first: int = setting(20, "Whole trainings before the predictor has a say.", at_least=3)
+    guided_pool: int = setting(100, "Proposals of which the best are trained.", at_least=1)
+    guided_batch: int = setting(10, "Of a pool, so many are trained before the predictor learns again.", at_least=1)
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+        require(self, "guided_batch", self.guided_batch <= self.guided_pool, "guided_batch <= guided_pool")

@@ -9,7 +9,7 @@ from typing import ClassVar
 from ..frame.goal import Goal
 from ..frame.protocol import Archive, Proposal, Told
 from ..random_streams import generator
-from ..settings.random_cells import RandomSettings
+from ..settings.strategies import RandomSettings
 from ..spaces.space import G, Space
 from .drawing_new import Asked
 

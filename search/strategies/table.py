@@ -6,22 +6,25 @@ from typing import Any
 from ...setting import chosen
 from ..frame.goal import Goal
 from ..frame.protocol import Strategy
-from ..settings.random_cells import RandomSettings
 from ..settings.strategies import (
     EvolutionSettings,
     GenerationsSettings,
+    GuidedSettings,
     HalvingSettings,
     LocalSettings,
     MotifSettings,
     Nsga2Settings,
     PopulationsSettings,
     RaceSettings,
+    RandomSettings,
     ShadeSettings,
 )
+from ..space.network import NetworkConfig
 from ..spaces.space import G, Space
 from .cluster_race import ClusterRace
 from .evolution import Evolution
-from .generations import Generations
+from .generations.search import Generations
+from .guided import GuidedSearch
 from .local_search import LocalSearch
 from .motifs import MotifEvolution
 from .nsga2 import Nsga2
@@ -42,16 +45,26 @@ ASKING_STRATEGIES: Mapping[str, tuple[type[Any], type[Any]]] = {
     "shade": (Shade, ShadeSettings),
     "populations": (TwoPopulations, PopulationsSettings),
     "race": (ClusterRace, RaceSettings),
+    "guided": (GuidedSearch, GuidedSettings),
 }
+OF_NETWORKS = frozenset({"guided"})  # those that must know the network that a candidate is put into
 
 
 def strategy_of(
-    name: str, space: Space[G], goal: Goal, *, seed: int = 0, epochs: int = 0, settings: Any = None
+    name: str,
+    space: Space[G],
+    goal: Goal,
+    *,
+    seed: int = 0,
+    epochs: int = 0,
+    settings: Any = None,
+    network: NetworkConfig | None = None,
 ) -> Strategy[G]:
     """Made anew. settings: its own, its defaults by default; epochs: of a whole training of the evaluator.
 
-    Raises InputError for an unknown name.
+    network: that a cell is put into, for strategies that look at its sizes. Raises InputError for an unknown name.
     """
     kind, of_it = ASKING_STRATEGIES[chosen("strategy", name, ASKING_STRATEGIES)]
-    made: Strategy[G] = kind(space, goal, of_it() if settings is None else settings, seed, epochs)
+    more = {"network": network} if name in OF_NETWORKS else {}
+    made: Strategy[G] = kind(space, goal, of_it() if settings is None else settings, seed, epochs, **more)
     return made

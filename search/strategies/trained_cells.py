@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from ...errors import InputError
-from ...files import write_json, write_text
+from ...files import read_json, replacing, write_json, write_text
 from ..evaluators.as_runs import OnChip, RunEvaluator, Train
 from ..frame.executors import opened
 from ..frame.front_picture import draw_front
@@ -22,83 +22,134 @@ from ..frame.run import Budget, Found, refused
 from ..frame.run import run as run_loop
 from ..machine import processes
 from ..runs import Run
+from ..settings.darts import DartsSettings
 from ..settings.run import SearchSettings, changed
+from ..settings.strategies import AskingSettings
 from ..space.genotype import Genotype, to_dict
 from ..space.layout import default_layers
+from ..space.network import NetworkConfig
 from ..spaces.genotypes import SPACES
-from ..spaces.space import CodedSpace, Space
+from ..spaces.space import Space
 from ..spaces.widths import with_widths
-from .random_cells import copy_results, row_of
+from ..training.history import read_history
+from .darts.restarts import GradientSearches
+from .drawn_cells import DrawnCells
+from .random_sampling import RandomSampling
 from .table import strategy_of
 
 Tell = Callable[[str], None]
+Find = Callable[[int], Genotype]  # the n-th search by gradients, from 0 -> what it found
 
 
 def asks(settings: SearchSettings) -> bool:
-    """Whether the strategy of the settings is one that asks and is told here."""
-    return "asking" in settings.strategy.reads
+    """Whether the strategy of the settings is one that asks and is told here: all but one search by gradients."""
+    return not isinstance(settings.strategy, DartsSettings) or settings.strategy.searches > 1
 
 
-def check_asking(settings: SearchSettings, evaluator: Evaluator[Genotype] | None = None) -> Goal:
-    """What the search is for. Raises InputError for what no strategy that asks can search, before anything is made."""
-    name, network = settings.strategy.name, settings.network
-    goal = parse_goal(settings.asking.objectives, settings.asking.limits)
-    opened(settings.asking.executor)
-    beyond = {
-        "--level": network.level != "micro",
-        "--cells-per-layer": network.cells_per_layer,
-        "--gates search": network.gates == "search",
-        "--decays search": network.decays == "search",
-    }
-    for option, is_set in beyond.items():
-        if is_set:
-            raise InputError(
-                f"The strategy {name} searches a normal and a reduction cell alone, but {option} is set; leave it out, "
-                "or say --strategy darts."
-            )
+def asking_of(settings: SearchSettings) -> AskingSettings:
+    """What the loop is given: of several searches by gradients each proposes one cell."""
+    if isinstance(settings.strategy, DartsSettings):
+        return AskingSettings(evaluations=settings.strategy.searches)
+    return settings.asking
+
+
+def check_asking(settings: SearchSettings) -> Goal:
+    """What the search is for. Raises InputError for what the strategy cannot search, before anything is made."""
+    name = settings.strategy.name
+    asking = asking_of(settings)
+    goal = parse_goal(asking.objectives, asking.limits)
+    opened(asking.executor)
+    beyond = _beyond(settings)
+    if beyond and asking.evaluator == "supernet":
+        raise InputError(
+            f"The evaluator supernet has weights for a normal and a reduction cell alone, but {beyond} is set; leave "
+            "it out, or say --evaluator train."
+        )
+    if beyond and name not in (RandomSampling.name, GradientSearches.name):
+        raise InputError(
+            f"The strategy {name} searches a normal and a reduction cell alone, but {beyond} is set; leave it out, "
+            "or say --strategy darts or random."
+        )
     if processes.world() > 1:
         raise InputError(
             f"The strategy {name} trains its candidates by itself, but torchrun started {processes.world()} processes; "
             "start one, with --executor."
         )
-    if evaluator is not None:
-        reason = refused(made(settings, goal, space_of(settings)), evaluator, goal)
-        if reason:
-            raise InputError(f"This search cannot run: {reason}.")
     return goal
 
 
-def space_of(settings: SearchSettings) -> CodedSpace[Genotype]:
-    """What is searched: cells, and the widths of layers where there are several."""
+def check_measured(settings: SearchSettings, config: NetworkConfig, evaluator: Evaluator[Genotype]) -> None:
+    """Raises InputError where the evaluator does not measure what the search is for."""
+    goal = check_asking(settings)
+    reason = refused(made(settings, goal, space_of(settings, config), config, no_search), evaluator, goal)
+    if reason:
+        raise InputError(f"This search cannot run: {reason}.")
+
+
+def no_search(number: int) -> Genotype:
+    raise AssertionError("no search by gradients was named")
+
+
+def _beyond(settings: SearchSettings) -> str:
+    """The first option by which a genotype is more than a normal and a reduction cell; empty for none."""
+    network = settings.network
+    options = {
+        "--level": network.level != "micro",
+        "--cells-per-layer": network.cells_per_layer,
+        "--gates search": network.gates == "search",
+        "--decays search": network.decays == "search",
+    }
+    return next((option for option, is_set in options.items() if is_set), "")
+
+
+def space_of(settings: SearchSettings, config: NetworkConfig, given: Genotype | None = None) -> Space[Genotype]:
+    """What is searched, with the widths of layers where there are several. given: the cells whose path it is, at the
+    level macro."""
+    if _beyond(settings):
+        return DrawnCells(settings=settings.network, config=config, given=given)
     space, widths = SPACES[settings.network.primitives](settings.network), settings.elastic.widths
     return space if len(widths) == 1 else with_widths(space, default_layers(settings.network.cells), widths)
 
 
-def made(settings: SearchSettings, goal: Goal, space: Space[Genotype]) -> Strategy[Genotype]:
-    """The strategy of the settings."""
+def made(
+    settings: SearchSettings, goal: Goal, space: Space[Genotype], config: NetworkConfig, find: Find
+) -> Strategy[Genotype]:
+    """The strategy of the settings. find: as of `asking_search`."""
     epochs = settings.training.train_epochs
     chosen = settings.strategy
-    return strategy_of(chosen.name, space, goal, seed=settings.seed, epochs=epochs, settings=chosen)
+    if isinstance(chosen, DartsSettings):
+        return GradientSearches(space, goal, epochs, find)
+    return strategy_of(chosen.name, space, goal, seed=settings.seed, epochs=epochs, settings=chosen, network=config)
 
 
 def evaluator_of(run: Run, settings: SearchSettings, train: Train, on_chip: OnChip | None) -> RunEvaluator:
     """What trains the candidates of a run."""
-    goal = parse_goal(settings.asking.objectives, settings.asking.limits)
-    training = changed(settings, strategy="darts", level="micro")
-    folder = run.candidate(1).path.parent
+    asking = asking_of(settings)
+    goal = parse_goal(asking.objectives, asking.limits)
+    training = changed(settings, strategy="darts", level="micro", searches=1)
+    folder = run.candidate("").path
     return RunEvaluator(folder=folder, settings=training, names=goal.names, train=train, on_chip=on_chip)
 
 
-def asking_search(run: Run, settings: SearchSettings, evaluator: RunEvaluator, tell: Tell) -> None:
+def asking_search(
+    run: Run,
+    settings: SearchSettings,
+    config: NetworkConfig,
+    evaluator: RunEvaluator,
+    tell: Tell,
+    given: Genotype | None = None,
+    find: Find = no_search,
+) -> None:
     """Search, write the front and the table of candidates, copy the results of the chosen one into `run`.
 
-    Raises InputError where no candidate could be measured.
+    given: the cells whose path is searched, at the level macro. find: what searches by gradients propose. Raises
+    InputError where no candidate could be measured.
     """
-    goal = check_asking(settings, evaluator)
-    space = space_of(settings)
-    asking = settings.asking
+    goal = check_asking(settings)
+    space = space_of(settings, config, given)
+    asking = asking_of(settings)
     found = run_loop(
-        made(settings, goal, space),
+        made(settings, goal, space, config, find),
         evaluator,
         space,
         goal,
@@ -160,3 +211,18 @@ def tell_evaluation(
     front = len(strategy.best())
     several = f"; {front} cells on the front" if len(goal.objectives) > 1 else ""
     tell(f"{spent:.3g} of {evaluations} evaluations: {words}{several}")
+
+
+def row_of(run: Run) -> dict[str, Any]:
+    """What candidates.json says of a candidate."""
+    metrics = read_json(run.metrics)
+    found = {"name": run.path.name, "validation_accuracy": read_history(run)[-1]["validation"]["accuracy"]}
+    kept = ("test_accuracy", "parameters", "spikes_per_inference", "sops_per_inference")
+    return found | {key: metrics[key] for key in kept} | {"genotype": read_json(run.genotype)}
+
+
+def copy_results(best: Run, run: Run) -> None:
+    """What a candidate found becomes what the run found. The metrics last, because they say that the run is over."""
+    for name in ("history", "history_svg", "cells_svg", "genotype", "weights", "config", "metrics"):
+        with replacing(getattr(run, name)) as temporary:
+            temporary.write_bytes(getattr(best, name).read_bytes())

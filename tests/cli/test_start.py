@@ -96,7 +96,7 @@ def started(folder: Path, *words: str) -> tuple[int, set[str], str]:
         (("search", "--time-steps", "0"), 1, "`time_steps >= 1` must hold"),
         (("search", "--learning-rate", "inf"), 1, "must be a finite number"),
         (("search", "--device", "tpu"), 1, "Unknown device 'tpu'"),
-        (("search", "--candidates", "3"), 1, "belongs to the strategy random"),
+        (("search", "--evaluations", "3"), 1, "belongs to the strategy random"),
         (("search", "--settings", "nowhere.toml"), 1, "There is no 'nowhere.toml'"),
         (("search", "--genotype", "nowhere.json"), 1, "There is no 'nowhere.json'"),
         (("search", "--resume", "--out", "nowhere"), 1, "There is no run folder 'nowhere'"),

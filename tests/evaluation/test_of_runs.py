@@ -16,7 +16,7 @@ from spikeport.search.settings.run import choose
 def run(blobs_npz: str, tmp_path_factory: pytest.TempPathFactory) -> Run:
     words: dict[str, Any] = {"dataset": blobs_npz, "primitives": "plain", "channels": 2, "cells": 3}
     found = run_search(
-        choose(**words, train_epochs=1, batch_size=12, strategy="random", candidates=1),
+        choose(**words, train_epochs=1, batch_size=12, strategy="random", evaluations=1),
         tmp_path_factory.mktemp("chip") / "run",
     )
     assert isinstance(found, Run)

@@ -49,7 +49,7 @@ def test_gates_are_searched(tiny: SearchSettings, tmp_path: Path, supernet: str)
 
 
 def test_a_random_search_draws_them(tiny: SearchSettings, tmp_path: Path) -> None:
-    run = run_of(tiny, tmp_path / "run", strategy="random", candidates=2, **GATES)
+    run = run_of(tiny, tmp_path / "run", strategy="random", evaluations=2, **GATES)
     rows = [from_dict(row["genotype"]) for row in read_json(run.candidates)["candidates"]]
     assert found_in(run) in rows and all(row.gates is not None for row in rows)
 
@@ -73,7 +73,7 @@ def test_decays_are_searched(tiny: SearchSettings, tmp_path: Path, supernet: str
     assert found.decays is not None and len({decay for row in found.decays for decay in row}) > 1
     taus = [1 - 1 / load_network(run).get_submodule(f"cells.0.n{j}.lif").tau for j in (1, 2, 3, 4)]
     assert taus == list(found.decays[0])
-    rows = run_of(tiny, tmp_path / "random", strategy="random", candidates=1, decays="search")
+    rows = run_of(tiny, tmp_path / "random", strategy="random", evaluations=1, decays="search")
     assert found_in(rows).decays is not None
 
 
@@ -110,7 +110,7 @@ def test_cells_of_layers_begin_with_those_that_are_given(tiny: SearchSettings, t
 
 
 def test_random_cells_for_every_layer(tiny: SearchSettings, tmp_path: Path) -> None:
-    run = run_of(tiny, tmp_path / "run", strategy="random", candidates=1, cells_per_layer=True)
+    run = run_of(tiny, tmp_path / "run", strategy="random", evaluations=1, cells_per_layer=True)
     found = found_in(run)
     assert found.cells is not None and len(set(found.cells)) == 3
 

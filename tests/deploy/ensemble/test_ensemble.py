@@ -60,7 +60,7 @@ def quarters(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(scope="module")
 def whole(quarters: str, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Candidate 001 is deployed, 002 exported, 003 neither."""
-    settings = changed(TINY, dataset=quarters, strategy="random", candidates=3)
+    settings = changed(TINY, dataset=quarters, strategy="random", evaluations=3)
     run = run_search(settings, tmp_path_factory.mktemp("runs") / "random")
     for number in (1, 2):
         export(run.candidate(number), "loihi", silent)

@@ -8,6 +8,7 @@ from spikeport.search.elastic.training import new_weights
 from spikeport.search.elastic.weights import ElasticWeights
 from spikeport.search.settings.run import SearchSettings, choose
 from spikeport.search.space.genotype import Genotype
+from spikeport.search.space.network import network_config
 from spikeport.search.spaces.space import CodedSpace
 from spikeport.search.strategies.trained_cells import space_of
 
@@ -32,8 +33,10 @@ def settings(blobs_npz: str) -> SearchSettings:
 
 
 @pytest.fixture(scope="package")
-def space(settings: SearchSettings) -> CodedSpace[Genotype]:
-    return space_of(settings)
+def space(settings: SearchSettings, blobs: Dataset) -> CodedSpace[Genotype]:
+    found = space_of(settings, network_config(settings.network, blobs))
+    assert isinstance(found, CodedSpace)
+    return found
 
 
 @pytest.fixture

@@ -15,13 +15,15 @@ from spikeport.search.elastic.training import new_weights, split_of, subnet
 from spikeport.search.evaluators.one_shot import OnChips, OneShotEvaluator
 from spikeport.search.settings.run import SearchSettings, choose
 from spikeport.search.space.genotype import Genotype
-from spikeport.search.space.network import count_parameters
+from spikeport.search.space.network import NetworkConfig, count_parameters
 from spikeport.search.space.predict import predict
-from spikeport.search.strategies.trained_cells import check_asking, space_of
+from spikeport.search.spaces.genotypes import genotype_space
+from spikeport.search.strategies.trained_cells import check_asking, check_measured
 from spikeport.search.training.checkpoint import save_checkpoint
 from spikeport.search.training.loop import evaluate
 
 pytestmark = pytest.mark.training
+CONFIG = NetworkConfig(channels=2, cells=3, time_steps=2, classes=3, input_shape=(1, 4, 4))
 NAMES = ("accuracy", "flatness", "spikes")
 
 
@@ -40,7 +42,7 @@ def checkpoint(settings: SearchSettings, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def genotype(settings: SearchSettings) -> Genotype:
-    return space_of(settings).sample(np.random.default_rng(0))
+    return genotype_space("plain").sample(np.random.default_rng(0))
 
 
 def test_it_says_what_is_measured(settings: SearchSettings, checkpoint: Path, genotype: Genotype) -> None:
@@ -81,10 +83,12 @@ def test_chips_are_asked_of_who_knows_them(settings: SearchSettings, checkpoint:
 def test_refused(settings: SearchSettings, checkpoint: Path) -> None:
     with pytest.raises(InputError, match="the evaluator supernet does not measure cores; choose from accuracy, flat"):
         asked = choose(strategy="evolution", evaluator="supernet", objectives="cores")
-        check_asking(asked, OneShotEvaluator(checkpoint=checkpoint, settings=asked, names=("cores",)))
+        check_measured(asked, CONFIG, OneShotEvaluator(checkpoint=checkpoint, settings=asked, names=("cores",)))
     with pytest.raises(InputError, match="strategy halving asks for short trainings, but the evaluator supernet has"):
         asked = choose(strategy="halving", evaluator="supernet")
-        check_asking(asked, OneShotEvaluator(checkpoint=checkpoint, settings=asked, names=("accuracy",)))
+        check_measured(asked, CONFIG, OneShotEvaluator(checkpoint=checkpoint, settings=asked, names=("accuracy",)))
+    with pytest.raises(InputError, match="weights for a normal and a reduction cell alone, but --level is set; leave"):
+        check_asking(choose(strategy="random", evaluator="supernet", level="both"))
     with pytest.raises(InputError, match="`elastic_epochs` belongs to the evaluator supernet, but the evaluator is tr"):
         choose(strategy="evolution", elastic_epochs=3)
     with pytest.raises(InputError, match="Shared weights are trained without prices, but spike_weight, sop_weight or"):

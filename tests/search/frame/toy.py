@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from spikeport.search.frame.protocol import Result
+from spikeport.search.space.genotype import Genotype
+from spikeport.search.spaces.genotypes import CLOSED
 from spikeport.search.spaces.space import Code, CodedSpace
 
 RADICES = (6, 6, 6)
@@ -22,7 +24,7 @@ def worth(code: Code) -> float:
     return 1.0 - 0.5 * away[0] - 0.3 * away[1] - 0.15 * away[2] - 0.05 * (away[0] > 0) * (away[1] > 0)
 
 
-def nobody(code: Code) -> bool:
+def nobody(candidate: object) -> bool:
     return False
 
 
@@ -47,3 +49,26 @@ class Toy:
         )
         accuracy = worth(candidate) * (0.5 + 0.5 * share)
         return Result(objectives={"accuracy": accuracy, "sops": float(sum(candidate)) + 1}, curve=curve)
+
+
+def cell_worth(cell: Genotype) -> float:
+    """Of the closed space: 1 for the best of 768, less for each number of its code."""
+    return 1.0 - sum(CLOSED.encode(cell)) / (2 * sum(radix - 1 for radix in CLOSED.radices))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellToy:
+    """The same on cells, for strategies that look at them."""
+
+    name: str = "toy"
+    epochs: int = 4
+    silent: Callable[[Genotype], bool] = nobody
+
+    @property
+    def offers(self) -> frozenset[str]:
+        return frozenset({"accuracy", "sops"})
+
+    def __call__(self, candidate: Genotype, budget: int, seed: int) -> Result:
+        if self.silent(candidate):
+            return Result(objectives={"accuracy": math.nan, "sops": math.nan}, status="failed", note="silent")
+        return Result(objectives={"accuracy": cell_worth(candidate), "sops": 1.0})

@@ -53,10 +53,10 @@ def test_a_resumed_run_keeps_its_settings(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "strategy"),
     [
-        ("[strategy.random]\ncandidates = 3", "random"),
+        ("[strategy.random]", "random"),
         ('[strategy]\nname = "random"', "random"),
         ("[strategy.darts]\nsearch_epochs = 3", "darts"),
-        ("[strategy.darts]\nsearch_epochs = 3\n[strategy.random]\ncandidates = 3", "darts"),
+        ("[strategy.darts]\nsearch_epochs = 3\n[strategy.random]", "darts"),
         ("", "darts"),
     ],
 )
@@ -88,11 +88,11 @@ def test_a_file_of_before_is_read_with_its_new_form(tmp_path: Path) -> None:
 
 
 def test_toml_has_a_table_for_each_concern() -> None:
-    text = as_toml({"seed": 1, "channels": 3, "flip": True, "dataset": 'a"b', "candidates": 2}, "random")
+    text = as_toml({"seed": 1, "channels": 3, "flip": True, "dataset": 'a"b', "evolution_sample": 2}, "evolution")
     assert text == (
-        'seed = 1\n\n[strategy]\nname = "random"\n\n[network]\nchannels = 3\n\n[data]\nflip = true\n'
+        'seed = 1\n\n[strategy]\nname = "evolution"\n\n[network]\nchannels = 3\n\n[data]\nflip = true\n'
         'dataset = "a\\"b"\n\n'
-        "[strategy.random]\ncandidates = 2\n"
+        "[strategy.evolution]\nevolution_sample = 2\n"
     )
 
 
@@ -123,7 +123,10 @@ def test_toml_has_a_table_for_each_concern() -> None:
             '[strategy]\nname = "random"\n[strategy.darts]\nsearch_epochs = 3',
             r"\[strategy.darts\] belongs to the strategy darts, but the file says name = 'random'",
         ),
-        ("[strategy.darts]\nsearch_epochs = 0\n[strategy.random]\ncandidates = 0", "`search_epochs >= 1` must hold"),
+        (
+            "[strategy.darts]\nsearch_epochs = 0\n[strategy.evolution]\nevolution_sample = 0",
+            "`search_epochs >= 1` must hold",
+        ),
     ],
 )
 def test_refused(tmp_path: Path, text: str, message: str) -> None:

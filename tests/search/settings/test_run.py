@@ -84,7 +84,7 @@ def test_random_paths_need_no_supernet() -> None:
         ("random", {"supernet": "plain"}, "darts"),
         ("random", {"search_epochs": 3}, "darts"),
         ("random", {"trials": 2}, "darts"),
-        ("darts", {"candidates": 3}, "random"),
+        ("darts", {"evaluations": 3}, "random or evolution or .*"),
     ],
 )
 def test_what_another_strategy_would_ignore_is_refused(strategy: str, option: dict[str, Any], owner: str) -> None:
@@ -95,16 +95,14 @@ def test_what_another_strategy_would_ignore_is_refused(strategy: str, option: di
 
 def test_another_strategy_rests_what_it_does_not_read() -> None:
     before = choose(supernet="plain", trials=3, channels=4, search_epochs=7)
-    after = changed(before, strategy="random", candidates=2)
-    assert (after.network, after.random.candidates) == (before.network, 2)
+    after = changed(before, strategy="random", evaluations=2)
+    assert (after.network, after.asking.evaluations) == (before.network, 2)
     assert changed(after, strategy="darts", channels=4) == choose(channels=4)
 
 
 def test_settings_of_one_strategy_are_not_those_of_another() -> None:
     with pytest.raises(InputError, match="must be darts here, but is random"):
         _ = choose(strategy="random").darts
-    with pytest.raises(InputError, match="must be random here, but is darts"):
-        _ = choose().random
 
 
 def test_no_two_settings_share_a_name() -> None:
@@ -113,8 +111,13 @@ def test_no_two_settings_share_a_name() -> None:
 
 
 def test_settings_of_runs_before_there_were_tables() -> None:
-    flat = {"seed": 2, "strategy": "random", "supernet": "kernel", "candidates": 3, "channels": 4, "trials": 0}
-    assert settings_from_dict(flat) == choose(seed=2, strategy="random", candidates=3, channels=4)
+    flat = {"seed": 2, "strategy": "random", "supernet": "kernel", "evaluations": 3, "channels": 4, "trials": 0}
+    assert settings_from_dict(flat) == choose(seed=2, strategy="random", evaluations=3, channels=4)
+
+
+def test_settings_of_runs_that_called_them_otherwise() -> None:
+    before = {"network": {"channels": 4}, "strategy": {"random": {"candidates": 3}}}
+    assert settings_from_dict(before) == choose(strategy="random", evaluations=3, channels=4)
 
 
 @pytest.mark.parametrize(

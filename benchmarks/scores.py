@@ -1,6 +1,6 @@
 """Which scores tell good cells from bad ones before they are trained, and which predictors after some were.
 
-    python -m spikeport.benchmarks.on_tables.scores --table benchmarks/tables/closed.jsonl [--json]
+    python benchmarks/scores.py --table open [--json]
 
 Every score, over the cells of a table (their test accuracy, the mean over seeds): Kendall's tau with a bootstrap
 interval, partial tau given parameters and SOPs, precision in the best tenth, seconds of a core for a cell. Every
@@ -21,6 +21,7 @@ import torch
 
 from spikeport.benchmarks.on_tables.agreement import Values, interval, partial_tau, precision, tau
 from spikeport.benchmarks.on_tables.kept import Scores, kept_scores, path_of
+from spikeport.benchmarks.on_tables.named import table_named
 from spikeport.errors import InputError
 from spikeport.evaluation.spaces import TABLE_SPACES
 from spikeport.search.data.datasets import load_dataset
@@ -162,7 +163,7 @@ def measured(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--table", type=Path, required=True)
+    parser.add_argument("--table", default="open", help="a name in benchmarks/tables/, or a file")
     parser.add_argument("--scores", default=",".join(SCORES), help="names, separated by commas")
     parser.add_argument("--samples", type=int, default=SAMPLES, help="training images that scores see")
     parser.add_argument("--resamples", type=int, default=500, help="bootstrap samples of the interval")
@@ -172,7 +173,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     found = measured(
-        options.table,
+        Path(table_named(options.table)),
         options.scores.split(","),
         samples=options.samples,
         resamples=options.resamples,

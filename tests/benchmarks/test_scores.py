@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spikeport.benchmarks.on_tables import kept, scores
+from spikeport.benchmarks import scores
+from spikeport.benchmarks.on_tables import kept
 from spikeport.benchmarks.on_tables.agreement import interval, partial_tau, precision, tau
 from spikeport.errors import InputError
 from spikeport.evaluation.spaces import TABLE_SPACES

@@ -12,11 +12,11 @@ from typing import ClassVar, Generic
 
 import numpy as np
 
-from ..frame.goal import Goal, Losses
-from ..frame.protocol import Archive, Proposal, Told
-from ..random_streams import generator
-from ..settings.strategies import GenerationsSettings
-from ..spaces.space import G, Space
+from ...frame.goal import Goal, Losses
+from ...frame.protocol import Archive, Proposal, Told
+from ...random_streams import generator
+from ...settings.strategies import GenerationsSettings
+from ...spaces.space import G, Space
 
 MOST_DRAWS = 100  # for each that is wanted
 SHARE = 5  # one of so many stays

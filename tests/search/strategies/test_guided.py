@@ -8,12 +8,12 @@ import pytest
 
 from spikeport.errors import InputError
 from spikeport.search.frame.protocol import Proposal, Result, Told
-from spikeport.search.predictors.guided import Guided
 from spikeport.search.predictors.predictor import PredictorContext
 from spikeport.search.predictors.table import predictor_for
 from spikeport.search.space.genotype import Genotype, random_genotype
 from spikeport.search.space.network import NetworkConfig
 from spikeport.search.spaces.canonical import canonical
+from spikeport.search.strategies.guided import Guided
 
 CONFIG = NetworkConfig(channels=2, cells=3, time_steps=2, classes=3, input_shape=(1, 8, 8))
 

@@ -1,0 +1,1 @@
+"""Generations of which the best stay."""
