@@ -97,5 +97,5 @@ def test_refused(settings: SearchSettings, checkpoint: Path) -> None:
         choose(strategy="evolution", evaluator="supernet", elastic_widths="0.5,0.75")
     with pytest.raises(InputError, match=r"`elastic_teaching <= 1` must hold, but got elastic_teaching=2.0"):
         choose(strategy="evolution", evaluator="supernet", elastic_teaching=2.0)
-    with pytest.raises(InputError, match="`evaluator` belongs to the strategy evolution or local"):
+    with pytest.raises(InputError, match="`evaluator` belongs to the strategy random or evolution or generations or local"):
         choose(strategy="darts", evaluator="supernet")
