@@ -16,9 +16,6 @@ With --json one object {"rows": [...]}; a row has "name", "dataset", "attention"
 
 import argparse
 import json
-import os
-import shlex
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,8 +24,9 @@ from typing import Any
 from spikeport.benchmarks.on_accuracy.plans import PLANS, PREPARED, arguments
 from spikeport.benchmarks.on_accuracy.rows import Way, rows_of
 from spikeport.benchmarks.on_accuracy.tables import TABLES
+from spikeport.benchmarks.on_runs.commanded import searched
 from spikeport.files import read_json, write_json
-from spikeport.search.runs import Run, open_run
+from spikeport.search.runs import Run
 
 Row = dict[str, Any]
 
@@ -96,13 +94,7 @@ def train(name: str, data: Path, out: Path) -> Run:
     out.mkdir(parents=True, exist_ok=True)
     if name in PREPARED:
         PREPARED[name](data, out)
-    if not Run(folder).metrics.is_file():
-        begun = (folder / "manifest.json").is_file()
-        words = ["--resume", "--out", str(folder)] if begun else [*arguments(plan, data, out), "--out", str(folder)]
-        print("spikeport search", shlex.join(words), file=sys.stderr, flush=True)
-        one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}
-        subprocess.run([sys.executable, "-m", "spikeport.cli", "search", *words], check=True, env=one_thread)
-    return open_run(folder)
+    return searched(arguments(plan, data, out), folder)
 
 
 def _live(run: Run) -> list[Row]:

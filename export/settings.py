@@ -4,10 +4,10 @@ from dataclasses import dataclass, replace
 
 from ..errors import InputError
 from ..setting import check_settings, setting
+from .weight_scale import WEIGHT_BITS
 
 DT = 1e-4  # what SpikingJelly 2.0 and snnTorch 1.0 take for a step
 LEAST_RATE = 1e-3
-WEIGHT_BITS = (2, 3, 4, 5, 6, 8)  # of a weight with a sign; Loihi 1 has no 7 [nengo-loihi block.py, WEIGHT_BITS_MAP]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

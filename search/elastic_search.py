@@ -32,16 +32,7 @@ from .space.genotype import Genotype, to_dict
 from .space.layout import default_layers
 from .space.network import network_config
 from .spaces.canonical import key_of
-from .strategies.trained_cells import (
-    Tell,
-    check_asking,
-    copy_results,
-    made,
-    no_search,
-    row_of,
-    space_of,
-    tell_evaluation,
-)
+from .strategies.trained_cells import Tell, check_asking, copy_results, made, row_of, space_of, tell_evaluation
 from .training.checkpoint import Row
 from .training.progress import Progress
 
@@ -69,11 +60,11 @@ def elastic_search(
 
     Raises InputError where the supernet's loss is not finite, and where nothing could be measured.
     """
-    config, goal, asking = network_config(settings.network, dataset), check_asking(settings), settings.asking
-    space = space_of(settings, config)
+    config = network_config(settings.network, dataset)
+    goal, space, asking = check_asking(settings), space_of(settings, config), settings.asking
     train_elastic(dataset, settings, space, run.supernet, evaluator.layers, partial(_record, run), progress)
     found = run_loop(
-        made(settings, goal, space, config, no_search),
+        made(settings, goal, space, config),
         evaluator,
         space,
         goal,

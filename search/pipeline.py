@@ -53,9 +53,9 @@ def run_search(
 ) -> Run:
     """Search a cell, train the network built from it and test it once; or train a genotype that is given as a file.
 
-    With a strategy that asks (random, evolution, nsga2 and others) its proposals are trained instead, and the best is
-    the result, or they are asked of a supernet. on_chip and on_chips: measure objectives of chips, of runs and of its
-    networks, as those of `evaluation.of_runs.ON_CHIPS` do. At the level
+    With a strategy that asks (random, evolution, nsga2 and others) its proposals are trained instead, or they are asked
+    of a supernet, and the best is the result. on_chip and on_chips: measure objectives of chips, of runs and of the
+    supernet's networks, as those of `evaluation.of_runs.ON_CHIPS` do. At the level
     `macro` the genotype that is given has its path searched, at `both` path and cells are searched together. With
     `cells_per_layer` the search begins with the cells of the genotype that is given.
 
@@ -81,9 +81,10 @@ def run_search(
         _check_path(settings.network, config, given)
         asking = asks(settings) and _searches(settings.network, given)
         training = partial(_train_candidate, command, silent if settings.asking.executor else progress)
-        evaluator, one_shot = evaluator_of(run, settings, training, on_chip), one_shot_of(run, settings, on_chips)
         if asking:
-            check_measured(settings, config, one_shot or evaluator)
+            trained = evaluator_of(run, settings, training, on_chip)
+            one_shot = one_shot_of(run, settings, on_chips)
+            check_measured(settings, config, one_shot or trained)
         for note in dataset.notes:
             tell(note)
         manifest = make_manifest(
@@ -102,15 +103,15 @@ def run_search(
         if finished:
             _remove_checkpoints(run)  # of a run that was killed before it did
             return run
-        if asking and one_shot is not None:
-            elastic_search(run, dataset, settings, one_shot, evaluator, tell, progress)
-            return run
         if asking:
 
             def find(number: int) -> Genotype:
                 return _found_by_gradients(run, dataset, settings, given, progress, number)
 
-            asking_search(run, settings, config, evaluator, tell, given, find)
+            if one_shot is None:
+                asking_search(run, settings, config, trained, tell, given, find)
+            else:
+                elastic_search(run, dataset, settings, one_shot, trained, tell, progress)
             return run
         found = known or _search(run, dataset, settings, given, progress)
         network = _train(run, dataset, settings, found, progress)

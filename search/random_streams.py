@@ -23,6 +23,8 @@ STREAMS = (
     "search relays",
     "strategy",
     "predictors",
+    "search draws",
+    "sharpness",
     "elastic weights",
     "elastic batches",
     "elastic paths",

@@ -36,8 +36,8 @@ from .space.transformer.genotype import Transformer, to_dict, to_json
 from .space.transformer.network import SpikingTransformer, TransformerConfig
 from .space.transformer.settings import TransformerSettings
 from .spaces.transformers import TransformerSpace
-from .strategies.generations.search import MOST_DRAWS, Generations
-from .strategies.table import strategy_of
+from .strategies.asking.generations import MOST_DRAWS, Generations
+from .strategies.asking.table import strategy_of
 from .training.batches import epoch_batches
 from .training.checkpoint import Row
 from .training.loop import Score, evaluate, run_epochs, set_learning_rate, train_epoch, training_optimizer
@@ -50,6 +50,7 @@ from .training.schedules import rate_of_step
 OF_CELLS = (
     *("teacher_epochs", "auxiliary_weight", "first_size", "average_decay", "gradient_checkpointing", "tensorboard"),
     "initialisation",
+    "sharpness_every",
 )
 
 

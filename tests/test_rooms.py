@@ -18,6 +18,7 @@ FLOORS = (
     ("errors",),
     ("path_kind",),
     ("setting", "files", "reading"),
+    ("export.weight_scale",),
     ("export.settings",),
     ("search.launch", "search.tensors", "search.random_streams"),
     ("search.run_lock",),

@@ -19,8 +19,8 @@ from ...export.graph import Array, Conv, Dense, Population, Projection, Role, Sp
 from ...export.netx.writer import write_netx
 from ...export.passes import lower
 from ...export.passes.quantize import quantize
-from ...export.passes.scales import THRESHOLD_MAX
 from ...export.simulate import DECAY_UNITY, advance, simulate
+from ...export.weight_scale import THRESHOLD_MAX
 from ..run.forms import lava_records
 from ..run.record import Record, Spikes
 from ..run.warm_up import state_before

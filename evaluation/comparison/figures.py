@@ -46,7 +46,6 @@ def courses_figure(found: Mapping[str, Any]) -> Figure | None:
         "training.",
         wide=_courses(rows, found, WIDE, 4, label),
         narrow=_courses(rows, found, NARROW, 2, label),
-        legend=(("c-best", "the strategy"), ("c-rest", "random search, dashed")),
     )
 
 

@@ -6,7 +6,6 @@ from typing import Any
 from ...deploy.report.frame import rendered
 from ...deploy.report.numbers import number
 from .figures import Interval, courses_figure, intervals_figure
-from .grounds import FRONT
 from .searches import RANDOM
 from .words import SIGMAS, beats, headline, sentences, verdict_of
 
@@ -24,7 +23,6 @@ def render_comparison(found: Mapping[str, Any], scores: Mapping[str, Any] | None
         "verdict_of": verdict_of,
         "courses": courses_figure(found),
         "regrets": _regrets(found),
-        "front_of": FRONT,
         "volumes": _volumes(found["fronts"]),
         "scores": scores,
         "taus": None if scores is None else _taus(scores["scores"], scores["table"]),

@@ -28,7 +28,7 @@ from ...errors import InputError
 from ...search.frame.goal import parse_goal
 from ...search.frame.processes import Processes
 from ...search.frame.run import Budget, run
-from ...search.strategies.table import ASKING_STRATEGIES, OF_NETWORKS, strategy_of
+from ...search.strategies.asking.table import ASKING_STRATEGIES, OF_NETWORKS, strategy_of
 from ...setting import chosen
 from .grounds import FRONT, Ground, opened
 

@@ -17,7 +17,7 @@ import numpy as np
 from ...errors import UnsupportedError
 from ..graph import PerNeuron, Population, SpikingGraph, neurons
 from ..simulate import DECAY_UNITY, MANTISSA_SHIFT, STATE_LIMIT, in_registers
-from .scales import THRESHOLD_MAX
+from ..weight_scale import THRESHOLD_MAX
 
 UNIT = 1 << MANTISSA_SHIFT
 

@@ -34,11 +34,9 @@ from numpy.typing import NDArray
 from ...errors import UnsupportedError
 from ..graph import Array, Population, Projection, SpikingGraph
 from ..simulate import DECAY_UNITY, STEP
+from ..weight_scale import BIAS_MAX, THRESHOLD_MAX, LevelScale
 from .scales import (
-    BIAS_MAX,
-    THRESHOLD_MAX,
     Level,
-    LevelScale,
     Scales,
     computes,
     factor_of,

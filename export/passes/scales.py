@@ -14,43 +14,17 @@ that is twice one of its weights.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from ...errors import UnsupportedError
 from ..graph import Array, Population, Projection, SpikingGraph
 from ..settings import check_bits
+from ..weight_scale import BIAS_MAX, NO_LIMIT, THRESHOLD_MAX, LevelScale, even, highest_scale, largest_scale
 from .relays import levels
 
-WEIGHT_MAX = 254  # 8-bit weights in steps of 2: [-256, 254] [lava-dl 0.6.0 netx/utils.py optimize_weight_bits]
-BIAS_MAX = 4095  # 13-bit signed mantissa, exponent 6 [Lava 0.10 PyLifModelBitAcc docstring]
-THRESHOLD_MAX = 2**17 - 1  # 17-bit unsigned mantissa [same]
-SCALE_MAX = 252  # even, and so that the relay's weight 254 stays above the register S - 1
-NO_LIMIT = np.finfo(np.float64).max  # finite, so that a weight of 0 stays 0 at any scale
 PEAK_ROOM = 2.0  # headroom of the readout's membrane above the largest one seen while calibrating
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LevelScale:
-    """scale: chip's units of a threshold, or of a logit in the readout. step: what weights are multiples of."""
-
-    scale: float
-    step: int = 2
-    bits: int = 8
-
-    @property
-    def top(self) -> int:
-        """The highest weight."""
-        return ((1 << self.bits - 1) - 1) * self.step
-
-    @property
-    def bottom(self) -> int:
-        return -(1 << self.bits - 1) * self.step
-
-    @property
-    def carrier(self) -> int:
-        """The weight of a relay or a pool, above the register S - 1 of every scale up to `highest`."""
-        return carrier(self.bits)
 
 
 Scales = Mapping[int, LevelScale]  # level -> its scale
@@ -97,11 +71,6 @@ def factor_of(population: Population, scale: float) -> float:
     return scale if population.role == "readout" else scale / float(population.threshold)
 
 
-def carrier(bits: int) -> int:
-    """254 at 8 bits, 240 at 4, 192 at 2: even, and none of so many bits without a sign is higher."""
-    return min(WEIGHT_MAX, ((1 << bits) - 1) << (8 - bits))
-
-
 def largest_scales(graph: SpikingGraph, peak: float, bits: int = 8) -> dict[int, LevelScale]:
     """The scale of every level with which no weight and no bias is clipped.
 
@@ -119,24 +88,21 @@ def level_scale(level: Level, peak: float, bits: int = 8, clip: float = 1.0) -> 
     if level.is_readout:
         limits.append(THRESHOLD_MAX / (PEAK_ROOM * peak) if peak else NO_LIMIT)
     else:
-        limits.append(min(SCALE_MAX, carrier(bits)))
-    of_products = any(m.role == "and" for m in level.members)
-    found = LevelScale(scale=0.0)
-    for exponent in range(9 - bits, 0, -1):  # the largest step lets biases be finest
-        step = 1 << exponent
-        top = LevelScale(scale=0.0, step=step, bits=bits).top
-        wanted = top / weights if weights else NO_LIMIT
-        scale = min(wanted, *limits)
-        whole = _twice_a_weight(scale, bits) if of_products else 2 * int(scale / 2)
-        found = LevelScale(scale=scale if level.is_readout else whole, step=step, bits=bits)
-        if wanted <= min(limits):
-            break
+        limits.append(highest_scale(bits))
+    found = largest_scale(weights, limits, bits, partial(_whole, level, bits))
     if not level.is_readout and found.scale < 2:
         raise UnsupportedError(
             f"Population '{level.members[0].name}': weights up to {weights:.3g} and biases up to {biases:.3g} "
             f"thresholds leave scale {found.scale:.0f} in {bits}-bit weights; train with a higher weight decay."
         )
     return found
+
+
+def _whole(level: Level, bits: int, scale: float) -> float:
+    """That of a readout is any number, that of products is twice a weight, others are even."""
+    if level.is_readout:
+        return scale
+    return _twice_a_weight(scale, bits) if any(m.role == "and" for m in level.members) else even(scale)
 
 
 def weight_of_two(scale: float, bits: int) -> int:

@@ -18,8 +18,9 @@ from torch import Tensor
 
 from ..graph import Array, Population, Projection, SpikingGraph
 from ..passes.quantize import quantize, quantize_level
-from ..passes.scales import Level, LevelScale, Scales, factor_of, largest_scales, largest_weight, level_scale, levels_of
+from ..passes.scales import Level, Scales, factor_of, largest_scales, largest_weight, level_scale, levels_of
 from ..simulate import MANTISSA_SHIFT
+from ..weight_scale import LevelScale
 from .agreement import Agreement, Fired, Spikes, agreement, neurons_of, run_graph, tensor_of
 from .currents import arriving, roots
 

@@ -24,8 +24,9 @@ from ...errors import UnsupportedError
 from ..graph import Array, Population, Projection, SpikingGraph
 from ..passes.quantize import quantize
 from ..passes.relays import levels
-from ..passes.scales import BIAS_MAX, LevelScale, Scales, computes, factor_of, levels_of
+from ..passes.scales import Scales, computes, factor_of, levels_of
 from ..simulate import MANTISSA_SHIFT
+from ..weight_scale import BIAS_MAX, LevelScale
 from .arithmetic import chip_neurons, through
 from .currents import arriving, check_feed_forward, roots
 

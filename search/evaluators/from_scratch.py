@@ -12,6 +12,7 @@ from torch import Tensor, as_tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.optim import SGD
 
+from ...errors import InputError
 from ..data.augmentation import augmentation_of
 from ..data.datasets import Dataset
 from ..machine import processes
@@ -26,7 +27,7 @@ from ..settings.training import TrainingSettings
 from ..space.network import SpikingNetwork
 from ..training.auxiliary import WithAuxiliary
 from ..training.averaging import SETTLING, WeightAverage
-from ..training.batches import epoch_batches
+from ..training.batches import Batches, epoch_batches
 from ..training.checkpoint import Row
 from ..training.loop import Score, evaluate, run_epochs, set_learning_rate, train_epoch, training_optimizer
 from ..training.passes import Objective, Passes
@@ -36,8 +37,19 @@ from ..training.schedules import rate_of_step
 from ..training.sizes import resized, size_at
 from ..training.teacher import taught, teacher_of
 from .isometry import isometric
+from .sharpness import Sharpness
 
 FOR_ISOMETRY = 64  # images
+
+
+@dataclass(frozen=True, slots=True)
+class SharpScore(Score):
+    """And the sharpness of the surrogate of each layer, where it is searched."""
+
+    sharpness: dict[str, float]
+
+    def row(self) -> Row:
+        return Score.row(self) | {"sharpness": self.sharpness}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +62,7 @@ class _Course:
     optimizer: SGD
     passes: Passes
     average: WeightAverage | None = None  # of the network's weights, which is tested instead
+    sharpness: Sharpness | None = None  # of the surrogate gradients, where it is searched
     before: int = 0  # epochs of the courses before this one
 
 
@@ -79,7 +92,10 @@ def train_network(
         isometric(network, as_tensor(rows_of(images, learn[:FOR_ISOMETRY])).to(device).float(), settings.seed)
     arithmetic = Arithmetic(training.precision, device)
     objective = _training_objective(_whole_gradients(trained), training)
-    as_graph = not (settings.objective.has_a_price or training.gradient_checkpointing)
+    changing = settings.objective.has_a_price or training.sharpness_every
+    as_graph = not (changing or training.gradient_checkpointing)
+    if training.sharpness_every and processes.world() > 1:
+        raise InputError("--sharpness-every takes one process; start without torchrun or leave it out.")
 
     def passes_of(network: nn.Module, trained: nn.Module, objective: Objective) -> Passes:
         return Passes(network, list(trained.parameters()), objective, arithmetic, as_graph=as_graph)
@@ -103,6 +119,9 @@ def train_network(
     average = WeightAverage(network, training.average_decay) if training.average_decay else None
     if average is not None:
         kept["average"] = average
+    sharpness = Sharpness(network).to(device) if training.sharpness_every else None
+    if sharpness is not None:
+        kept["sharpness"] = sharpness
     courses.append(
         _Course(
             stage="train",
@@ -111,6 +130,7 @@ def train_network(
             optimizer=training_optimizer(list(trained.parameters()), training),
             passes=passes_of(network, trained, priced(objective, Price(network, settings.objective))),
             average=average,
+            sharpness=sharpness,
             before=training.teacher_epochs,
         )
     )
@@ -118,8 +138,17 @@ def train_network(
     def one_epoch(course: _Course, pace: Pace, epoch: int) -> tuple[Score, Score]:
         pupil, average = course.network, course.average
         size = size_at(training, pupil.config, pupil.plan[-1].halvings, epoch, course.epochs)
-        rng = generator(settings.seed, course.stage, epoch)
-        batches = epoch_batches(images, labels, training.batch_size, rng, rows=learn, augmentation=augmentation)
+
+        def batches_of(stream: str) -> Batches:
+            rng = generator(settings.seed, stream, epoch)
+            return epoch_batches(images, labels, training.batch_size, rng, rows=learn, augmentation=augmentation)
+
+        batches = batches_of(course.stage)
+        if course.sharpness is not None:
+            if epoch and epoch % training.sharpness_every == 0:
+                rate = rate_of_step(training, epoch, 0, len(batches), course.epochs)
+                course.sharpness.move(pupil, batches_of("sharpness"), rate, training.sharpness_step)
+            course.sharpness.act_on(pupil)
 
         def set_rate(step: int) -> None:
             rate = rate_of_step(training, epoch, step, len(batches), course.epochs)
@@ -148,6 +177,8 @@ def train_network(
         if average is not None:
             average.settle(rows_of(images, order[held_out:][:SETTLING]))  # in no order: files may lie by class
             tested = cast(SpikingNetwork, average.network)
+        if course.sharpness is not None:
+            score = SharpScore(score.loss, score.accuracy, score.spikes_per_cell, course.sharpness.row())
         return score, evaluate(tested, rows_of(images, watch), rows_of(labels, watch))
 
     def tell_rows(rows: list[Row]) -> None:

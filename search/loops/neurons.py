@@ -86,22 +86,23 @@ def lif_forward(current: Any, decay: Any, charges: Any, one: Any, spikes: Any, s
 
 
 @compiled
-def _lif_step_backward(charge: Any, arrived: Any, decay: Any, after: Any, answer: Any) -> None:
-    """[M]: dL/dI[t] = dL/ds[t] / (1 + (pi * (h[t] - 1))^2) + decay * (1 - s[t]) * dL/dI[t + 1], of one step."""
+def _lif_step_backward(charge: Any, arrived: Any, decay: Any, half: Any, after: Any, answer: Any) -> None:
+    """[M]: dL/dI[t] = half * dL/ds[t] / (1 + (pi * half * (h[t] - 1))^2) + decay * (1 - s[t]) * dL/dI[t + 1], of one
+    step. half: of the sharpness of the arctangent, usually 1."""
     for i in range(len(charge)):
-        x = PI * (charge[i] - ONE)
-        answer[i] = ONE / (ONE + x * x) * arrived[i] + (ZERO if charge[i] >= ONE else decay) * after[i]
+        x = PI * half * (charge[i] - ONE)
+        answer[i] = half / (ONE + x * x) * arrived[i] + (ZERO if charge[i] >= ONE else decay) * after[i]
 
 
 @compiled
-def lif_backward(charges: Any, gradient: Any, decay: Any, result: Any, start: int, stop: int) -> None:
-    """[P, T, M]: fills result, dL/dI."""
+def lif_backward(charges: Any, gradient: Any, decay: Any, half: Any, result: Any, start: int, stop: int) -> None:
+    """[P, T, M]: fills result, dL/dI, with a surrogate whose sharpness is twice `half`."""
     _, steps, neurons = charges.shape
     last = np.zeros(neurons, np.float32)
     for p in range(start, stop):
         for t in range(steps - 1, -1, -1):
             after = result[p, t + 1] if t + 1 < steps else last
-            _lif_step_backward(charges[p, t], gradient[p, t], decay, after, result[p, t])
+            _lif_step_backward(charges[p, t], gradient[p, t], decay, half, after, result[p, t])
 
 
 @compiled
@@ -214,7 +215,7 @@ def norm_lif_backward(
             for t in range(steps - 1, -1, -1):
                 answer, now = result[p, t], current[p, t]
                 after = result[p, t + 1] if t + 1 < steps else last
-                _lif_step_backward(charges[t], widened(gradient[p, t], room), decay, after, answer)
+                _lif_step_backward(charges[t], widened(gradient[p, t], room), decay, ONE, after, answer)
                 for i in range(neurons):
                     total[i] += answer[i]
                     product[i] += answer[i] * (now[i] - mean[i])

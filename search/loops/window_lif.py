@@ -22,33 +22,39 @@ from .neurons import DECAY, lif_backward, lif_forward
 from .norm_lif import norm_lif
 from .threads import in_threads
 
+SHARPNESS = 2.0  # of the arctangent of SpikingJelly, its alpha
+
 
 class _Window(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, current: Tensor, axis: int, dtype: torch.dtype, decay: Any) -> Tensor:
+    def forward(ctx: Any, current: Tensor, axis: int, dtype: torch.dtype, decay: Any, half: Any) -> Tensor:
         shape = (math.prod(current.shape[:axis]), current.shape[axis], -1)
         current = current.contiguous()
         charges, spikes = torch.empty_like(current), torch.empty_like(current, dtype=dtype)
         fired = bits(spikes.view(shape))
         in_threads(lif_forward, _array(current, shape), decay, _array(charges, shape), one(fired), fired)
         ctx.save_for_backward(charges)
-        ctx.shape, ctx.decay = shape, decay
+        ctx.shape, ctx.decay, ctx.half = shape, decay, half
         return spikes
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None, None]:
         (charges,) = ctx.saved_tensors
         result = torch.empty_like(charges)
         arrived = _array(gradient.float().contiguous(), ctx.shape)
-        in_threads(lif_backward, _array(charges, ctx.shape), arrived, ctx.decay, _array(result, ctx.shape))
-        return result, None, None, None
+        in_threads(lif_backward, _array(charges, ctx.shape), arrived, ctx.decay, ctx.half, _array(result, ctx.shape))
+        return result, None, None, None, None
 
 
 def from_rest(
-    currents: Tensor, axis: int = 0, dtype: torch.dtype = torch.float32, decay: float = float(DECAY)
+    currents: Tensor,
+    axis: int = 0,
+    dtype: torch.dtype = torch.float32,
+    decay: float = float(DECAY),
+    sharpness: float = SHARPNESS,
 ) -> Tensor:
-    """The spikes of a window of currents, float32 in the CPU's memory, along `axis`."""
-    return cast(Tensor, _Window.apply(currents, axis, dtype, np.float32(decay)))
+    """The spikes of a window of currents, float32 in the CPU's memory, along `axis`; sharpness: of the surrogate."""
+    return cast(Tensor, _Window.apply(currents, axis, dtype, np.float32(decay), np.float32(sharpness / 2)))
 
 
 def _array(tensor: Tensor, shape: tuple[int, ...]) -> Any:

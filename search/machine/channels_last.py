@@ -8,7 +8,7 @@ kernel (gpu/norm_lif.py), and so are depthwise convolutions and pools.
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import cast
+from typing import Any, cast
 
 import torch
 from spikingjelly.activation_based.neuron import LIFNode
@@ -17,7 +17,8 @@ from torch.nn import functional
 
 from ..gpu.blocks import takes_kernels
 from ..loops.arrays import takes_loops
-from ..loops.window_lif import from_rest
+from ..loops.neurons import DECAY
+from ..loops.window_lif import SHARPNESS, from_rest
 from ..space.cell import Cell, Node, Preprocess
 from . import processes
 
@@ -62,8 +63,12 @@ def _norms_of_neurons(network: nn.Module) -> dict[nn.Module, nn.Module]:
     return {block.lif: block.norm for block in bare} if processes.world() == 1 else {}
 
 
-def _neurons(neurons: nn.Module, norm: nn.Module | None) -> Forward:
+def _neurons(neurons: Any, norm: nn.Module | None) -> Forward:
     def forward(currents: Tensor) -> Tensor:
+        decay, sharpness = 1 - 1 / neurons.tau, neurons.surrogate_function.alpha
+        if takes_kernels(currents) and (decay, sharpness) != (DECAY, SHARPNESS):  # others the kernels do not know
+            currents = currents if norm is None else type(norm).forward(norm, currents)
+            return cast(Tensor, type(neurons).forward(neurons, currents))
         currents = _last(currents).contiguous()
         if takes_kernels(currents):
             from ..gpu.norm_lif import lif, norm_lif  # imports Triton
@@ -71,7 +76,7 @@ def _neurons(neurons: nn.Module, norm: nn.Module | None) -> Forward:
             dtype = currents.dtype
             spikes = lif(currents, dtype, 0) if norm is None else norm_lif(currents, norm, dtype, 0)
         elif takes_loops(currents):
-            spikes = from_rest(currents)
+            spikes = from_rest(currents, decay=decay, sharpness=sharpness)
         else:
             spikes = cast(Tensor, type(neurons).forward(neurons, currents))
         return _usual(spikes)

@@ -165,6 +165,16 @@ class SearchSettings:
                 f"--level {level} needs the kernel-space supernet, because the plain one normalises away how wide a "
                 "cell is; say --supernet kernel."
             )
+        if level == "macro" and self.supernet.relaxation == "gumbel":
+            raise InputError(
+                "At --level macro the cell is given, so relaxation=gumbel has nothing to act on; leave it out or say "
+                "--level both."
+            )
+        if level != "micro" and darts.pipelined_epochs:
+            raise InputError(
+                f"pipelined_epochs={darts.pipelined_epochs} trains the weights in one cell at a time, but at --level "
+                f"{level} the cells of all paths are there at once; leave it out or leave --level out."
+            )
         for name in OF_THE_CELL if level == "macro" else ():
             if getattr(darts, name):
                 raise InputError(
@@ -184,8 +194,23 @@ class SearchSettings:
             )
         if darts.zero_one_weight and self.supernet.relaxation != "sigmoid":
             raise InputError(
-                "zero_one_weight drives sigmoids to 0 or 1, but the relaxation is softmax; "
+                f"zero_one_weight drives sigmoids to 0 or 1, but the relaxation is {self.supernet.relaxation}; "
                 "say --relaxation sigmoid or leave it out."
+            )
+        bits, after = self.supernet.search_bits, self.supernet.search_bits_after
+        if bits and level != "micro":
+            raise InputError(
+                f"search_bits={bits} rounds the kernels of cells, but at --level {level} these are weighed by how "
+                "likely a width is, which no integer of a chip is; leave one of them out."
+            )
+        if bits and darts.second_order:
+            raise InputError(
+                f"--second-order takes small differences, which search_bits={bits} rounds away; leave one of them out."
+            )
+        if after >= darts.search_epochs:
+            raise InputError(
+                f"`search_bits_after < search_epochs` must hold, but got search_bits_after={after} and "
+                f"search_epochs={darts.search_epochs}."
             )
         if self.supernet.search_precision == "bfloat16" and darts.second_order:
             raise InputError(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ...errors import InputError
-from ...setting import check_settings, require, setting
+from ...setting import check_settings, require, setting, settings_of
 
 DEVICE = re.compile(r"auto|cpu|cuda(:[0-9]+)?")
 
@@ -41,6 +41,13 @@ class TrainingSettings:
         "default",
         "Weights at the start: torch's, or such that gradients pass each layer in their size (isometry).",
     )
+    sharpness_every: int = setting(
+        0,
+        "Of that training: after every so many epochs search how sharp each layer's surrogate gradient is (DGS of "
+        "SpikeDHS); 0: the arctangent's alpha stays 2.",
+        at_least=0,
+    )
+    sharpness_step: float = setting(0.2, "Its five branches are one and two such steps apart.", above=0)
     momentum: float = setting(0.9, "Of SGD.", at_least=0, below=1)
     nesterov: bool = setting(False, "Look one step of the momentum ahead, in that training.")
     weight_decay: float = setting(3e-4, "Of the weights.", at_least=0)
@@ -94,6 +101,18 @@ class TrainingSettings:
         require(self, "growth_share", self.growth_share <= 1, "growth_share <= 1")
         require(self, "teacher_weight", self.teacher_weight <= 1, "teacher_weight <= 1")
         require(self, "chip_aware", self.chip_aware < self.train_epochs, "chip_aware < train_epochs")
+        require(
+            self,
+            "sharpness_every",
+            self.sharpness_every < self.float_epochs,
+            "sharpness_every < train_epochs - chip_aware",
+        )
+        rest = settings_of(TrainingSettings)["sharpness_step"].default
+        if not self.sharpness_every and self.sharpness_step != rest:
+            raise InputError(
+                f"sharpness_step={self.sharpness_step} is of a search of sharpness, and there is none; say "
+                "--sharpness-every or leave it out."
+            )
         if self.nesterov:
             require(self, "momentum", self.momentum > 0, "momentum > 0 with nesterov")
         if self.auxiliary_weight:

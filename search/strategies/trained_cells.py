@@ -32,10 +32,10 @@ from ..spaces.genotypes import SPACES
 from ..spaces.space import Space
 from ..spaces.widths import with_widths
 from ..training.history import read_history
+from .asking.random_sampling import RandomSampling
+from .asking.table import strategy_of
 from .darts.restarts import GradientSearches
 from .drawn_cells import DrawnCells
-from .random_sampling import RandomSampling
-from .table import strategy_of
 
 Tell = Callable[[str], None]
 Find = Callable[[int], Genotype]  # the n-th search by gradients, from 0 -> what it found
@@ -62,8 +62,8 @@ def check_asking(settings: SearchSettings) -> Goal:
     beyond = _beyond(settings)
     if beyond and asking.evaluator == "supernet":
         raise InputError(
-            f"The evaluator supernet has weights for a normal and a reduction cell alone, but {beyond} is set; leave "
-            "it out, or say --evaluator train."
+            f"Weights are shared by networks of a normal and a reduction cell alone, but {beyond} is set; leave it out "
+            "or --evaluator supernet."
         )
     if beyond and name not in (RandomSampling.name, GradientSearches.name):
         raise InputError(
@@ -81,12 +81,12 @@ def check_asking(settings: SearchSettings) -> Goal:
 def check_measured(settings: SearchSettings, config: NetworkConfig, evaluator: Evaluator[Genotype]) -> None:
     """Raises InputError where the evaluator does not measure what the search is for."""
     goal = check_asking(settings)
-    reason = refused(made(settings, goal, space_of(settings, config), config, no_search), evaluator, goal)
+    reason = refused(made(settings, goal, space_of(settings, config), config), evaluator, goal)
     if reason:
         raise InputError(f"This search cannot run: {reason}.")
 
 
-def no_search(number: int) -> Genotype:
+def _nothing(number: int) -> Genotype:
     raise AssertionError("no search by gradients was named")
 
 
@@ -103,8 +103,10 @@ def _beyond(settings: SearchSettings) -> str:
 
 
 def space_of(settings: SearchSettings, config: NetworkConfig, given: Genotype | None = None) -> Space[Genotype]:
-    """What is searched, with the widths of layers where there are several. given: the cells whose path it is, at the
-    level macro."""
+    """What is searched: cells, and the widths of layers where there are several.
+
+    given: the cells whose path it is, at the level macro.
+    """
     if _beyond(settings):
         return DrawnCells(settings=settings.network, config=config, given=given)
     space, widths = SPACES[settings.network.primitives](settings.network), settings.elastic.widths
@@ -112,9 +114,9 @@ def space_of(settings: SearchSettings, config: NetworkConfig, given: Genotype | 
 
 
 def made(
-    settings: SearchSettings, goal: Goal, space: Space[Genotype], config: NetworkConfig, find: Find
+    settings: SearchSettings, goal: Goal, space: Space[Genotype], config: NetworkConfig, find: Find = _nothing
 ) -> Strategy[Genotype]:
-    """The strategy of the settings. find: as of `asking_search`."""
+    """The strategy of the settings."""
     epochs = settings.training.train_epochs
     chosen = settings.strategy
     if isinstance(chosen, DartsSettings):
@@ -138,7 +140,7 @@ def asking_search(
     evaluator: RunEvaluator,
     tell: Tell,
     given: Genotype | None = None,
-    find: Find = no_search,
+    find: Find = _nothing,
 ) -> None:
     """Search, write the front and the table of candidates, copy the results of the chosen one into `run`.
 

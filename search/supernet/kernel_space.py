@@ -15,6 +15,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from ..gpu.blocks import takes_kernels
 from ..loops.arrays import takes_loops
@@ -29,6 +30,7 @@ from ..space.layout import STEM_MULTIPLIER, CellPlan
 from ..space.network import NetworkConfig
 from ..space.primitives import MAX_POOL, PRIMITIVES
 from ..space.spike_gates import gates_behind
+from .chip_bits import gain_of, through_bits
 from .mixed_kernels import SMALLEST_VARIANCE, MixedKernels, Variances, edge_hits, uniform
 from .moments import moments_of
 from .spectra import grid, phases, product
@@ -108,6 +110,8 @@ class MaxPool(nn.Module):
 class Preprocess(nn.Module):
     """Brings a cell's input to the cell's channels and, after a reduction, to its size by the factorized reduce."""
 
+    bits = 0  # of its weights, as a chip would hold them; 0: floats
+
     def __init__(self, in_channels: int, channels: int, *, halve: bool) -> None:
         super().__init__()
         self.halve = halve
@@ -115,13 +119,17 @@ class Preprocess(nn.Module):
         self.population = Population(channels)
 
     def forward(self, spikes: Tensor) -> Tensor:
-        return cast(Tensor, self.population(input_current(spikes, self.weight, halve=self.halve)))
+        weights: list[Tensor] = [self.weight]
+        if self.bits:
+            weights = through_bits(weights, gain_of(self.population.norm), self.bits)
+        return cast(Tensor, self.population(input_current(spikes, *weights, halve=self.halve)))
 
 
 class KernelStem(nn.Module):
     """The stems of cell.py, their spikes [H, W, T, N, C]."""
 
     images_axis, place_axes = 3, (0, 1)  # of the spikes
+    bits = 0  # of the weights that hear events; the stem of images is on the host
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
@@ -132,10 +140,17 @@ class KernelStem(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         if images.ndim == 5:  # a frame for each step
-            current = self.conv(images.flatten(0, 1)).unflatten(0, images.shape[:2])
+            heard = self._heard(images.flatten(0, 1))
+            current = heard.view(*images.shape[:2], *heard.shape[1:])
             return cast(Tensor, self.population(current.permute(3, 4, 1, 0, 2)))
         current = self.conv(images).permute(2, 3, 0, 1).unsqueeze(STEPS_AXIS)
         return cast(Tensor, self.population(current.expand(-1, -1, self.time_steps, -1, -1)))
+
+    def _heard(self, frames: Tensor) -> Tensor:
+        if not self.bits:
+            return cast(Tensor, self.conv(frames))
+        (weight,) = through_bits([self.conv.weight.movedim(0, -1)], gain_of(self.population.norm), self.bits)
+        return functional.conv2d(frames, weight.movedim(-1, 0), stride=self.conv.stride, padding=self.conv.padding)
 
 
 def input_current(spikes: Tensor, weight: Tensor, *, halve: bool) -> Tensor:
@@ -164,6 +179,7 @@ class KernelCell(nn.Module):
     presence: Callable[[], Tensor] | None = None
     images_axis, place_axes = 3, (0, 1)
     dtype = torch.float32  # of spikes and spectra
+    bits = 0  # of its kernels, as a chip would hold them; 0: floats
 
     def __init__(
         self,
@@ -204,6 +220,8 @@ class KernelCell(nn.Module):
         variances = Variances(spikes, max_pooled, avg_pooled, hits)
         kernels = self.kernels(weights, variances)
         shares = weights[:, self._max_pool, None] * variances.max_pooled.rsqrt()  # of the max-pools, [14, C]
+        if self.bits:
+            kernels, shares = self._through_bits(kernels, shares)
         presence = None if self.presence is None else self.presence()
         if presence is not None:
             kernels, shares = kernels * presence[:, None], shares * presence
@@ -229,6 +247,17 @@ class KernelCell(nn.Module):
             self._measure(states, pooled)
         spikes = torch.cat(states[INPUTS:], dim=-1)
         return spikes if presence is None else spikes * presence.repeat(NODES).to(spikes.dtype)
+
+    def _through_bits(self, kernels: Tensor, shares: Tensor) -> tuple[Tensor, Tensor]:
+        """Of what each node hears, its max-pools among it, in the order of `ORDER`."""
+        found: dict[int, tuple[Tensor, Tensor]] = {}
+        for name, rows in zip(self.nodes, INCOMING, strict=True):
+            gain = gain_of(cast(Population, self.get_submodule(name)).norm)
+            heard = [kernels[:, rows], shares[rows]]
+            of_kernels, of_shares = through_bits(heard, gain, self.bits)
+            found |= {row: (of_kernels[:, i], of_shares[i]) for i, row in enumerate(rows)}
+        each = [found[row] for row in range(len(ORDER))]
+        return torch.stack([kernel for kernel, _ in each], dim=1), torch.stack([share for _, share in each])
 
     @property
     def binary(self) -> bool:
@@ -280,3 +309,10 @@ def calculate_in(network: nn.Module, dtype: torch.dtype) -> None:
             module.dtype = dtype
         elif isinstance(module, Population):
             module.lif.spikes_in = dtype
+
+
+def hold_in_bits(network: nn.Module, bits: int) -> None:
+    """Kernel-space cells and what stands before them have weights of so many bits from now on; 0: floats."""
+    for module in network.modules():
+        if isinstance(module, KernelCell | Preprocess | KernelStem):
+            module.bits = bits

@@ -28,6 +28,7 @@ from ..space.genotype import (
     Genotype,
     Layer,
     genotype_of,
+    random_genotype,
 )
 from ..space.layout import CellPlan
 from ..space.network import NetworkConfig, SpikingBackbone
@@ -45,7 +46,9 @@ class Supernet(SpikingBackbone):
 
     An edge's weights are the softmax of its row, or its sigmoids (`relaxation`). Rows are in the order of `EDGES`,
     columns as in the primitive set; the weights of primitives that are not `allowed` are 0. `skip_beside` is the weight
-    of one more skip on every edge, which fades out over a search (relaxation.py).
+    of one more skip on every edge, which fades out over a search (relaxation.py). In train mode `noise` is added to the
+    rows before all is divided by the `temperature`, and with a genotype that was `drawn` its cells are all there is:
+    weights of 0 and 1, whatever the alphas are.
 
     `search_also` adds what a search decides beside the edges: `gate_alphas[kind]`, [4 nodes], whose sigmoid p says how
     likely a node has spike gates; `decay_alphas[kind]`, [4 nodes, decays], whose softmax says how its membranes leak;
@@ -57,6 +60,8 @@ class Supernet(SpikingBackbone):
     relaxation: Relaxation = "softmax"
     allowed: frozenset[str] | None = None  # None: all
     skip_beside = 0.0
+    temperature = 1.0
+    drawn: Genotype | None = None
     nested = False
     layers: tuple[Layer, ...] | None = None  # a path that is no usual one
 
@@ -73,6 +78,7 @@ class Supernet(SpikingBackbone):
         self.alphas = nn.ParameterDict({kind: 1e-3 * torch.randn(shape) for kind in CELL_KINDS})
         self.gate_alphas, self.decay_alphas = nn.ParameterDict(), nn.ParameterDict()
         self.own = nn.ModuleDict()
+        self.noise: dict[tuple[CellKind, int | None], Tensor] = {}
 
     def search_also(
         self,
@@ -120,18 +126,49 @@ class Supernet(SpikingBackbone):
             return shared
         return shared.detach() + cast(Tensor, cast(nn.ParameterList, self.own[name])[place])
 
-    def gate_chance(self, kind: CellKind, node: int, place: int | None = None) -> Tensor:
+    def gate_chance(self, kind: CellKind, node: int, place: int = 0) -> Tensor:
         """Of a node whose gates are searched, a scalar, 0..1."""
+        if self.drawn is not None and self.training:
+            return torch.tensor(float(self.drawn.gated(kind, node, place) is not False), device=self._device)
         return torch.sigmoid(self.weights_of("gate_alphas", kind, place)[node])
 
-    def decay_chances(self, kind: CellKind, node: int, place: int | None = None) -> Tensor:
+    def decay_chances(self, kind: CellKind, node: int, place: int = 0) -> Tensor:
         """Of a node whose decay is searched, [decays], their sum is 1."""
+        if self.drawn is not None and self.training:
+            found = self.drawn.decay(kind, node, place)
+            return torch.tensor([float(decay == found) for decay in DECAYS], device=self._device)
         return torch.softmax(self.weights_of("decay_alphas", kind, place)[node], dim=0)
 
     def mixture(self, kind: CellKind, place: int | None = None) -> Tensor:
         """Of the cell of a layer, or of its kind, [14 edges, primitives], not negative; with softmax the sum of a row
         is 1."""
-        return RELAXATIONS[self.relaxation](self.masked(kind, place))
+        if self.drawn is not None and self.training:
+            return one_hot(self.drawn, kind, place).to(self.weights_of("alphas", kind, place))
+        alphas = self.masked(kind, place)
+        if self.noise and self.training:
+            alphas = (alphas + self.noise[kind, place if self._has_own_cells else None]) / self.temperature
+        return RELAXATIONS[self.relaxation](alphas)
+
+    def draw_noise(self, rng: np.random.Generator) -> None:
+        """Gumbel noise for every cell that is searched, until it is drawn anew; of the relaxation `gumbel`."""
+        self.drawn = None
+        for kind, place in self.places() if self._has_own_cells else [(kind, None) for kind in CELL_KINDS]:
+            like = self.weights_of("alphas", kind, place)
+            self.noise[kind, place] = torch.from_numpy(rng.gumbel(size=tuple(like.shape))).to(like)
+
+    def draw_cells(self, rng: np.random.Generator) -> None:
+        """Cells, all alike, in whose place the mixtures stand from now on, until `drawn` is None again."""
+        kinds = [cell.kind for cell in self.plan] if self.own else None
+        also = {"gates": bool(self.gate_alphas), "decays": bool(self.decay_alphas)}
+        self.drawn = random_genotype(rng, self.primitives, self.allowed, layers=kinds, **also)
+
+    @property
+    def _device(self) -> torch.device:
+        return self.architecture()[0].device
+
+    @property
+    def _has_own_cells(self) -> bool:
+        return bool(self.own) and not self.nested
 
     def masked(self, kind: CellKind, place: int | None = None) -> Tensor:
         """The alphas [14 edges, primitives], minus infinity where a primitive is not allowed."""

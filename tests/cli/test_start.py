@@ -38,7 +38,7 @@ LIGHT = {
         "path_kind",
         "setting",
     ),
-    *("export", "export.settings"),
+    *("export", "export.settings", "export.weight_scale"),
     *("deploy", "deploy.mapping", "deploy.mapping.capacity", "deploy.settings", "deploy.sourced_numbers"),
     *(
         "search",

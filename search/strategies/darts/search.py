@@ -4,6 +4,7 @@ Weights learn on one half of the train split, alphas on the other; the test spli
 the weights of paths and widths learn as the alphas do, and a layer's spikes are those of all its cells in the trellis.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -30,7 +31,7 @@ from ...settings.supernet import SupernetForm
 from ...space.genotype import Genotype, to_dict
 from ...space.legality import legality_of
 from ...space.network import NetworkConfig, network_config
-from ...supernet.kernel_space import KernelSupernet, calculate_in
+from ...supernet.kernel_space import KernelSupernet, calculate_in, hold_in_bits
 from ...supernet.macro import MacroSupernet
 from ...supernet.plain import PlainSupernet
 from ...supernet.relaxation import fading
@@ -51,6 +52,7 @@ from ...training.passes import Objective, Passes
 from ...training.progress import Pace, Progress, silent
 from ...training.resident import resident, rows_of
 from ...training.schedules import SCHEDULES
+from .draws import draws_of
 from .early_stop import search_is_over
 from .regularizers import regularized, weights_of
 from .second_order import second_order_step
@@ -137,8 +139,9 @@ def search(
     At the level `macro` the path is searched of the cell that is `given`; a search of a cell for every layer begins
     with the cells that are.
 
-    `record` is told the rows of the history after every epoch: scores on the weights' half (train) and, with the
-    supernet in eval mode, on the alphas' half (validation), there with the expected synaptic operations per cell.
+    `record` is told the rows of the history after every epoch: scores on the half that was learned on (train), which is
+    the weights' but in the last part of a pipelined search, and, with the supernet in eval mode, on the alphas' half
+    (validation), there with the expected synaptic operations per cell.
     """
     with seeded(settings.seed, "search weights"):
         supernet = supernet_of(settings, network_config(settings.network, dataset, "search"), given)
@@ -167,15 +170,18 @@ def search(
     alpha_loss = priced(cross_entropy_of(processes.averaged(supernet, supernet.architecture())), price)
     # from epoch to epoch
     changing = darts.beta_decay or darts.zero_one_weight or darts.auxiliary_skip or darts.shared_epochs
+    changing = changing or darts.pipelined_epochs or settings.supernet.relaxation == "gumbel"
+    changing = changing or settings.supernet.search_bits  # whose scale is found on the host
     steady = not (changing or settings.objective.has_a_price)
     weight_passes = Passes(supernet, supernet.weights(), weight_loss, Arithmetic("float32", device), as_graph=steady)
     alpha_passes = passes_of_alphas(supernet, alpha_loss, as_graph=True)
+    alpha_phase = partial(Passes, supernet, supernet.architecture(), arithmetic=Arithmetic("float32", device))
     watched = dataset.train_images[alpha_half[:EVALUATION_BATCH]]
 
     def one_epoch(epoch: int) -> tuple[Score, Score]:
         schedule = SCHEDULES[training.schedule]
         start, end = settings.supernet.learning_rate, training.minimum_learning_rate
-        rate = schedule(start, end, epoch, darts.search_epochs)
+        rate = schedule(start, end, epoch, darts.pipelined_epochs or darts.search_epochs)
         set_learning_rate(weights, rate)
 
         def batches(half: Indices, stream: str) -> Batches:
@@ -183,7 +189,11 @@ def search(
             return epoch_batches(images, labels, size or training.batch_size, rng, rows=half, augmentation=augmentation)
 
         weight_batches = batches(weight_half, "search weights")
-        alpha_batches = iter(batches(alpha_half, "search alphas"))
+        alpha_batches = batches(alpha_half, "search alphas")
+        coming = iter(alpha_batches)
+        draw = draws_of(supernet, settings, epoch)
+        mixing = settings.supernet
+        hold_in_bits(supernet, mixing.search_bits if epoch >= mixing.search_bits_after else 0)
 
         price.draw_from(generator(settings.seed, "search relays", epoch))
         supernet.skip_beside = fading(epoch, darts.search_epochs) if darts.auxiliary_skip else 0.0
@@ -191,28 +201,32 @@ def search(
         loss = regularized(alpha_loss, supernet.choices, weights_of(darts, epoch))
 
         def step_alphas(step: int) -> None:
-            if epoch < darts.alpha_warmup_epochs:
+            draw()
+            if epoch < darts.resting_epochs:
                 return
-            batch = next(alpha_batches)
+            batch = next(coming)
             if darts.second_order:
                 ahead: Any = {"weights": weights, "weight_batch": weight_batches[step], "weight_objective": weight_loss}
                 second_order_step(supernet, alphas, batch, loss, **ahead)
             else:
                 alpha_step(supernet, alphas, batch, objective=loss, passes=alpha_passes if steady else None)
+            draw()
+
+        weights_rest = 0 < darts.pipelined_epochs <= epoch
+        learning = alpha_batches if weights_rest else weight_batches
 
         def tell(step: int, score: Score) -> None:
             seen = (score.loss, score.accuracy, score.spikes)
-            pace.tell(epoch, step, len(weight_batches), *seen, weight_batches.waiting.share)
+            pace.tell(epoch, step, len(learning), *seen, learning.waiting.share)
 
-        clip = training.gradient_clip
         score = train_epoch(
             supernet,
-            weights,
-            weight_batches,
-            gradient_clip=clip,
-            before_batch=step_alphas,
+            alphas if weights_rest else weights,
+            learning,
+            gradient_clip=math.inf if weights_rest else training.gradient_clip,
+            before_batch=(lambda step: draw()) if weights_rest else step_alphas,
             after_batch=tell,
-            passes=weight_passes,
+            passes=alpha_phase(objective=loss) if weights_rest else weight_passes,
         )
         found = evaluate(supernet, rows_of(images, alpha_half), rows_of(labels, alpha_half))
         sops = mean_sops(price, watched)
@@ -236,9 +250,9 @@ def dtype_of(settings: SearchSettings, device: torch.device) -> torch.dtype:
     """Of the spikes and spectra of a kernel-space supernet."""
     precision = settings.supernet.search_precision
     if precision == "auto":
-        return (
-            torch.float32 if settings.darts.second_order else fast_dtype(device)
-        )  # second_order.py takes small differences
+        # second_order.py takes small differences, and bfloat16 has fewer digits than a weight of a chip
+        exact = settings.darts.second_order or settings.supernet.search_bits
+        return torch.float32 if exact else fast_dtype(device)
     return DTYPES[precision]
 
 

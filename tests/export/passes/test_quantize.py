@@ -12,8 +12,8 @@ from spikeport.export.graph import Dense, Population, Projection, SpikeInput, Sp
 from spikeport.export.passes import lower
 from spikeport.export.passes.quantize import quantize
 from spikeport.export.passes.relays import levels
-from spikeport.export.passes.scales import THRESHOLD_MAX, WEIGHT_MAX
 from spikeport.export.simulate import simulate
+from spikeport.export.weight_scale import THRESHOLD_MAX, WEIGHT_MAX
 
 READOUT = Population(name="readout", shape=(2,), decay=1.0, threshold=np.inf, bias=np.zeros(2), role="readout")
 

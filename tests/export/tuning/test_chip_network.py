@@ -18,9 +18,10 @@ from spikeport.export.nir.writer import write_nir
 from spikeport.export.onnx.twin import write_twin
 from spikeport.export.passes import lower
 from spikeport.export.passes.quantize import quantize
-from spikeport.export.passes.scales import LevelScale, Scales, largest_scales
+from spikeport.export.passes.scales import Scales, largest_scales
 from spikeport.export.simulate import simulate
 from spikeport.export.tuning.chip_network import ChipNetwork, ChipRecord
+from spikeport.export.weight_scale import LevelScale
 from spikeport.tests.export.tuning.graphs import gated, spikes_of
 
 PEAK = 8.0

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from spikeport.search.data.datasets import Dataset
+from spikeport.search.data.datasets import Dataset, load_dataset
 from spikeport.search.elastic.training import new_weights
 from spikeport.search.elastic.weights import ElasticWeights
 from spikeport.search.settings.run import SearchSettings, choose
 from spikeport.search.space.genotype import Genotype
 from spikeport.search.space.network import network_config
-from spikeport.search.spaces.space import CodedSpace
+from spikeport.search.spaces.space import Space
 from spikeport.search.strategies.trained_cells import space_of
 
 
@@ -33,10 +33,8 @@ def settings(blobs_npz: str) -> SearchSettings:
 
 
 @pytest.fixture(scope="package")
-def space(settings: SearchSettings, blobs: Dataset) -> CodedSpace[Genotype]:
-    found = space_of(settings, network_config(settings.network, blobs))
-    assert isinstance(found, CodedSpace)
-    return found
+def space(settings: SearchSettings) -> Space[Genotype]:
+    return space_of(settings, network_config(settings.network, load_dataset(settings.data.dataset)))
 
 
 @pytest.fixture
@@ -45,7 +43,7 @@ def weights(blobs: Dataset, settings: SearchSettings) -> ElasticWeights:
 
 
 @pytest.fixture
-def genotype(space: CodedSpace[Genotype]) -> Genotype:
+def genotype(space: Space[Genotype]) -> Genotype:
     """Its normal cell has kernels of both sizes, its first cell is narrow."""
     drawn = (space.sample(np.random.default_rng(seed)) for seed in range(200))
     return next(

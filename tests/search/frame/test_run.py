@@ -21,7 +21,7 @@ from spikeport.search.frame.protocol import Result
 from spikeport.search.frame.run import Budget, run
 from spikeport.search.settings.strategies import HalvingSettings
 from spikeport.search.spaces.space import Code
-from spikeport.search.strategies.table import strategy_of
+from spikeport.search.strategies.asking.table import strategy_of
 from spikeport.tests.search.frame.toy import SPACE, Toy, worth
 
 GOAL = parse_goal("accuracy")

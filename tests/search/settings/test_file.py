@@ -149,8 +149,6 @@ def test_examples(path: Path) -> None:
 
 
 def test_there_are_examples() -> None:
-    digits, cifar = (
-        ("digits", "digits_macro", "digits_per_layer", "digits_elastic"),
-        ("cifar10", "cifar100", "cifar10_subset"),
-    )
+    ways = ("macro", "per_layer", "elastic", "gumbel", "pipelined", "bits", "sharpness")
+    digits, cifar = ("digits", *(f"digits_{way}" for way in ways)), ("cifar10", "cifar100", "cifar10_subset")
     assert {path.stem for path in EXAMPLES} == {*digits, *cifar, "cifar10_paper", "cifar100_paper"}

@@ -55,8 +55,8 @@ def test_weighted_sum() -> None:
 def test_relaxations() -> None:
     torch.testing.assert_close(RELAXATIONS["softmax"](ALPHAS), torch.tensor([[0.5, 0.5], [0.75, 0.25]]))
     torch.testing.assert_close(RELAXATIONS["sigmoid"](ALPHAS), torch.tensor([[0.5, 0.5], [0.75, 0.5]]))
-    with pytest.raises(InputError, match=r"^Unknown relaxation 'gumbel'; choose from softmax, sigmoid\.$"):
-        SupernetSettings(relaxation="gumbel")
+    with pytest.raises(InputError, match=r"^Unknown relaxation 'hard'; choose from softmax, sigmoid, gumbel\.$"):
+        SupernetSettings(relaxation="hard")
 
 
 def test_zero_one_needs_sigmoids() -> None:

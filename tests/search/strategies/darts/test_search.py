@@ -121,6 +121,10 @@ def test_history_counts_spikes_in_every_epoch(blobs: Dataset, tiny: SearchSettin
 OPTIONS: dict[str, dict[str, Any]] = {
     "price": {"spike_weight": 1.0, "sop_weight": 0.5, "target_spikes": 100},
     "sigmoid": {"relaxation": "sigmoid", "zero_one_weight": 10.0},
+    "gumbel": {"relaxation": "gumbel", "gumbel_temperature": 2.0},
+    "pipelined": {"pipelined_epochs": 1},
+    "pipelined gumbel": {"relaxation": "gumbel", "pipelined_epochs": 1, "supernet": "plain"},
+    "bits": {"search_bits": 4, "search_bits_after": 1},
     "beta decay": {"beta_decay": 5.0},
     "auxiliary skip": {"auxiliary_skip": True},
     "second order": {"second_order": True},
@@ -173,3 +177,4 @@ def test_precision_of_a_search(monkeypatch: pytest.MonkeyPatch) -> None:
     assert dtype_of(SearchSettings(), cpu) == torch.bfloat16
     assert dtype_of(choose(search_precision="float32"), cpu) == torch.float32
     assert dtype_of(choose(second_order=True), cpu) == torch.float32
+    assert dtype_of(choose(search_bits=8), cpu) == torch.float32

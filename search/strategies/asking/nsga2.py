@@ -12,11 +12,11 @@ from typing import ClassVar
 
 import optuna
 
-from ..frame.goal import Goal
-from ..frame.protocol import Archive, Proposal, Told
-from ..random_streams import generator
-from ..settings.strategies import Nsga2Settings
-from ..spaces.space import G, Space
+from ...frame.goal import Goal
+from ...frame.protocol import Archive, Proposal, Told
+from ...random_streams import generator
+from ...settings.strategies import Nsga2Settings
+from ...spaces.space import G, Space
 
 ABOVE = "above its limits"  # a constraint of a trial, 0 within
 

@@ -1,6 +1,6 @@
 """How long the command line takes before it answers, beside a Python that does nothing.
 
-    python benchmarks/startup.py [--json] [--rounds N]
+    python -m spikeport.benchmarks.on_runs.startup [--json] [--rounds N]
 
 Each command runs as a process of its own, `--rounds` times (default 5) after one run that fills the caches of Python
 and of the disk; they take turns with `python -c pass`. The median is told, in seconds.

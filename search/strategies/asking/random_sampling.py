@@ -6,11 +6,11 @@ Li and Talwalkar (arXiv 1902.07638): published searches often do not beat it at 
 from collections.abc import Sequence
 from typing import ClassVar
 
-from ..frame.goal import Goal
-from ..frame.protocol import Archive, Proposal, Told
-from ..random_streams import generator
-from ..settings.strategies import RandomSettings
-from ..spaces.space import G, Space
+from ...frame.goal import Goal
+from ...frame.protocol import Archive, Proposal, Told
+from ...random_streams import generator
+from ...settings.strategies import RandomSettings
+from ...spaces.space import G, Space
 from .drawing_new import Asked
 
 

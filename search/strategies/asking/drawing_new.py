@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Container
 
-from ..spaces.space import G
+from ...spaces.space import G
 
 TRIES = 50  # draws, of which the last is taken as it is: a space may have nothing new
 

@@ -8,11 +8,11 @@ from collections import deque
 from collections.abc import Sequence
 from typing import ClassVar
 
-from ..frame.goal import Goal
-from ..frame.protocol import Archive, Proposal, Told
-from ..random_streams import generator
-from ..settings.strategies import EvolutionSettings
-from ..spaces.space import G, Space
+from ...frame.goal import Goal
+from ...frame.protocol import Archive, Proposal, Told
+from ...random_streams import generator
+from ...settings.strategies import EvolutionSettings
+from ...spaces.space import G, Space
 from .drawing_new import Asked
 
 

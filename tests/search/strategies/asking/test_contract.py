@@ -19,7 +19,7 @@ from spikeport.search.space.transformer.settings import TransformerSettings
 from spikeport.search.spaces.genotypes import CLOSED, genotype_space
 from spikeport.search.spaces.transformers import TransformerSpace
 from spikeport.search.spaces.widths import with_widths
-from spikeport.search.strategies.table import ASKING_STRATEGIES, OF_NETWORKS, strategy_of
+from spikeport.search.strategies.asking.table import ASKING_STRATEGIES, OF_NETWORKS, strategy_of
 from spikeport.tests.search.frame.toy import BEST, SPACE, CellToy, Toy, cell_worth, worth
 
 ALL = tuple(ASKING_STRATEGIES)
@@ -36,7 +36,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "shade": {"shade_population": 8},
     "populations": {"main_population": 8, "vice_population": 4, "offspring": 8},
     "race": {"race_cells": 12, "race_clusters": 3},
-    "guided": {"guided_first": 10, "guided_pool": 30, "guided_batch": 5},
+    "guided": {"guided_first": 10, "guided_pool": 20, "guided_batch": 10},
 }
 
 
@@ -86,8 +86,9 @@ def test_ask_gives_as_many_as_are_wanted(name: str) -> None:
 def test_only_what_is_in_the_space_is_asked_for(name: str) -> None:
     """A genotype checks itself; its code must be one of the space, too."""
     spaces: list[Any] = [CLOSED, genotype_space("darts"), genotype_space("plain", allowed=frozenset({"conv_3x3"}))]
-    spaces += [with_widths(CELLS, default_layers(3), (1.0, 0.5))]
-    spaces += [] if name in OF_NETWORKS else [TransformerSpace(TransformerSettings())]
+    spaces.append(with_widths(CELLS, default_layers(3), (1.0, 0.5)))
+    if name not in OF_NETWORKS:
+        spaces.append(TransformerSpace(TransformerSettings()))
     for space in spaces:
         strategy, rng = made(name, space=space), np.random.default_rng(0)
         for _ in range(3):
@@ -113,7 +114,7 @@ def regrets(name: str, evaluations: int, like: str) -> np.ndarray[Any, Any]:
     """like: of the strategy whose ground it is."""
     (space, toy), found = ground(like), []
     judged = cell_worth if like in OF_NETWORKS else worth
-    for seed in range(RUNS if like not in OF_NETWORKS else RUNS // 5):
+    for seed in range(RUNS if like not in OF_NETWORKS else RUNS // 8):
         strategy = made(name, seed, space)
         run(strategy, toy, space, GOAL, Budget(evaluations=evaluations))
         found.append(1 - judged(strategy.best()[0]))

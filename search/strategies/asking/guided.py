@@ -11,16 +11,16 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
-from ...errors import InputError
-from ..frame.goal import Goal
-from ..frame.protocol import Proposal, Result, Strategy, Told
-from ..predictors.predictor import LEAST, Predictor, PredictorContext
-from ..predictors.table import predictor_for
-from ..settings.strategies import EvolutionSettings, GuidedSettings, RandomSettings
-from ..space.genotype import Genotype
-from ..space.network import NetworkConfig
-from ..spaces.canonical import canonical
-from ..spaces.space import Space
+from ....errors import InputError
+from ...frame.goal import Goal
+from ...frame.protocol import Proposal, Result, Strategy, Told
+from ...predictors.predictor import LEAST, Predictor, PredictorContext
+from ...predictors.table import predictor_for
+from ...settings.strategies import EvolutionSettings, GuidedSettings, RandomSettings
+from ...space.genotype import Genotype
+from ...space.network import NetworkConfig
+from ...spaces.canonical import canonical
+from ...spaces.space import Space
 from .evolution import Evolution
 from .random_sampling import RandomSampling
 

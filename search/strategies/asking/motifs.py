@@ -9,11 +9,11 @@ of pymoo with a single objective filled, which this is without the library.
 from collections.abc import Sequence
 from typing import ClassVar
 
-from ..frame.goal import Goal
-from ..frame.protocol import Archive, Proposal, Told
-from ..random_streams import generator
-from ..settings.strategies import MotifSettings
-from ..spaces.space import G, Space
+from ...frame.goal import Goal
+from ...frame.protocol import Archive, Proposal, Told
+from ...random_streams import generator
+from ...settings.strategies import MotifSettings
+from ...spaces.space import G, Space
 from .drawing_new import Asked
 
 

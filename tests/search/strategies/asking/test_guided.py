@@ -13,7 +13,7 @@ from spikeport.search.predictors.table import predictor_for
 from spikeport.search.space.genotype import Genotype, random_genotype
 from spikeport.search.space.network import NetworkConfig
 from spikeport.search.spaces.canonical import canonical
-from spikeport.search.strategies.guided import Guided
+from spikeport.search.strategies.asking.guided import Guided
 
 CONFIG = NetworkConfig(channels=2, cells=3, time_steps=2, classes=3, input_shape=(1, 8, 8))
 

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ...setting import chosen
-from ..frame.goal import Goal
-from ..frame.protocol import Strategy
-from ..settings.strategies import (
+from ....setting import chosen
+from ...frame.goal import Goal
+from ...frame.protocol import Strategy
+from ...settings.strategies import (
     EvolutionSettings,
     GenerationsSettings,
     GuidedSettings,
@@ -19,11 +19,11 @@ from ..settings.strategies import (
     RandomSettings,
     ShadeSettings,
 )
-from ..space.network import NetworkConfig
-from ..spaces.space import G, Space
+from ...space.network import NetworkConfig
+from ...spaces.space import G, Space
 from .cluster_race import ClusterRace
 from .evolution import Evolution
-from .generations.search import Generations
+from .generations import Generations
 from .guided import GuidedSearch
 from .local_search import LocalSearch
 from .motifs import MotifEvolution

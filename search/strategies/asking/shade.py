@@ -18,11 +18,11 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..frame.goal import Goal, Losses
-from ..frame.protocol import Archive, Proposal, Told
-from ..random_streams import generator
-from ..settings.strategies import ShadeSettings
-from ..spaces.space import G, Space
+from ...frame.goal import Goal, Losses
+from ...frame.protocol import Archive, Proposal, Told
+from ...random_streams import generator
+from ...settings.strategies import ShadeSettings
+from ...spaces.space import G, Space
 
 Point = NDArray[np.float64]
 BELOW_ONE = 1 - 1e-9

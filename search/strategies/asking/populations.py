@@ -17,11 +17,11 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..frame.goal import Goal
-from ..frame.protocol import Archive, Proposal, Told
-from ..random_streams import generator
-from ..settings.strategies import PopulationsSettings
-from ..spaces.space import G, Space
+from ...frame.goal import Goal
+from ...frame.protocol import Archive, Proposal, Told
+from ...random_streams import generator
+from ...settings.strategies import PopulationsSettings
+from ...spaces.space import G, Space
 from .drawing_new import Asked, new_one
 
 VICE = 3  # one of so many children is of the vice population

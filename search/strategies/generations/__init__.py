@@ -1,1 +1,0 @@
-"""Generations of which the best stay."""

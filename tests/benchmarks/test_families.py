@@ -1,0 +1,45 @@
+"""Families are compared by numbers that are known; what each would run is a search that there is."""
+
+from pathlib import Path
+
+import pytest
+
+from spikeport.benchmarks import families
+from spikeport.files import write_json
+from spikeport.search.runs import Run
+from spikeport.tests.cli.invoking import invoke
+
+
+def put(out: Path, family: str, seed: int, accuracy: float, sops: float = 100.0) -> None:
+    run = Run(families.folder_of(out, family, seed))
+    run.metrics.parent.mkdir(parents=True, exist_ok=True)
+    write_json(run.metrics, {"test_accuracy": accuracy, "sops_per_inference": sops})
+    write_json(run.path.with_suffix(".seconds.json"), {"seconds": 7.0})
+
+
+def test_found_cells_stand_beside_the_random_median(tmp_path: Path) -> None:
+    for number, accuracy in enumerate((0.5, 0.6, 0.7, 0.8, 0.9)):
+        put(tmp_path, families.RANDOM, families.FIRST_RANDOM + number, accuracy)
+    for seed, accuracy in enumerate((0.84, 0.86, 0.85)):
+        put(tmp_path, "darts", seed, accuracy, sops=50.0)
+    there = {
+        (family, seed): families.result(tmp_path, family, seed)
+        for family, seed in [*((families.RANDOM, 100 + n) for n in range(5)), *(("darts", n) for n in range(3))]
+    }
+    found = families.compared(there)
+    row = found["families"]["darts"]
+    assert (found["random"]["median"], row["above_median"]) == (0.7, pytest.approx(0.15))
+    assert (row["random_better"], row["sops_against_median"], row["seconds"]) == (0.2, 0.5, 7.0)
+    own, drawn = 0.01**2 / 3, (families.MEDIAN * found["random"]["deviation"]) ** 2 / 5
+    assert row["standard_error"] == pytest.approx((own + drawn) ** 0.5)
+    assert "darts" in families.shown(found) and "+0.1500" in families.shown(found)
+
+
+@pytest.mark.parametrize("family", [*families.FAMILIES, families.RANDOM])
+def test_every_family_is_a_search(
+    family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its words are understood, so that what fails is the data set alone."""
+    words = [word if word != "digits" else "npz:nowhere.npz" for word in families.words_of(family, 3)]
+    assert invoke(monkeypatch, "search", *words, "--out", tmp_path / "run") == 1
+    assert "There is no 'nowhere.npz'" in capsys.readouterr().err
