@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from spikeport.benchmarks.on_tables.agreement import Values, interval, partial_tau, precision, tau
-from spikeport.benchmarks.on_tables.scores import Cells, cells_of
+from spikeport.benchmarks.scores import Cells, cells_of
 from spikeport.errors import InputError
 from spikeport.evaluation.of_subnets import ON_CHIPS
 from spikeport.evaluation.spaces import TABLE_SPACES

@@ -17,7 +17,7 @@ from spikeport.search.settings.run import SearchSettings, choose
 from spikeport.search.space.genotype import Genotype
 from spikeport.search.space.network import NetworkConfig, count_parameters, network_config
 from spikeport.search.space.predict import predict
-from spikeport.search.strategies.trained_cells import check_measured, space_of
+from spikeport.search.strategies.trained_cells import check_asking, check_measured, space_of
 from spikeport.search.training.checkpoint import save_checkpoint
 from spikeport.search.training.loop import evaluate
 
@@ -95,6 +95,10 @@ def test_refused(settings: SearchSettings, checkpoint: Path) -> None:
         check_measured(
             asked, config_of(asked), OneShotEvaluator(checkpoint=checkpoint, settings=asked, names=("accuracy",))
         )
+    with pytest.raises(
+        InputError, match="Weights are shared by networks of a normal and a reduction cell alone, but -"
+    ):
+        check_asking(choose(strategy="random", evaluator="supernet", level="both"))
     with pytest.raises(InputError, match="`elastic_epochs` belongs to the evaluator supernet, but the evaluator is tr"):
         choose(strategy="evolution", elastic_epochs=3)
     with pytest.raises(InputError, match="Shared weights are trained without prices, but spike_weight, sop_weight or"):
