@@ -79,6 +79,8 @@ def train_network(
     The result are the weights of the last epoch, or with an `average_decay` their average, which then is also what the
     validation part is tested with. With `teacher_epochs` a teacher is trained before; `record` is not told its rows.
     """
+    if settings.training.sharpness_every and processes.world() > 1:
+        raise InputError("--sharpness-every takes one process; start without torchrun or leave it out.")
     order = generator(settings.seed, "validation").permutation(len(dataset.train_images))
     held_out = max(1, round(settings.training.validation_fraction * len(order)))
     watch, learn = np.sort(order[:held_out]), np.sort(order[held_out:])
@@ -94,8 +96,6 @@ def train_network(
     objective = _training_objective(_whole_gradients(trained), training)
     changing = settings.objective.has_a_price or training.sharpness_every
     as_graph = not (changing or training.gradient_checkpointing)
-    if training.sharpness_every and processes.world() > 1:
-        raise InputError("--sharpness-every takes one process; start without torchrun or leave it out.")
 
     def passes_of(network: nn.Module, trained: nn.Module, objective: Objective) -> Passes:
         return Passes(network, list(trained.parameters()), objective, arithmetic, as_graph=as_graph)

@@ -7,10 +7,10 @@ Every few epochs each block of the network, with its weights and its neurons, is
     out = sum over k of softmax(beta)_k * block_k(x)          block_k has a + offset_k * step
 
 For a pair of batches all begin with the weights as they are, and so give the same spikes. On the first batch each makes
-one step of its weights by its own surrogate, as it would alone; on the second beta makes one step. Over all pairs the
-shares softmax(beta) are summed up, and a moves to the branch with the largest sum. The network itself, its optimizer
-and its running averages are not touched: what comes of it are the numbers a. A forward pass does not depend on them, so
-that nothing of this is in a network that is tested, exported or on a chip.
+one plain gradient step of its weights by its own surrogate, as it would alone; on the second beta makes one step. Over
+all pairs the shares softmax(beta) are summed up, and a moves to the branch with the largest sum. The network itself,
+its optimizer and its running averages are not touched: what comes of it are the numbers a. A forward pass does not
+depend on them, so that nothing of this is in a network that is tested, exported or on a chip.
 """
 
 from collections.abc import Iterator

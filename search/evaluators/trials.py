@@ -15,7 +15,7 @@ take is what it would take if its neurons spiked in REFERENCE_RATE of the time s
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -32,6 +32,7 @@ from ..objective.spike_maps import even_spikes
 from ..objective.synaptic_operations import sops_per_cell
 from ..random_streams import seeded
 from ..settings.run import SearchSettings, changed
+from ..settings.training import TrainingSettings
 from ..settings.trials import TrialSettings
 from ..space.genotype import Genotype, from_dict, to_dict
 from ..space.network import NetworkConfig, SpikingNetwork, count_parameters, network_config
@@ -42,6 +43,13 @@ from ..training.progress import Progress
 from .from_scratch import train_network
 
 DRAWS = 20  # at most so many for each genotype that is wanted: a search that is sure of itself repeats itself
+# a teacher for each would cost more, and integers and sharpness are those of the network that is found
+NOT_IN_TRIALS: Mapping[str, Any] = {
+    "teacher_epochs": 0,
+    "chip_aware": 0,
+    "sharpness_every": 0,
+    "sharpness_step": TrainingSettings().sharpness_step,
+}
 USUAL = 0.75  # a rough guess of how much less trained networks take; what a trial measures decides
 FEWER = 3  # times, from one round to the next, in which a cell is trained for so many times as many epochs
 
@@ -146,8 +154,7 @@ def best_of(
         for genotype in best[:cells]:
             if len(trials) == len(kept):
                 checkpoint = _checkpoint(file, len(kept))
-                # a teacher for each would cost more, and integers are those of the network that is found
-                short = changed(settings, train_epochs=epochs, teacher_epochs=0, chip_aware=0)
+                short = changed(settings, train_epochs=epochs, **NOT_IN_TRIALS)
                 kept.append(_trial(genotype, dataset, short, checkpoint, _part_of(progress, before, whole)))
                 if processes.is_first():
                     write_json(file, {"trials": [trial.to_dict() for trial in kept]})

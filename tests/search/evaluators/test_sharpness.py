@@ -13,6 +13,7 @@ from torch.nn.functional import cross_entropy
 from spikeport.errors import InputError
 from spikeport.search.data.augmentation import Augmentation
 from spikeport.search.data.datasets import Dataset
+from spikeport.search.evaluators import from_scratch
 from spikeport.search.evaluators import sharpness as dgs
 from spikeport.search.evaluators.from_scratch import train_network
 from spikeport.search.evaluators.sharpness import LEAST, MOST, OFFSETS, Branches, Sharpness, blocks_of
@@ -120,7 +121,7 @@ def test_the_winner_is_where_each_layer_moves_to(
     monkeypatch.setattr(OneBranch, "step", lambda self, rate: None)
     for best, expected in ((4, 4.0), (4, MOST), (4, MOST), (1, MOST - 2), (0, MOST - 2), (1, 2.0), (1, LEAST)):
         OneBranch.best = best
-        sharpness.move(network, batches_of(blobs), 0.1, 1.0)
+        sharpness.move(network, batches_of(blobs, 24), 0.1, 1.0)
         assert set(sharpness.row().values()) == {expected}
     sharpness.act_on(network)
     assert {network.get_submodule(path).lif.surrogate_function.alpha for path in blocks_of(network)} == {LEAST}
@@ -166,7 +167,9 @@ def test_a_resumed_training_ends_as_a_whole_one(blobs: Dataset, tiny: SearchSett
     assert plain[0]["train"]["loss"] == whole[0]["train"]["loss"] and plain[-1]["train"] != whole[-1]["train"]
 
 
-def test_refused(network: SpikingNetwork, blobs: Dataset) -> None:
+def test_refused(
+    network: SpikingNetwork, blobs: Dataset, tiny: SearchSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(
         InputError, match=r"needs two batches, one for a step .* but all 48 images are one; say a small"
     ):
@@ -176,3 +179,6 @@ def test_refused(network: SpikingNetwork, blobs: Dataset) -> None:
     message = r"`sharpness_every < train_epochs - chip_aware` must hold, but got sharpness_every=4"
     with pytest.raises(InputError, match=message):
         choose(train_epochs=5, chip_aware=1, sharpness_every=4)
+    monkeypatch.setattr(from_scratch.processes, "world", lambda: 2)
+    with pytest.raises(InputError, match="--sharpness-every takes one process; start without torchrun or leave it out"):
+        train_network(network, blobs, changed(tiny, sharpness_every=1), tmp_path / "c", lambda rows: None)

@@ -183,8 +183,11 @@ def test_the_best_third_of_a_round_is_trained_three_times_as_long(
 
 
 def test_what_is_finished_is_not_done_again(parts: Dataset, tiny: SearchSettings, tmp_path: Path) -> None:
-    """Nor is a teacher trained for a trial."""
-    settings, events = changed(tiny, trial_epochs=1, sop_weight=0.1, teacher_epochs=1), list[ProgressEvent]()
+    """Nor is a teacher trained for a trial, nor the sharpness of surrogates searched."""
+    settings, events = (
+        changed(tiny, trial_epochs=1, sop_weight=0.1, teacher_epochs=1, sharpness_every=1),
+        list[ProgressEvent](),
+    )
     file, choices = tmp_path / "trials.json", cells(2)
     best = best_of(choices, parts, settings, file, events.append)
     rows = read_json(file)["trials"]

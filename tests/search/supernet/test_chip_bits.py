@@ -1,5 +1,6 @@
 """A supernet whose weights are those that a chip can hold: the arithmetic, the network, what is refused."""
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -12,11 +13,14 @@ from torch import Tensor, nn
 from spikeport.errors import InputError
 from spikeport.export.passes.quantize import _integers
 from spikeport.export.weight_scale import LevelScale
-from spikeport.search.settings.run import choose
+from spikeport.search.data.datasets import Dataset
+from spikeport.search.settings.run import SearchSettings, changed, choose
 from spikeport.search.space.network import NetworkConfig
+from spikeport.search.strategies.darts.search import search
 from spikeport.search.supernet import kernel_space
 from spikeport.search.supernet.chip_bits import SMALLEST_SCALE, gain_of, scale_of, through_bits
 from spikeport.search.supernet.kernel_space import INCOMING, KernelCell, KernelSupernet, Population, hold_in_bits
+from spikeport.search.training.checkpoint import Row
 
 CONFIG = NetworkConfig(channels=2, cells=3, time_steps=2, classes=3, input_shape=(1, 4, 4))
 BITS = (8, 4, 2)
@@ -151,6 +155,19 @@ def test_the_stem_of_events_is_on_the_chip() -> None:
     assert not torch.equal(supernet.stem._heard(frames.flatten(0, 1)), floats)
     supernet(frames).sum().backward()
     assert supernet.stem.conv.weight.grad is not None
+
+
+@pytest.mark.training
+def test_what_was_learned_in_floats_goes_on_in_bits(blobs: Dataset, tiny: SearchSettings, tmp_path: Path) -> None:
+    def rows_of(name: str, **options: Any) -> list[Row]:
+        rows: list[Row] = []
+        search(blobs, changed(tiny, **options), tmp_path / name, lambda new: rows.extend(new[len(rows) :]))
+        return rows
+
+    floats = rows_of("floats", search_precision="float32")
+    late, all_along = rows_of("late", search_bits=2, search_bits_after=1), rows_of("bits", search_bits=2)
+    assert late[0] == floats[0] and late[0] != all_along[0]
+    assert late[1] != floats[1]
 
 
 @pytest.mark.parametrize(

@@ -123,7 +123,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "sigmoid": {"relaxation": "sigmoid", "zero_one_weight": 10.0},
     "gumbel": {"relaxation": "gumbel", "gumbel_temperature": 2.0},
     "pipelined": {"pipelined_epochs": 1},
-    "pipelined gumbel": {"relaxation": "gumbel", "pipelined_epochs": 1, "supernet": "plain"},
+    "pipelined gumbel": {"relaxation": "gumbel", "pipelined_epochs": 1, "supernet": "plain", "cells_per_layer": True},
     "bits": {"search_bits": 4, "search_bits_after": 1},
     "beta decay": {"beta_decay": 5.0},
     "auxiliary skip": {"auxiliary_skip": True},
