@@ -13,7 +13,6 @@ import argparse
 import json
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -111,14 +110,12 @@ def measured(
     cells, space = first_of(cells_of(table), count), str(table.header["space"])
     chosen = settings_of(space, **settings)
     dataset = load_dataset(chosen.data.dataset, chosen.data.data_folder, time_steps=chosen.network.time_steps)
-    start = time.process_time()
 
     def progress(event: Any) -> None:
         if event.step == event.steps:
             tell(f"supernet epoch {event.epoch} of {event.epochs}: accuracy of the largest {event.accuracy:.3f}")
 
     train_elastic(dataset, chosen, SPACES[space], checkpoint, LAYERS, progress=progress)
-    trained = time.process_time() - start
     evaluator = OneShotEvaluator(checkpoint=checkpoint, settings=chosen, names=ASKED, layers=LAYERS, on_chips=ON_CHIPS)
     file = checkpoint.with_name(f"{checkpoint.name}.cells.jsonl")
     said = kept(file, cells.genotypes, lambda genotype: asked(evaluator, genotype), tell)
@@ -127,17 +124,16 @@ def measured(
         "table": str(path),
         "cells": len(said),
         "settings": dict(settings),
-        "seconds": {"training": trained, "cell": (time.process_time() - start - trained) / len(said)},
         "one_shot_accuracy": {"mean": float(columns["accuracy"].mean()), "max": float(columns["accuracy"].max())},
         "numbers": ranked(columns, cells, table, resamples),
     }
 
 
 def told(found: Mapping[str, Any]) -> str:
-    seconds, accuracy = found["seconds"], found["one_shot_accuracy"]
+    accuracy = found["one_shot_accuracy"]
     lines = [
-        f"{found['cells']} cells of {found['table']}; {seconds['training']:.0f} s of a core for the supernet, "
-        f"{seconds['cell']:.1f} s a cell; one-shot accuracy {accuracy['mean']:.3f}, at most {accuracy['max']:.3f}",
+        f"{found['cells']} cells of {found['table']}; one-shot accuracy {accuracy['mean']:.3f}, at most "
+        f"{accuracy['max']:.3f}",
         f"{'number':20}{'tau':>6}  {'interval':14}{'partial':>8}{'best tenth':>12}  tau with what integers lose",
     ]
     for row in found["numbers"]:
