@@ -105,10 +105,10 @@ class Goal:
         """To be compared as tuples, the lower the better: limits first, then the objectives in their order."""
         return (self.excess(measured), *self.losses(measured))
 
-    def worth(self, measured: Mapping[str, float]) -> float:
-        """Of the first objective, higher is better; NaN beyond a limit and for what is no number."""
-        loss = self.losses(measured)[0]
-        return -loss if math.isfinite(loss) and not self.excess(measured) else math.nan
+    def worths(self, measured: Mapping[str, float]) -> Losses:
+        """One for each objective, higher is better; NaN beyond a limit and for what is no number."""
+        within = not self.excess(measured)
+        return tuple(-loss if within and math.isfinite(loss) else math.nan for loss in self.losses(measured))
 
     def dominates(self, one: Mapping[str, float], other: Mapping[str, float]) -> bool:
         """Whether one is better in something and worse in nothing, or breaks its limits less."""

@@ -60,7 +60,7 @@ def test_steps_that_lead_up_are_found(found: dict[str, Any]) -> None:
     assert rows["random"]["better_than_random_sigma"] == 0
     assert found["cells_missing"] == 0 and len(rows["random"]["course"]) == len(rows["random"]["course_sd"]) == 4
     assert rows["random"]["course"] == sorted(rows["random"]["course"], reverse=True)
-    assert set(found["fronts"]) == {"random", "nsga2", "table"}
+    assert set(found["fronts"]) == {"random", "local", "nsga2", "guided", "table"}
     assert found["fronts"]["nsga2"]["hypervolume_mean"] <= found["fronts"]["table"]["hypervolume_mean"]
     assert found["fronts"]["random"]["more_than_random"] == 0
     better = [name for name, one in rows.items() if one["better_than_random_sigma"] > 3]

@@ -37,7 +37,7 @@ def test_newest_run(tmp_path: Path) -> None:
 def test_paths_lie_in_the_run(tmp_path: Path) -> None:
     run = Run(tmp_path)
     names = [name for name, value in vars(Run).items() if isinstance(value, property)]
-    assert len({getattr(run, name) for name in names}) == len(names) == 20
+    assert len({getattr(run, name) for name in names}) == len(names) == 23
     assert run.export_folder("loihi") == tmp_path / "export" / "loihi"
     assert run.report == tmp_path / "deploy" / "report.html"
 

@@ -59,12 +59,14 @@ def quarters(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def whole(quarters: str, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Candidate 001 is deployed, 002 exported, 003 neither."""
+    """Candidate 001 is deployed, 002 exported, 003 neither; these are short names for the keys of their cells."""
     settings = changed(TINY, dataset=quarters, strategy="random", evaluations=3)
     run = run_search(settings, tmp_path_factory.mktemp("runs") / "random")
-    for number in (1, 2):
-        export(run.candidate(number), "loihi", silent)
-    deploy(run.candidate(1), DeploySettings(lava=False, samples=4, lava_samples=4), silent)
+    for number, path in enumerate(sorted(path for path in run.candidate("").path.iterdir() if path.is_dir()), 1):
+        path.rename(path.with_name(f"00{number}"))
+    for name in ("001", "002"):
+        export(run.candidate(name), "loihi", silent)
+    deploy(run.candidate("001"), DeploySettings(lava=False, samples=4, lava_samples=4), silent)
     return run
 
 
@@ -81,7 +83,7 @@ def test_who_answers_how_and_by_which_proof(found: Ensemble) -> None:
 
 
 def test_the_chips_integers_answer_and_a_broken_weight_shows(whole: Run, tmp_path: Path) -> None:
-    copy = Run(Path(shutil.copytree(whole.candidate(1).path, tmp_path / "copy")))
+    copy = Run(Path(shutil.copytree(whole.candidate("001").path, tmp_path / "copy")))
     (member,), dataset = members_of([copy], find_chip("loihi1"), LISTS, silent)
     folder = copy.export_folder("loihi")
     graph = read_graph(folder / "network.net")
@@ -152,7 +154,7 @@ def test_page_and_words(found: Ensemble, whole: Run) -> None:
 def test_a_member_whose_proof_failed_ends_with_3(
     whole: Run, monkeypatch: pytest.MonkeyPatch, capsys: Any, tmp_path: Path
 ) -> None:
-    runs = [Path(shutil.copytree(whole.candidate(n).path, tmp_path / str(n))) for n in (1, 3)]
+    runs = [Path(shutil.copytree(whole.candidate(n).path, tmp_path / n)) for n in ("001", "003")]
     found = read_json(Run(runs[0]).equivalence)
     write_json(Run(runs[0]).equivalence, found | {"verdict": "fail"})
     assert invoke(monkeypatch, "ensemble", *runs, "--choose", "all", "--quiet") == 3
@@ -164,7 +166,7 @@ def test_a_member_whose_proof_failed_ends_with_3(
 
 
 def test_what_is_refused(whole: Run, tmp_path: Path) -> None:
-    one, two = whole.candidate(1), whole.candidate(3)
+    one, two = whole.candidate("001"), whole.candidate("003")
     with pytest.raises(InputError, match="at least two members, but 1 is named"):
         ensemble([one])
     with pytest.raises(InputError, match=r"A run is one member, but .*001 is named twice; name it once"):

@@ -71,4 +71,5 @@ class CellToy:
     def __call__(self, candidate: Genotype, budget: int, seed: int) -> Result:
         if self.silent(candidate):
             return Result(objectives={"accuracy": math.nan, "sops": math.nan}, status="failed", note="silent")
-        return Result(objectives={"accuracy": cell_worth(candidate), "sops": 1.0})
+        sops = 1.0 + sum(CLOSED.radices) - len(CLOSED.radices) - sum(CLOSED.encode(candidate))
+        return Result(objectives={"accuracy": cell_worth(candidate), "sops": sops})

@@ -135,8 +135,10 @@ def test_it_finds_what_is_best_sooner_than_by_chance(name: str) -> None:
 def test_a_front_has_only_what_nobody_dominates(name: str) -> None:
     goal = parse_goal("accuracy,sops", "sops=9")
     strategy = made(name, goal=goal)
-    found = run(strategy, Toy(), SPACE, goal, Budget(evaluations=80, at_once=4))
-    values = [(-worth(one), sum(one) + 1) for one in found.best]
+    space, toy = ground(name)
+    found = run(strategy, toy, space, goal, Budget(evaluations=80, at_once=4))
+    measured = [toy(one, 0, 0).objectives for one in found.best]
+    values = [(-one["accuracy"], one["sops"]) for one in measured]
     assert len(values) > 1 and max(sops for _, sops in values) <= 9
     for value in values:
         assert not any(a != value and a[0] <= value[0] and a[1] <= value[1] for a in values)

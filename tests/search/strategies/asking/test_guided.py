@@ -45,7 +45,7 @@ class Random:
 
 def guided(inner: Random, **more: int) -> Guided:
     forest = predictor_for("forest", PredictorContext(config=CONFIG, seed=1))
-    return Guided(inner, forest, lambda result: result.objectives["accuracy"], **{"pool": 40, "first": 16} | more)
+    return Guided(inner, [forest], lambda result: (result.objectives["accuracy"],), **{"pool": 40, "first": 16} | more)
 
 
 def result(value: float) -> Result:
