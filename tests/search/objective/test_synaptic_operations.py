@@ -112,6 +112,20 @@ def test_a_network_is_counted_as_it_is_exported(genotype: Genotype, layers: tupl
     assert found == pytest.approx(expected, rel=1e-12)
 
 
+@pytest.mark.parametrize("genotype", genotypes()[:3], ids=range(3))
+def test_a_network_of_one_row_is_counted_too(genotype: Genotype) -> None:
+    torch.manual_seed(1)
+    settings = replace(SETTINGS, input_shape=(2, 1, 16), cells=3)
+    network, signals = SpikingNetwork(genotype, settings), torch.rand(IMAGES, 2, 1, 16)
+    found = counted(network, genotype, signals)
+    reset(network)
+    expected = exported(genotype, all_spikes(network, signals), settings)
+    assert min(found.values()) > 0
+    assert found == pytest.approx(expected, rel=1e-12)
+    even = even_spikes(settings, settings.plan(), 0.5)
+    assert [tuple(cell.states[2].shape) for cell in even.cells] == [(1, 16), (1, 8), (1, 4)]
+
+
 @pytest.mark.parametrize("seed", range(2))
 def test_gates_made_of_spikes_are_counted_too(seed: int) -> None:
     """All of the graph's synapses but the gates' are those of the test above; here is the sum of all."""
