@@ -175,7 +175,8 @@ def test_the_whole_road(strategy: Any, tmp_path: Path, monkeypatch: pytest.Monke
         time_steps=4,
         stem_stride=2,
         shift=2,
-        train_epochs=2,
+        batch_size=12,  # many batches, so that the norms know what they hear
+        train_epochs=3,
         **options,
     )
     run = run_search(settings, tmp_path / "run")
