@@ -84,7 +84,7 @@ def exported(genotype: Genotype, spikes: dict[str, Tensor], settings: NetworkCon
         if projection.target not in spikes and cell != "readout":  # an OR population
             weight = projection.kernel
             pooled = torch.nn.functional.max_pool2d(
-                spikes[projection.source].flatten(0, 1), 3, weight.stride[0], padding=1
+                spikes[projection.source].flatten(0, 1), 3, weight.stride, padding=1
             )
             spikes[projection.target] = pooled.unflatten(0, spikes[projection.source].shape[:2])
     return counted
