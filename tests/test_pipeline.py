@@ -162,7 +162,7 @@ def test_a_weight_of_the_nir_file_that_is_broken_shows(copy: Run) -> None:
 def test_a_weight_that_is_broken_shows_sample_by_sample(copy: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batches, "MEMORY", 1)
     images = load_dataset(load_network(copy).config.dataset).test_images
-    _break_one_weight(copy, images)
+    break_one_weight(copy, images)
     found = deploy(copy, DeploySettings(lava=False, samples=2, lava_samples=32), silent)
     netx = next(check for check in found.equivalence["checks"] if check["name"] == "netx")
     assert netx["verdict"] == "fail" and netx["first_divergence"]["population"] == "readout"
@@ -254,7 +254,7 @@ def test_a_weight_broken_in_step_onnx_fails_and_a_missing_one_is_told(copy: Run)
 
 
 def test_a_weight_broken_in_network_net_fails_without_lava(copy: Run, quarters: str) -> None:
-    population = _break_one_weight(copy, load_dataset(quarters).test_images)
+    population = break_one_weight(copy, load_dataset(quarters).test_images)
     found = deploy(copy, DeploySettings(lava=False), silent)
     check = next(check for check in found.equivalence["checks"] if check["name"] == "netx")
     assert found.equivalence["verdict"] == check["verdict"] == "fail"
@@ -305,7 +305,7 @@ def test_a_path_that_was_found_goes_the_whole_road(on_a_path: Run) -> None:
 
 def test_a_weight_broken_on_a_path_fails(on_a_path: Run, tmp_path: Path, quarters: str) -> None:
     copy = Run(Path(shutil.copytree(on_a_path.path, tmp_path / "copy")))
-    population = _break_one_weight(copy, load_dataset(quarters).test_images)
+    population = break_one_weight(copy, load_dataset(quarters).test_images)
     found = deploy(copy, DeploySettings(lava=False, samples=64, lava_samples=32), silent)
     check = next(check for check in found.equivalence["checks"] if check["name"] == "netx")
     assert found.equivalence["verdict"] == check["verdict"] == "fail"
@@ -325,7 +325,7 @@ def _loihi(equivalence: dict) -> dict:
     return next(check for check in equivalence["checks"] if check["name"] == "loihi")
 
 
-def _break_one_weight(run: Run, images: NDArray[np.float32]) -> str:
+def break_one_weight(run: Run, images: NDArray[np.float32]) -> str:
     """Turn round the largest of the readout's weights from neurons that fire; return the population it belongs to."""
     folder = run.export_folder("loihi")
     path = folder / "network.net"

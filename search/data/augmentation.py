@@ -1,5 +1,7 @@
 """What training images are changed by: moves, mirror images and holes, for a whole batch at once.
 
+Signals of one row are moved along it, never out of it.
+
 Everything random is drawn for an epoch in advance (`draw`), so that a batch is a function of the seed, the epoch and
 its number, whichever process makes it and however often a run is resumed.
 """
@@ -32,9 +34,9 @@ class Augmentation:
         """The random numbers of so many images of that size; a change that is off draws none."""
         draws = {}
         if self.shift:
-            draws["shift"] = rng.integers(0, 2 * self.shift + 1, (2, images))
+            draws["shift"] = _corners(rng, self.shift, images, rows)
         if self.crop:
-            draws["crop"] = rng.integers(0, 2 * self.crop + 1, (2, images))
+            draws["crop"] = _corners(rng, self.crop, images, rows)
         if self.flip:
             draws["flip"] = rng.integers(0, 2, (1, images))
         if self.cutout:
@@ -55,6 +57,14 @@ class Augmentation:
         if self.cutout:
             images = holed(images, draws["cutout"], self.cutout)
         return images
+
+
+def _corners(rng: np.random.Generator, reach: int, images: int, rows: int) -> NDArray[np.int64]:
+    """[2, images], 0 .. 2 * reach; where there is one row, `reach` rows down, which is where it was."""
+    corners = rng.integers(0, 2 * reach + 1, (2, images))
+    if rows == 1:
+        corners[0] = reach
+    return corners
 
 
 def moved(images: Images, corners: NDArray[np.int64], reach: int, filling: NDArray[np.float32] | None) -> Images:
@@ -89,7 +99,8 @@ def augmentation_of(settings: DataSettings, dataset: Dataset) -> Augmentation:
 
     Raises InputError where a crop reaches farther than an image can be reflected.
     """
-    least = min(dataset.input_shape[1:])
+    rows, columns = dataset.input_shape[1:]
+    least = columns if rows == 1 else min(rows, columns)
     if settings.crop_filling == "reflect" and settings.crop >= least:
         raise InputError(
             f"`crop < {least}` must hold with --crop-filling reflect and images of {least} pixels, but got "

@@ -20,6 +20,7 @@ from ...reading.arrays import read_arrays
 from ..settings.data import DataSettings
 from .events import Binned, of_events
 from .image_files import Decoded, of_archive, of_folders
+from .syllables import CLASSES, NOTE, syllables
 from .unlabelled import Inputs, of_file, of_random
 
 Images = NDArray[np.float32 | np.uint8]  # float32 [N, C, H, W], or frames of spikes uint8 [N, T, C, H, W]
@@ -138,6 +139,13 @@ def _digits(argument: str, wanted: Wanted) -> Dataset:
     )
     train_images, test_images, train_labels, test_labels = split
     return Dataset("digits", train_images, train_labels, test_images, test_labels, classes=10)
+
+
+def _syllables(argument: str, wanted: Wanted) -> Dataset:
+    """Signals of one dimension that are made up, [16, 1, 64]."""
+    train, train_labels, test, test_labels = syllables()
+    images = normalised(train, None), normalised(test, None)
+    return Dataset("syllables", images[0], train_labels, images[1], test_labels, CLASSES, notes=(NOTE,))
 
 
 def _npz(argument: str, wanted: Wanted) -> Dataset:
@@ -321,6 +329,7 @@ class Source:
 
 SOURCES: Mapping[str, Source] = {
     "digits": Source(load=_digits, spelling="digits", colon="never"),
+    "syllables": Source(load=_syllables, spelling="syllables", colon="never"),
     "mnist": Source(load=_mnist, spelling="mnist[:FOLDER]", colon="possible"),
     "cifar10": Source(load=_cifar10, spelling="cifar10[:FOLDER]", colon="possible"),
     "cifar100": Source(load=_cifar100, spelling="cifar100[:FOLDER]", colon="possible"),

@@ -68,11 +68,13 @@ class Events:
 def of_events(train: Path, test: Path, time_steps: int) -> Binned:
     """Two files of events, binned into T frames of the same size, that of the larger one padded to be halved twice.
 
+    Where all events are in row 0, frames have this one row, which is not halved.
+
     Raises InputError that names the file and what must hold.
     """
     both = [read_events(path) for path in (train, test)]
     rows, columns = (max(size) for size in zip(*(events.size for events in both), strict=True))
-    padded = rows + -rows % MULTIPLE, columns + -columns % MULTIPLE
+    padded = rows if rows == 1 else rows + -rows % MULTIPLE, columns + -columns % MULTIPLE
     note = (
         f"events are binned into {time_steps} frames for each recording, a spike where a pixel has an event or more of "
         "a polarity"

@@ -3,7 +3,8 @@
 A network of a genotype takes its weights from here, so that what is asked of it is asked of the network itself:
 
     a small kernel   the centre of the large one of its family, its 9 taps times a matrix that is learned for each
-                     edge (the identity at the start): 3x3 of 5x5, of plain, separable and dilated convolutions
+                     edge (the identity at the start): 3x3 of 5x5, of plain, separable and dilated convolutions;
+                    of signals of one row its 3 taps
     a narrow cell    the first channels of the wide one; where maps of four nodes lie side by side the first of each
     everything else  under its own name: the stem, what a cell does with its inputs, norms and readout
 
@@ -25,12 +26,11 @@ from ..settings.network import PrimitiveSet
 from ..space.genotype import INPUTS, NODES, Edge, Genotype, Layer
 from ..space.layout import CellPlan
 from ..space.network import NetworkConfig, SpikingNetwork
-from ..space.primitives import MAX_POOL, PRIMITIVES
+from ..space.primitives import MAX_POOL, PRIMITIVES, to_one_row
 from ..supernet.supernet import EDGES
 
 OF_AN_EDGE = re.compile(r"cells\.(\d+)\.n(\d)\.edges\.(\d)\.(.+)")
 READS_CELLS = re.compile(r"cells\.(\d+)\.p([01])\.conv\.weight")
-SMALL = 3  # taps a side, of a kernel that is the centre of another
 SMALL_OF = "small"  # how the name ends of what makes a small kernel of the centre of a large one
 DOT = "/"  # in names of parameters, which take no dot
 
@@ -66,7 +66,7 @@ class ElasticWeights(nn.Module):
         shared = {name: value.detach() for name, value in every.named_parameters()}
         for place, cell in enumerate(self.plan):
             for node, source in EDGES:
-                shared |= _edge_weights(primitives, place, cell, node, source)
+                shared |= _edge_weights(primitives, config, place, cell, (node, source))
         self.shared = nn.ParameterDict({name.replace(".", DOT): value for name, value in shared.items()})
 
     def weights_of(self, network: SpikingNetwork) -> dict[str, Tensor]:
@@ -95,7 +95,8 @@ class ElasticWeights(nn.Module):
         if whole.shape == shape:
             return whole
         rim = (whole.shape[-1] - shape[-1]) // 2
-        centre = whole[..., rim:-rim, rim:-rim].flatten(-2)
+        rows = whole if shape[-2] == whole.shape[-2] else whole[..., rim:-rim, :]
+        centre = rows[..., rim:-rim].flatten(-2)
         return (centre @ self._of(f"{shared_name(place, edge, rest)}.{SMALL_OF}")).reshape(shape)
 
     def _of(self, name: str) -> Tensor:
@@ -118,18 +119,26 @@ def _cut(whole: Tensor, shape: torch.Size, side_by_side: int) -> Tensor:
     return part
 
 
-def _edge_weights(primitives: PrimitiveSet, place: int, cell: CellPlan, node: int, source: int) -> Mapping[str, Tensor]:
-    """Of the largest primitive of each family, and what makes small kernels of its centre."""
+def _edge_weights(
+    primitives: PrimitiveSet, config: NetworkConfig, place: int, cell: CellPlan, edge: tuple[int, int]
+) -> Mapping[str, Tensor]:
+    """Of the largest primitive of each family, and what makes small kernels of its centre. edge: its node, its
+    source."""
+    node, source = edge
     stride = 2 if cell.kind == "reduce" and source < INPUTS else 1
     found: dict[str, Tensor] = {}
     for name, build in PRIMITIVES[primitives].items():
-        for rest, value in build(cell.channels, stride).named_parameters():
+        candidate = build(cell.channels, stride)
+        if config.one_row:
+            to_one_row(candidate)
+        for rest, value in candidate.named_parameters():
             shared = shared_name(place, Edge(node, source, name), rest)
             if shared not in found:
                 found[shared] = value.detach()
             elif value.shape != found[shared].shape:
-                found[shared] = max(value.detach(), found[shared], key=Tensor.numel)
-                found[f"{shared}.{SMALL_OF}"] = torch.eye(SMALL * SMALL)
+                small, large = sorted((value.detach(), found[shared]), key=Tensor.numel)
+                found[shared] = large
+                found[f"{shared}.{SMALL_OF}"] = torch.eye(small.shape[-2] * small.shape[-1])
     return found
 
 

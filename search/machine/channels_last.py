@@ -93,21 +93,26 @@ def _by_a_kernel(module: nn.Module) -> Forward | None:
     if isinstance(module, nn.Conv2d):
         return _convolution(module)
     if isinstance(module, nn.MaxPool2d):
-        return _max_pool(cast(int, module.stride))
-    if isinstance(module, nn.AvgPool2d):
-        return _avg_pool(cast(int, module.stride))
+        return _max_pool(_columns(module.stride))
+    if isinstance(module, nn.AvgPool2d) and not isinstance(module.kernel_size, tuple):  # of one row it is 1x3
+        return _avg_pool(_columns(module.stride))
     return None
+
+
+def _columns(stride: int | tuple[int, int]) -> int:
+    """One row has no other."""
+    return stride[1] if isinstance(stride, tuple) else stride
 
 
 def _convolution(module: nn.Conv2d) -> Forward | None:
     from ..gpu.depthwise import SIZES, depthwise
 
-    (size, _), (stride, _), (dilation, _) = module.kernel_size, module.stride, module.dilation
+    size, stride, dilation = module.kernel_size[0], module.stride[1], module.dilation[1]
     if not hasattr(module, "step_mode") or module.bias is not None:  # the stem, on images
         return None
-    if size == 1 and stride == 1:
+    if module.kernel_size == (1, 1) and stride == 1:
         return lambda spikes: _usual(functional.linear(_last(spikes), module.weight.flatten(1)))
-    if module.groups == module.in_channels == module.out_channels and size in SIZES:
+    if module.groups == module.in_channels == module.out_channels and size == module.kernel_size[1] in SIZES:
         return lambda spikes: _folded(spikes, lambda maps: depthwise(maps, module.weight, stride, dilation))
     return None
 

@@ -41,10 +41,11 @@ def band(channels: int, size: int) -> Tensor:
 
 
 def factorized_reduce(size: Size, channels: int) -> Tensor:
-    """[H, W]: half of the output channels read the pixels (0, 0) of the 2x2 blocks, the other half (1, 1)."""
+    """[H, W]: half of the output channels read the pixels (0, 0) of the 2x2 blocks, the other half (1, 1); of one row
+    they are blocks of two."""
     leaving = torch.zeros(size, dtype=torch.float64)
     leaving[::2, ::2] = (channels + 1) // 2
-    leaving[1::2, 1::2] = channels // 2
+    leaving[0 if size[0] == 1 else slice(1, None, 2), 1::2] = channels // 2
     return leaving
 
 

@@ -10,24 +10,27 @@ channels, and of the pixels
     phases (0, 0) and (1, 1)  the skip and p0 of a halved s0, factorized reduces; of one channel (0, 0) alone
     phase (0, 0)              a dilated convolution, whose taps are two pixels apart
 
+Of signals of one row the phases are (0, 0) and (0, 1), both of which a factorized reduce reads.
+
 A trained network needs no more than that, and less only where all weights of a channel are 0.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from typing import NamedTuple
 
 from torch import Tensor
 
 from ..space.genotype import INPUTS, NODES, Genotype
-from ..space.layout import STEM_MULTIPLIER, CellPlan
+from ..space.layout import STEM_MULTIPLIER, CellPlan, size_over
 from ..space.network import NetworkConfig
 from ..space.primitives import MAX_POOL, SKIP
 from .spike_maps import NetworkSpikes
 
 Phase = tuple[int, int]  # row and column of a block of 2x2 pixels
 ALL: frozenset[Phase] = frozenset({(0, 0), (0, 1), (1, 0), (1, 1)})
+OF_ONE_ROW: frozenset[Phase] = frozenset({(0, 0), (0, 1)})
 FIRST: frozenset[Phase] = frozenset({(0, 0)})
 
 
@@ -75,13 +78,17 @@ STRIDED: Mapping[str, Callable[[int], frozenset[Phase]]] = {
 def relays_of(genotype: Genotype, config: NetworkConfig) -> tuple[Waiting, ...]:
     """What waits in the network of a genotype, as the export would have it. Without gates made of spikes."""
     plan = config.plan(genotype.layers)
-    sizes, readings = _alive(_sizes(config, plan), _readings(genotype, plan))
+    everything = _readings(genotype, plan)
+    if config.one_row:
+        everything = [replace(reading, phases=frozenset((0, x) for _, x in reading.phases)) for reading in everything]
+    sizes, readings = _alive(_sizes(config, plan), everything)
     parts = _parts(readings)
-    level, last = _cheapest(sizes, readings, parts)
+    block = len(OF_ONE_ROW if config.one_row else ALL)
+    level, last = _cheapest(sizes, readings, parts, block)
     found = []
     for (node, phases, _), end in zip(parts, last, strict=True):
         if end > level[node]:
-            neurons = sizes[node] * len(phases) // len(ALL)
+            neurons = sizes[node] * len(phases) // block
             found.append(Waiting(node=node, phases=phases, neurons=neurons, hops=end - level[node]))
     return tuple(found)
 
@@ -115,7 +122,7 @@ def _sizes(config: NetworkConfig, plan: tuple[CellPlan, ...]) -> dict[Node, int]
     """Neurons of every population that there may be."""
 
     def neurons(channels: int, halvings: int) -> int:
-        rows, columns = (size >> halvings for size in config.stem_size)
+        rows, columns = size_over(config.stem_size, 2**halvings)
         return channels * rows * columns
 
     sizes = {STEM: neurons(STEM_MULTIPLIER * config.channels, 0), READOUT: config.classes}
@@ -176,7 +183,10 @@ def _parts(readings: list[Reading]) -> list[tuple[Node, frozenset[Phase], frozen
 
 
 def _cheapest(
-    sizes: dict[Node, int], readings: list[Reading], parts: list[tuple[Node, frozenset[Phase], frozenset[Node]]]
+    sizes: dict[Node, int],
+    readings: list[Reading],
+    parts: list[tuple[Node, frozenset[Phase], frozenset[Node]]],
+    block: int,
 ) -> tuple[dict[Node, int], list[int]]:
     """The level of every population and the last one to which each part is carried, in a network no deeper than it
     must be: the linear program of register-minimizing retiming (Leiserson and Saxe 1991, section 8)."""
@@ -189,7 +199,7 @@ def _cheapest(
     rows = [(index[r.source], index[r.target], -1.0) for r in readings]  # level[s] - level[t] <= -1
     for node, phases, readers in parts:
         rows += [(index[reader], len(cost), 1.0) for reader in sorted(readers)]  # level[t] - last <= 1
-        size = sizes[node] * len(phases) / len(ALL)
+        size = sizes[node] * len(phases) / block
         cost[index[node]] -= size
         cost.append(size)
     depth = _depth(readings)

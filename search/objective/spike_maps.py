@@ -15,7 +15,7 @@ from torch.utils.hooks import RemovableHandle
 
 from ..space.attention import channels_heard
 from ..space.genotype import INPUTS, NODES, CellKind
-from ..space.layout import STEM_MULTIPLIER, CellShape
+from ..space.layout import STEM_MULTIPLIER, CellShape, size_over
 from ..space.network import NetworkConfig, SpikingBackbone
 from ..space.spike_gates import SpikeGates
 from .fan_out import band, window
@@ -179,8 +179,9 @@ def even_spikes(config: NetworkConfig, plan: Sequence[CellShape], rate: float) -
     """What would be recorded of these cells if every neuron, and every max-pool, spiked in this share of the steps."""
 
     def spikes(channels: int, halvings: int) -> Tensor:
-        rows, columns = (size // 2**halvings for size in config.stem_size)
-        return torch.full((rows, columns), rate * config.time_steps * channels, dtype=torch.float64)
+        return torch.full(
+            size_over(config.stem_size, 2**halvings), rate * config.time_steps * channels, dtype=torch.float64
+        )
 
     record = NetworkSpikes([], spikes(STEM_MULTIPLIER * config.channels, 0))
     if config.reads == "spikes":

@@ -64,7 +64,7 @@ def _edges(cell: CellSpikes, weights: Tensor, names: tuple[str, ...]) -> Tensor:
     for source in range(SOURCES):
         spikes = cell.states[source]
         size = (spikes.shape[0], spikes.shape[1])
-        fans = _fans(names, size, cell.channels, size[0] // nodes[0]).to(spikes.device)
+        fans = _fans(names, size, cell.channels, size[1] // nodes[1]).to(spikes.device)
         leaving.append(fans @ spikes.flatten())
     costs = torch.stack(leaving)  # [sources, P]
     weights = weights.to(costs.device)

@@ -34,19 +34,22 @@ LAMBDA = 1.0
 NORM = 2  # weights of a batch norm for each channel
 
 
-def _separable(kernel: int) -> Callable[[int, bool], int]:
-    return lambda channels, halves: kernel**2 * channels + channels**2
+Weights = Callable[[int, bool, int], int]
 
 
-def _full(kernel: int) -> Callable[[int, bool], int]:
-    return lambda channels, halves: kernel**2 * channels**2
+def _separable(kernel: int) -> Weights:
+    return lambda channels, halves, axes: kernel**axes * channels + channels**2
 
 
-# (channels, whether the edge halves the map) -> weights
-WEIGHTS: Mapping[str, Callable[[int, bool], int]] = {
-    "max_pool_3x3": lambda channels, halves: 0,
-    "avg_pool_3x3": lambda channels, halves: 0,
-    "skip_connect": lambda channels, halves: channels**2 if halves else 0,
+def _full(kernel: int) -> Weights:
+    return lambda channels, halves, axes: kernel**axes * channels**2
+
+
+# (channels, whether the edge halves the map, axes of a kernel: 1 of signals of one row) -> weights
+WEIGHTS: Mapping[str, Weights] = {
+    "max_pool_3x3": lambda channels, halves, axes: 0,
+    "avg_pool_3x3": lambda channels, halves, axes: 0,
+    "skip_connect": lambda channels, halves, axes: channels**2 if halves else 0,
     "sep_conv_3x3": _separable(3),
     "sep_conv_5x5": _separable(5),
     "dil_conv_3x3": _separable(3),
@@ -63,12 +66,12 @@ def parameters(genotype: Genotype, context: Context) -> float:
         with torch.device("meta"):  # no numbers are drawn
             return float(count_parameters(SpikingNetwork(genotype, config)))
     stem = STEM_MULTIPLIER * config.channels
-    plan = config.plan(genotype.layers)
-    found = 9 * config.input_shape[0] * stem + NORM * stem
+    plan, axes = config.plan(genotype.layers), 1 if config.one_row else 2
+    found = 3**axes * config.input_shape[0] * stem + NORM * stem
     for place, cell in enumerate(plan):
         found += cell.channels * sum(cell.in_channels) + NORM * cell.channels * (INPUTS + NODES)
         for edge in genotype.cell(cell.kind, place):
-            found += WEIGHTS[edge.primitive](cell.channels, cell.kind == "reduce" and edge.source < INPUTS)
+            found += WEIGHTS[edge.primitive](cell.channels, cell.kind == "reduce" and edge.source < INPUTS, axes)
     return float(found + (NODES * plan[-1].channels + 1) * config.classes)
 
 

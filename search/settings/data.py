@@ -21,7 +21,7 @@ class DataSettings:
 
     dataset: str = setting(
         "digits",
-        "digits, mnist, cifar10, cifar100, npz:TRAIN.npz,TEST.npz (`images` uint8 [N, H, W, C] and `labels`), "
+        "digits, syllables, mnist, cifar10, cifar100, npz:TRAIN.npz,TEST.npz (`images` uint8 [N, H, W, C], `labels`), "
         "npz:ARCHIVE.npz (of JPEG images), folder:TRAIN,TEST (a sub-folder of images for each class), "
         "events:TRAIN.npz,TEST.npz (of an event camera: t_us, x, y, p, offsets, labels).",
         common=True,

@@ -3,6 +3,8 @@
 A node of a cell that stands behind so many reductions, its own among them, has
 
     channels = max(1, round(width * channels of the settings * 2^halvings))
+
+The one row of a signal [C, 1, W] is not halved, its columns are.
 """
 
 from collections.abc import Sequence
@@ -61,11 +63,17 @@ def plan_cells(layers: Sequence[Layer], channels: int) -> tuple[CellPlan, ...]:
     return tuple(plan)
 
 
+def size_over(image: tuple[int, int], factor: int) -> tuple[int, int]:
+    """Rows and columns of maps that are smaller by this factor."""
+    rows, columns = image
+    return 1 if rows == 1 else rows // factor, columns // factor
+
+
 def check_even(image: tuple[int, int], stem_stride: int, reductions: int) -> None:
     """Raises InputError unless rows and columns can be halved by the stem and by each of the reductions."""
     factor = stem_stride * 2**reductions
     for axis, size in zip(("rows", "columns"), image, strict=True):
-        if size % factor:
+        if size % factor and (axis, size) != ("rows", 1):
             raise InputError(
                 f"The {axis} must be even before each of the {reductions} reductions behind a stem of "
                 f"stride {stem_stride}, but images have {size}; pad them to {-(-size // factor) * factor}."

@@ -20,8 +20,8 @@ from .genotype import from_dict as genotype_from_dict
 from .genotype import to_dict as genotype_to_dict
 from .imported import ImportedNetwork, load_imported
 from .imported import to_dict as imported_to_dict
-from .layout import STEM_MULTIPLIER, CellPlan, check_even, default_layers, plan_cells
-from .primitives import PRIMITIVES
+from .layout import STEM_MULTIPLIER, CellPlan, check_even, default_layers, plan_cells, size_over
+from .primitives import PRIMITIVES, to_one_row
 from .transformer.network import SpikingTransformer, network_from_dict, network_to_dict
 
 
@@ -33,7 +33,7 @@ class NetworkConfig:
     cells: int
     time_steps: int
     classes: int
-    input_shape: tuple[int, int, int]  # of an image or a frame: channels, rows, columns
+    input_shape: tuple[int, int, int]  # of an image or a frame: channels, rows, columns; 1 row: kernels are 1 x k
     stem_stride: int = 1  # 2: the stem halves the image
     attention: Attention = "none"
     dataset: str = ""  # the images it is trained on, for the record
@@ -56,8 +56,12 @@ class NetworkConfig:
     @property
     def stem_size(self) -> tuple[int, int]:
         """Rows and columns of what the cells get."""
-        rows, columns = self.input_shape[1:]
-        return rows // self.stem_stride, columns // self.stem_stride
+        return size_over(self.input_shape[1:], self.stem_stride)
+
+    @property
+    def one_row(self) -> bool:
+        """Whether it is a network of signals of one dimension, whose kernels are 1 x k."""
+        return self.input_shape[1] == 1
 
     def plan(self, layers: tuple[Layer, ...] | None = None) -> tuple[CellPlan, ...]:
         """Of every cell, on this path or, without one, in the usual layout.
@@ -131,6 +135,7 @@ def network_config(
 class SpikingBackbone(nn.Module):
     """Images [N, C, H, W] or frames of spikes [N, T, C, H, W] -> logits [N, classes], with cells as `build` makes them.
 
+    Images of one row are signals, and all kernels are 1 x k.
     The neurons keep their membranes: call `spikingjelly.activation_based.functional.reset_net` before each batch.
     """
 
@@ -152,6 +157,8 @@ class SpikingBackbone(nn.Module):
         )
         self.pool = layer.AdaptiveAvgPool2d((1, 1), step_mode="m")
         self.readout = layer.Linear(NODES * self.plan[-1].channels, config.classes, step_mode="m")
+        if config.one_row:
+            to_one_row(self)
 
     def planned_cells(self) -> list[nn.Module]:
         """In the order of the plan."""

@@ -40,21 +40,25 @@ class BandedSum(nn.Module):
 
     def __init__(self, channels: int, window: int) -> None:
         super().__init__()
-        self.channels, self.window = channels, window
+        self.channels, self.window = channels, (window, window)
         self.weight = nn.Parameter(torch.empty(channels_heard(channels)))
         nn.init.uniform_(self.weight, -1.0, 1.0)  # the batch norm behind it takes any scale
 
     def forward(self, spikes: Tensor) -> Tensor:
-        k, size = self.window, len(self.weight)
+        (rows, columns), size = self.window, len(self.weight)
         images = spikes.flatten(0, 1)
-        sums = k * k * functional.avg_pool2d(images, k, stride=1, padding=k // 2)
+        means = functional.avg_pool2d(images, self.window, stride=1, padding=(rows // 2, columns // 2))
+        sums = rows * columns * means
         lines = sums.flatten(2).unsqueeze(1)  # [T * N, 1, C, H * W]
         found = functional.conv2d(lines, self.weight.view(1, 1, size, 1), padding=(size // 2, 0))
         return found.view(spikes.shape)
 
+    def to_one_row(self) -> None:
+        self.window = (1, self.window[1])
+
     def as_convolution(self) -> nn.Conv2d:
         """What an export takes it for (export/trace/registry.py): weight [C, C, k, k], zero beside the band."""
-        channels, k, reach = self.channels, self.window, len(self.weight) // 2
+        channels, (rows, columns), reach = self.channels, self.window, len(self.weight) // 2
         band = sum(
             (
                 torch.diag(self.weight[reach + offset].expand(channels - abs(offset)), offset)
@@ -63,8 +67,9 @@ class BandedSum(nn.Module):
             ),
             start=torch.zeros(channels, channels),
         )
-        convolution = nn.Conv2d(channels, channels, k, padding=k // 2, bias=False, device="meta")
-        convolution.weight = nn.Parameter(band[:, :, None, None].expand(-1, -1, k, k).contiguous())
+        padding = (rows // 2, columns // 2)
+        convolution = nn.Conv2d(channels, channels, self.window, padding=padding, bias=False, device="meta")
+        convolution.weight = nn.Parameter(band[:, :, None, None].expand(-1, -1, rows, columns).contiguous())
         return convolution
 
 

@@ -28,7 +28,7 @@ from ..space.attention import ATTENTION
 from ..space.genotype import INPUTS, NODES, CellKind
 from ..space.layout import STEM_MULTIPLIER, CellPlan
 from ..space.network import NetworkConfig
-from ..space.primitives import MAX_POOL, PRIMITIVES
+from ..space.primitives import MAX_POOL, PRIMITIVES, to_one_row
 from ..space.spike_gates import gates_behind
 from .chip_bits import gain_of, through_bits
 from .mixed_kernels import SMALLEST_VARIANCE, MixedKernels, Variances, edge_hits, uniform
@@ -137,6 +137,8 @@ class KernelStem(nn.Module):
         self.time_steps = config.time_steps
         self.conv = nn.Conv2d(config.input_shape[0], channels, 3, stride=config.stem_stride, padding=1, bias=False)
         self.population = Population(channels)
+        if config.one_row:
+            to_one_row(self.conv)
 
     def forward(self, images: Tensor) -> Tensor:
         if images.ndim == 5:  # a frame for each step
@@ -158,7 +160,8 @@ def input_current(spikes: Tensor, weight: Tensor, *, halve: bool) -> Tensor:
     weight = weight.to(spikes.dtype)
     if halve:
         middle = (weight.shape[1] + 1) // 2
-        first, second = spikes[::2, ::2] @ weight[:, :middle], spikes[1::2, 1::2] @ weight[:, middle:]
+        second_rows = spikes if len(spikes) == 1 else spikes[1::2]  # one row is not halved
+        first, second = spikes[::2, ::2] @ weight[:, :middle], second_rows[:, 1::2] @ weight[:, middle:]
         current = torch.cat([first, second], dim=-1)
     else:
         current = spikes @ weight
@@ -215,7 +218,10 @@ class KernelCell(nn.Module):
         rows, columns, *window, channels = pooled[0].shape
 
         strides = tuple(self._stride if source < INPUTS else 1 for source in FROM)
-        hits = {dilation: edge_hits(rows, columns, strides, dilation, device) for dilation in dilations}
+        hits = {
+            dilation: edge_hits(rows, columns, strides, dilation, device, one_row=self.kernels.rows == 1)
+            for dilation in dilations
+        }
         spikes, max_pooled, avg_pooled = self.variances.index_select(1, on(device, *FROM)) + SMALLEST_VARIANCE
         variances = Variances(spikes, max_pooled, avg_pooled, hits)
         kernels = self.kernels(weights, variances)
@@ -272,6 +278,8 @@ class KernelCell(nn.Module):
     def _measure(self, states: Sequence[Tensor], pooled: Sequence[Tensor]) -> None:
         images = states[0].shape[self.images_axis]
         means, squares = moments_of(states[:SOURCES], pooled, images, binary=self.binary)
+        if self.kernels.rows == 1:  # the avg-pool of one row is a third of what it hears, not a ninth
+            means[2], squares[2] = 3 * means[2], 9 * squares[2]
         self.variances.lerp_((squares - means.square()).to(self.variances), MOMENTUM)
 
 

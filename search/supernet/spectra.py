@@ -91,10 +91,11 @@ class Grid:
     def kernel(self, taps: Tensor, dilations: tuple[int, ...], stride: int) -> Tensor:
         """Taps [25 of each dilation, I, O] -> [2, F, stride^2 * I, O], by which a spectrum is multiplied.
 
-        With stride 2 it is the spectrum of `phases`, and the grid is that of the phases.
+        With stride 2 it is the spectrum of `phases`, and the grid is that of the phases. Of signals of one row there
+        are 5 taps of each dilation, and 2 phases.
         """
         shape = (2, math.prod(self.shape), -1, taps.shape[2])
-        order, matrices = _taps(self, dilations, stride)
+        order, matrices = _taps(self, dilations, stride, len(taps) == len(dilations) * SIZE)
         if stride == 1:
             return (matrices[0] @ taps.flatten(1).to(self.dtype)).view(shape)
         blocks = torch.split(taps.flatten(1).to(self.dtype)[order], [matrix.shape[1] for matrix in matrices])
@@ -102,10 +103,11 @@ class Grid:
 
 
 def phases(maps: Tensor, stride: int) -> Tensor:
-    """[H, W, B, C] -> [H / stride, W / stride, B, stride^2 * C]: what is strided over, side by side."""
+    """[H, W, B, C] -> [H / stride, W / stride, B, stride^2 * C]: what is strided over, side by side; one row is not."""
     rows, columns, batch, channels = maps.shape
-    split = maps.view(rows // stride, stride, columns // stride, stride, batch, channels)
-    return split.permute(0, 2, 4, 1, 3, 5).reshape(rows // stride, columns // stride, batch, -1)
+    down = 1 if rows == 1 else stride
+    split = maps.view(rows // down, down, columns // stride, stride, batch, channels)
+    return split.permute(0, 2, 4, 1, 3, 5).reshape(rows // down, columns // stride, batch, -1)
 
 
 def grid(
@@ -286,7 +288,7 @@ def _exact(grid: Grid) -> Grid:
 
 
 @functools.cache
-def _taps(grid: Grid, dilations: tuple[int, ...], stride: int) -> tuple[Tensor, list[Tensor]]:
+def _taps(grid: Grid, dilations: tuple[int, ...], stride: int, one_row: bool) -> tuple[Tensor, list[Tensor]]:
     """Taps belong to one phase each: their order by phase, and for each phase [2 * F, taps of the phase].
 
     y[p] = sum over k of K[k] * x[stride * p + offset(k)]; an offset is a phase and a number of pixels of that phase.
@@ -295,10 +297,13 @@ def _taps(grid: Grid, dilations: tuple[int, ...], stride: int) -> tuple[Tensor, 
     offsets = torch.cat([dilation * torch.arange(-REACH, REACH + 1) for dilation in dilations])
     offsets = offsets.view(len(dilations), SIZE)
     down, right = offsets.repeat_interleave(SIZE, dim=1).flatten(), offsets.repeat(1, SIZE).flatten()
+    if one_row:
+        down, right = torch.zeros(offsets.numel(), dtype=offsets.dtype), offsets.flatten()
     rows = grid.rows.angles(torch.arange(grid.rows.points), down // stride).unsqueeze(1)
     angles = (rows + grid.columns.angles(grid.half, right // stride)).flatten(0, 1)  # [F, taps]
     hits = ((down // stride).abs() < grid.rows.size) & ((right // stride).abs() < grid.columns.size)
     turned = torch.cat([angles.cos(), angles.sin()]) * hits
     phase = stride * (down % stride) + right % stride
-    mine = [(phase == number).nonzero().squeeze(1) for number in range(stride**2)]
+    numbers = range(stride if one_row else stride**2)
+    mine = [(phase == number).nonzero().squeeze(1) for number in numbers]
     return torch.cat(mine).to(grid.device), [grid.own(turned[:, taps]) for taps in mine]

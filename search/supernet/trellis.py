@@ -54,7 +54,8 @@ def trellis_of(config: NetworkConfig) -> Trellis:
     Raises InputError when there is no room for a single reduction.
     """
     check_even(config.input_shape[1:], config.stem_stride, 1)
-    most = min(MOST_HALVINGS, config.cells, *(_halvings(size) for size in config.stem_size))
+    halved = config.stem_size[1:] if config.one_row else config.stem_size
+    most = min(MOST_HALVINGS, config.cells, *(_halvings(size) for size in halved))
     if most == 0:
         raise InputError(
             f"A search over paths needs maps that can be halved to {SMALLEST_MAP} rows and columns, but behind the "

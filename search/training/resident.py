@@ -51,12 +51,13 @@ def augmented(augmentation: Augmentation, images: Tensor, draws: Draws) -> Tenso
 
 def _moved(images: Tensor, corners: Tensor, reach: int, filling: Tensor | None) -> Tensor:
     count, channels, rows, columns = images.shape
+    above = 0 if filling is None and rows == 1 else reach  # one row has nothing to reflect, and is not moved down
     if filling is None:
-        padded = pad(images, (reach, reach, reach, reach), mode="reflect")
+        padded = pad(images, (reach, reach, above, above), mode="reflect")
     else:
         padded = filling[:, None, None].expand(count, channels, rows + 2 * reach, columns + 2 * reach).clone()
         padded[..., reach : reach + rows, reach : reach + columns] = images
-    down = corners[0][:, None] + torch.arange(rows, device=images.device)  # [N, H]
+    down = corners[0][:, None] - reach + above + torch.arange(rows, device=images.device)  # [N, H]
     right = corners[1][:, None] + torch.arange(columns, device=images.device)
     one = torch.arange(count, device=images.device)[:, None, None, None]
     channel = torch.arange(channels, device=images.device)[None, :, None, None]

@@ -2,6 +2,8 @@
 
     side = whole side * (first + (1 - first) * min(1, epoch / growing epochs)), to the nearest that can be halved
 
+The one row of a signal stays.
+
 Images are made smaller after they were augmented, by the mean over each pixel's area, where they are. What a network is
 tested on has its whole size.
 """
@@ -21,7 +23,7 @@ def size_at(
     share = settings.first_size + (1 - settings.first_size) * min(1.0, epoch / growing)
     least = config.stem_stride << halvings
     rows, columns = (max(least, least * round(share * side / least)) for side in config.input_shape[1:])
-    return rows, columns
+    return 1 if config.one_row else rows, columns
 
 
 def resized(images: Tensor, size: tuple[int, int]) -> Tensor:

@@ -47,6 +47,18 @@ def test_an_image_is_reflected_once_at_most(blobs: Dataset) -> None:
     assert augmentation_of(replace(settings, crop_filling="black"), blobs).crop == 4
 
 
+def test_a_signal_is_reflected_along_its_row() -> None:
+    signals = np.arange(12, dtype=np.float32).reshape(1, 2, 1, 6)
+    augmentation = Augmentation(crop=2, crop_filling="reflect")
+    assert augmentation.draw(np.random.default_rng(0), 50, 1, 6)["crop"][0].tolist() == [2] * 50
+    found = augmentation.apply(signals, {"crop": np.array([[2], [4]])})
+    assert found[0, :, 0].tolist() == [[2, 3, 4, 5, 4, 3], [8, 9, 10, 11, 10, 9]]
+    dataset = Dataset("signals", signals, np.zeros(1, np.int64), signals, np.zeros(1, np.int64), classes=2)
+    assert augmentation_of(DataSettings(crop=5, crop_filling="reflect"), dataset).crop == 5
+    with pytest.raises(InputError, match="`crop < 6` must hold"):
+        augmentation_of(DataSettings(crop=6, crop_filling="reflect"), dataset)
+
+
 def test_flip_mirrors_the_images_that_were_drawn() -> None:
     found = Augmentation(flip=True).apply(SQUARE.repeat(2, axis=0), {"flip": np.array([[1, 0]])})
     assert found[0, 0].tolist() == [[3, 2, 1], [6, 5, 4], [9, 8, 7]]

@@ -53,8 +53,8 @@ def test_npz_puts_channels_first(tmp_path: Path) -> None:
 
 
 KNOWN = (
-    r"digits, mnist\[:FOLDER\], cifar10\[:FOLDER\], cifar100\[:FOLDER\], npz:TRAIN.npz,TEST.npz, folder:TRAIN,TEST, "
-    "events:TRAIN.npz,TEST.npz, inputs:FILE.npy, random:3x32x32"
+    r"digits, syllables, mnist\[:FOLDER\], cifar10\[:FOLDER\], cifar100\[:FOLDER\], npz:TRAIN.npz,TEST.npz, "
+    "folder:TRAIN,TEST, events:TRAIN.npz,TEST.npz, inputs:FILE.npy, random:3x32x32"
 )
 
 

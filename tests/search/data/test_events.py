@@ -64,6 +64,15 @@ def test_three_steps_have_equal_spans(tmp_path: Path) -> None:
     ]
 
 
+def test_events_of_one_row_are_signals(tmp_path: Path) -> None:
+    row = np.zeros_like(GOOD["y"])
+    name_of(tmp_path, y=row)
+    saved(tmp_path / "train.npz", y=row)
+    dataset = load_dataset(f"events:{tmp_path / 'train.npz'},{tmp_path / 'test.npz'}", time_steps=2)
+    assert dataset.input_shape == (2, 1, 8)
+    assert "padded from 1x5 to 1x8" in dataset.notes[1]
+
+
 def test_the_data_set(tmp_path: Path) -> None:
     dataset = load_dataset(name_of(tmp_path, x=GOOD["x"][::-1]), time_steps=2)
     assert dataset.train_images.shape == dataset.test_images.shape == (3, 2, 2, 4, 8)

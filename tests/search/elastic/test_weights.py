@@ -62,6 +62,17 @@ def test_a_small_kernel_is_the_centre_of_the_large_one() -> None:
     assert torch.equal(found.flatten(-2), centre.flatten(-2).roll(1, dims=-1))
 
 
+def test_so_is_one_of_a_single_row() -> None:
+    """Its 3 taps are those in the middle of 5."""
+    weights = ElasticWeights("plain", replace(CONFIG, input_shape=(1, 1, 8)), LAYERS)
+    small, large = (weights.network(one_primitive(f"conv_{n}x{n}")) for n in (3, 5))
+    name = "cells.0.n1.edges.0.weight"
+    centre = large.state_dict()[name][..., 1:-1]
+    assert torch.equal(small.state_dict()[name], centre) and centre.shape == (4, 4, 1, 3)
+    assert weights.shared["cells/0/edge/0/0/conv/weight/small"].shape == (3, 3)
+    assert weights.network(one_primitive("skip_connect"))(torch.rand(2, 1, 1, 8)).shape == (2, 3)
+
+
 def test_all_edges_of_the_primitives_of_darts_have_their_families() -> None:
     weights = ElasticWeights("darts", CONFIG, LAYERS)
     names = {name.split("/")[5] for name in weights.shared if name.startswith("cells/0/edge/")}

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from spikeport.search.objective.fan_out import FAN_OUT, taps
-from spikeport.search.space.primitives import PRIMITIVES, FactorizedReduce
+from spikeport.search.space.primitives import PRIMITIVES, FactorizedReduce, to_one_row
 
 CHANNELS = 3
 CASES = sorted({name: build for table in PRIMITIVES.values() for name, build in table.items()}.items())
@@ -19,11 +19,13 @@ def test_taps_by_hand() -> None:
 
 
 @pytest.mark.parametrize("stride", [1, 2])
-@pytest.mark.parametrize("size", [(8, 8), (4, 6), (2, 2)])
+@pytest.mark.parametrize("size", [(8, 8), (4, 6), (2, 2), (1, 8), (1, 2)])
 @pytest.mark.parametrize(("name", "build"), CASES, ids=[name for name, _ in CASES])
 def test_every_output_that_a_neuron_reaches(name: str, build: object, size: tuple[int, int], stride: int) -> None:
     """One spike at a time through the operation with all weights 1: the outputs that are not zero are its synapses."""
     operation = build(CHANNELS, stride)
+    if size[0] == 1:
+        to_one_row(operation)
     for module in operation.modules():
         if isinstance(module, (nn.Conv2d, FactorizedReduce)):
             nn.init.ones_(module.weight)

@@ -45,6 +45,15 @@ def test_a_genotype_has_the_relays_of_its_export(seed: int) -> None:
     assert found == exported(SpikingNetwork(genotype, settings).eval()) > 0
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_so_have_those_of_signals_of_one_row(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    settings = replace(config(rng, cells=int(rng.integers(2, 5))), input_shape=(2, 1, 16))
+    genotype = random_genotype(rng, "darts" if seed % 2 else "plain")
+    found = relay_neurons(relays_of(genotype, settings))
+    assert found == exported(SpikingNetwork(genotype, settings).eval()) > 0
+
+
 def test_cells_of_every_layer_have_those_of_their_export() -> None:
     rng = np.random.default_rng(0)
     settings = config(rng, cells=4)

@@ -84,7 +84,7 @@ def exported(genotype: Genotype, spikes: dict[str, Tensor], settings: NetworkCon
         if projection.target not in spikes and cell != "readout":  # an OR population
             weight = projection.kernel
             pooled = torch.nn.functional.max_pool2d(
-                spikes[projection.source].flatten(0, 1), 3, weight.stride[0], padding=1
+                spikes[projection.source].flatten(0, 1), 3, weight.stride, padding=1
             )
             spikes[projection.target] = pooled.unflatten(0, spikes[projection.source].shape[:2])
     return counted
@@ -110,6 +110,20 @@ def test_a_network_is_counted_as_it_is_exported(genotype: Genotype, layers: tupl
     expected = exported(genotype, all_spikes(network, images), settings)
     assert min(found.values()) > 0
     assert found == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("genotype", genotypes()[:3], ids=range(3))
+def test_a_network_of_one_row_is_counted_too(genotype: Genotype) -> None:
+    torch.manual_seed(1)
+    settings = replace(SETTINGS, input_shape=(2, 1, 16), cells=3)
+    network, signals = SpikingNetwork(genotype, settings), torch.rand(IMAGES, 2, 1, 16)
+    found = counted(network, genotype, signals)
+    reset(network)
+    expected = exported(genotype, all_spikes(network, signals), settings)
+    assert min(found.values()) > 0
+    assert found == pytest.approx(expected, rel=1e-12)
+    even = even_spikes(settings, settings.plan(), 0.5)
+    assert [tuple(cell.states[2].shape) for cell in even.cells] == [(1, 16), (1, 8), (1, 4)]
 
 
 @pytest.mark.parametrize("seed", range(2))

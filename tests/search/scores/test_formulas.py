@@ -43,6 +43,14 @@ def test_parameters_are_those_of_the_network(context: Context, attention: str) -
             assert score_in("parameters", replace(context, config=config))(genotype) == wanted
 
 
+@pytest.mark.parametrize("primitives", PRIMITIVES)
+def test_parameters_of_kernels_of_one_row(context: Context, primitives: str) -> None:
+    config = replace(context.config, input_shape=(3, 1, 16))
+    genotype = random_genotype(np.random.default_rng(0), primitives)
+    found = score_in("parameters", replace(context, config=config))(genotype)
+    assert found == count_parameters(SpikingNetwork(genotype, config))
+
+
 def test_parameters_of_a_cell_for_each_layer(context: Context) -> None:
     drawn = [random_genotype(np.random.default_rng(seed), "plain") for seed in range(4)]
     genotype = replace(drawn[0], cells=tuple(one.normal for one in drawn[1:]))

@@ -45,6 +45,19 @@ def test_augmentation_is_the_same(name: str, device: str) -> None:
 
 
 @pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("name", CHANGES)
+def test_signals_of_one_row_are_moved_along_it(name: str, device: str) -> None:
+    random = np.random.default_rng(0)
+    signals = 1 + random.random((40, 3, 1, 9), np.float32)
+    draws = CHANGES[name].draw(random, 40, 1, 9)
+    wanted = CHANGES[name].apply(signals, draws)
+    found = augmented(CHANGES[name], torch.from_numpy(signals).to(device), draws)
+    np.testing.assert_array_equal(found.cpu().numpy(), wanted)
+    assert (np.isin(wanted[:, 0], signals[:, 0]).any((1, 2))).all()  # none has left the row
+    assert name == "none" or (wanted != signals).any()
+
+
+@pytest.mark.parametrize("device", DEVICES)
 def test_frames_of_spikes_are_augmented_alike_and_become_numbers(device: str) -> None:
     random = np.random.default_rng(0)
     frames, labels = (random.random((40, 3, 2, 7, 9)) < 0.3).astype(np.uint8), np.arange(40)

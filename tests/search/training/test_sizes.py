@@ -33,6 +33,10 @@ def test_sides_of_their_own_that_can_be_halved() -> None:
     assert size_at(TrainingSettings(), config(32, 64, 1), 3, 0, 8) == (32, 64)
 
 
+def test_one_row_stays() -> None:
+    assert size_at(TrainingSettings(first_size=0.5), config(1, 64, 1), 2, 0, 8) == (1, 32)
+
+
 def test_a_pixel_is_the_mean_of_its_area() -> None:
     images = torch.arange(16.0).reshape(1, 1, 4, 4)
     assert resized(images, (4, 4)) is images

@@ -21,12 +21,16 @@ from spikeport.search.space.primitives import PRIMITIVES, spiking_primitives
 
 IMAGES = NetworkConfig(channels=2, cells=3, time_steps=2, classes=3, input_shape=(1, 8, 8))
 EVENTS = replace(IMAGES, input_shape=(2, 16, 16), stem_stride=2, reads="spikes")
+SIGNALS = replace(IMAGES, input_shape=(4, 1, 16))
 PATH = (Layer("reduce", 0.5), Layer("normal", 1.0), Layer("reduce", 1.0), Layer("normal", 0.75))
 CASES = [
     *((IMAGES, "darts", seed, None) for seed in range(2)),
     (IMAGES, "plain", 0, None),
     (EVENTS, "darts", 7, None),
     (replace(IMAGES, cells=4), "darts", 8, PATH),
+    *((SIGNALS, primitives, seed, None) for seed, primitives in enumerate(PRIMITIVES)),
+    (replace(SIGNALS, stem_stride=2, reads="spikes"), "darts", 3, None),
+    (replace(IMAGES, input_shape=(1, 4, 4)), "darts", 4, None),  # whose last maps have one row
 ]
 
 

@@ -34,3 +34,5 @@ def test_settings_that_are_wrong(change: dict[str, object], said: str) -> None:
 def test_sizes_that_cannot_be_halved() -> None:
     with pytest.raises(InputError, match=r"must be multiples of 4, .* but images are \(1, 6, 8\)"):
         TransformerConfig(time_steps=2, classes=3, input_shape=(1, 6, 8), stem_stride=2)
+    with pytest.raises(InputError, match=r"must be multiples of 2, .* but images are \(4, 1, 16\)"):
+        TransformerConfig(time_steps=2, classes=3, input_shape=(4, 1, 16))  # a signal
