@@ -1,15 +1,13 @@
 """Networks of signals of one row, whose kernels and strides are unequal: torch, graph, twin, NetX, NIR and Lava fire
 alike; the whole road on made-up syllables."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from spikingjelly.activation_based import functional
-from torch import nn
 
 from spikeport.deploy.pipeline import deploy
 from spikeport.deploy.run.forms import GraphRunner, NetxRunner, TwinRunner, lava_records
@@ -20,8 +18,6 @@ from spikeport.export.netx.writer import write_netx
 from spikeport.export.nir.reader import read_nir
 from spikeport.export.nir.writer import write_nir
 from spikeport.export.onnx.twin import write_twin
-from spikeport.export.passes import lower
-from spikeport.export.passes.quantize import quantize
 from spikeport.export.targets import export
 from spikeport.export.trace.walk import trace
 from spikeport.search.data import syllables
@@ -31,6 +27,7 @@ from spikeport.search.settings.run import choose
 from spikeport.search.space.folding import fold_attention
 from spikeport.search.space.genotype import Edge, Genotype
 from spikeport.search.space.network import NetworkConfig, SpikingNetwork
+from spikeport.tests.export.awake import Chip, awake, on_chip
 from spikeport.tests.export.trace.test_walk import assert_equals_torch
 from spikeport.tests.test_pipeline import break_one_weight
 
@@ -50,37 +47,12 @@ def lively(config: NetworkConfig = CONFIG) -> SpikingNetwork:
     """In eval mode, with batch norms that know their statistics, so that every layer spikes."""
     torch.manual_seed(0)
     network = SpikingNetwork(EVERY, config)
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.momentum = 1.0
-            nn.init.uniform_(module.weight, 0.6, 1.2)
-            nn.init.uniform_(module.bias, 0.2, 0.7)
-    values = torch.rand(64, *config.sample_shape)
-    with torch.no_grad():
-        network(values if config.reads == "images" else values.round())
-    functional.reset_net(network)
-    return network.eval()
-
-
-@dataclass(frozen=True)
-class Chip:
-    graph: SpikingGraph
-    spikes: Any  # [T, N, *shape]
-
-
-def on_chip(network: SpikingNetwork) -> Chip:
-    traced = trace(network, SIGNALS[:1], network.config.time_steps)
-    assert traced.encoder is not None
-    with torch.no_grad():
-        peak = float(network(SIGNALS).abs().max())
-        spikes = traced.encoder(SIGNALS).numpy().astype(np.uint8)
-    functional.reset_net(network)
-    return Chip(quantize(lower(traced.graph), peak), spikes)
+    return awake(network, config)
 
 
 @pytest.fixture(scope="module")
 def chip() -> Chip:
-    return on_chip(lively())
+    return on_chip(lively(), SIGNALS, CONFIG.time_steps)
 
 
 @pytest.mark.parametrize("stem_stride", [1, 2])
@@ -147,7 +119,7 @@ def test_nir_and_back(tmp_path: Path) -> None:
 @pytest.mark.lava
 def test_in_real_lava(real_lava: None, tmp_path: Path, broken: Any) -> None:
     """One cell, which reduces."""
-    chip = on_chip(lively(replace(CONFIG, cells=1, time_steps=2)))
+    chip = on_chip(lively(replace(CONFIG, cells=1, time_steps=2)), SIGNALS, 2)
     assert {p.kernel.stride for p in chip.graph.projections if isinstance(p.kernel, Conv)} == {(1, 1), (1, 2)}
     (source,) = {p.source for p in chip.graph.incoming("cells.0.p1")}
     wrong = broken(chip.graph, source, "cells.0.p1")

@@ -1,14 +1,10 @@
 """A transformer of this package's own space: torch, the float graph, the chip's integers, NetX and Lava fire alike."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from spikingjelly.activation_based import functional
-from torch import nn
 
 from spikeport.deploy.run.forms import GraphRunner, NetxRunner, TwinRunner, lava_records
 from spikeport.deploy.run.record import differing
@@ -17,12 +13,11 @@ from spikeport.errors import UnsupportedError
 from spikeport.export.graph import SpikingGraph
 from spikeport.export.netx.writer import write_netx
 from spikeport.export.onnx.twin import write_twin
-from spikeport.export.passes import lower
-from spikeport.export.passes.quantize import quantize
 from spikeport.export.trace.walk import trace
 from spikeport.search.space.transformer.cost import RATE, reference_sops
 from spikeport.search.space.transformer.genotype import Block, Transformer
 from spikeport.search.space.transformer.network import SpikingTransformer, TransformerConfig
+from spikeport.tests.export.awake import Chip, awake, on_chip
 from spikeport.tests.export.trace.test_walk import assert_equals_torch
 
 TOKENS, CHANNELS = Block(attention="tokens", heads=2, ratio=2), Block(attention="channels", heads=1, ratio=1)
@@ -34,38 +29,12 @@ def lively(*blocks: Block, seed: int = 0, config: TransformerConfig = CONFIG) ->
     """In eval mode, with batch norms that know their statistics, so that every layer spikes."""
     torch.manual_seed(seed)
     network = SpikingTransformer(Transformer(width=4, blocks=blocks), config)
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.momentum = 1.0
-            nn.init.uniform_(module.weight, 0.6, 1.2)
-            nn.init.uniform_(module.bias, 0.2, 0.7)
-    values = torch.rand(64, *config.sample_shape)
-    with torch.no_grad():
-        network(values if config.reads == "images" else values.round())
-    functional.reset_net(network)
-    return network.eval()
-
-
-@dataclass(frozen=True)
-class Chip:
-    graph: SpikingGraph
-    spikes: Any  # [T, N, *shape]
-
-
-def on_chip(network: SpikingTransformer) -> Chip:
-    traced = trace(network, IMAGES[:1], 2)
-    assert traced.encoder is not None
-    with torch.no_grad():
-        peak = float(network(IMAGES).abs().max())
-        functional.reset_net(network)
-        spikes = traced.encoder(IMAGES).numpy().astype(np.uint8)
-    functional.reset_net(traced.encoder)
-    return Chip(quantize(lower(traced.graph), peak), spikes)
+    return awake(network, config)
 
 
 @pytest.fixture(scope="module")
 def chip() -> Chip:
-    return on_chip(lively(TOKENS, CHANNELS))
+    return on_chip(lively(TOKENS, CHANNELS), IMAGES, 2)
 
 
 @pytest.mark.parametrize("blocks", [(TOKENS,), (CHANNELS, TOKENS)])
@@ -117,7 +86,7 @@ def test_a_silent_channel_is_refused_in_words() -> None:
         network.cells[0].attention.gate.norm.running_var.fill_(1e-9)
         network.cells[0].attention.gate.norm.weight.fill_(300.0)
     with pytest.raises(UnsupportedError, match=r"'cells.0.attention.gate': weights up to .* leave scale 0"):
-        on_chip(network)
+        on_chip(network, IMAGES, 2)
 
 
 @pytest.mark.lava
