@@ -1,7 +1,8 @@
 """The wrapper passes on the best of many proposals, once there are results to learn from."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -112,3 +113,42 @@ def test_short_trainings_are_refused() -> None:
 
     with pytest.raises(InputError, match="must ask for whole trainings, but 'halving' asks for short ones"):
         guided(Halving(0))
+
+
+def convolutions(genotype: Genotype) -> float:
+    return float(sum("conv" in edge.primitive for edge in (*genotype.normal, *genotype.reduce)))
+
+
+class Exact:
+    """A predictor that knows."""
+
+    name = "exact"
+
+    def __init__(self, worth: Callable[[Genotype], float]) -> None:
+        self.worth = worth
+
+    def fit(self, genotypes: Sequence[Genotype], values: Sequence[float]) -> None:
+        assert list(values) == [self.worth(one) for one in genotypes]
+
+    def predict(self, genotypes: Sequence[Genotype]) -> np.ndarray[Any, Any]:
+        return np.array([self.worth(one) for one in genotypes])
+
+
+def test_of_two_objectives_it_passes_on_what_no_other_dominates() -> None:
+    worths = (known, lambda one: -convolutions(one))
+    inner = Random(4)
+    strategy = Guided(inner, [Exact(one) for one in worths], lambda found: found.objectives["both"], pool=60, first=16)
+
+    def both(one: Genotype) -> tuple[float, float]:
+        return worths[0](one), worths[1](one)
+
+    strategy.tell([Told(one, Result(objectives={"both": both(one.candidate)})) for one in strategy.ask(16)])
+    proposed: list[Genotype] = []
+    ask = inner.ask
+    inner.ask = lambda n: [proposed.append(one.candidate) or one for one in ask(n)]  # type: ignore[func-returns-value]
+    passed = [both(one.candidate) for one in strategy.ask(4)]
+    others = [both(one) for one in proposed]
+    for one in passed[:1]:
+        assert not any(a >= one[0] and b >= one[1] and (a, b) != one for a, b in others)
+    assert max(one[0] for one in passed) - min(one[0] for one in passed) >= 1  # weights differ from one to the next
+    assert np.mean([sum(one) for one in passed]) > np.mean([sum(one) for one in others])
