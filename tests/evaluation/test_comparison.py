@@ -1,6 +1,7 @@
 """Strategies are compared on a table whose accuracies are made up, so that it is known what beats what."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from click.testing import CliRunner
 from spikeport.benchmarks.strategies import main
 from spikeport.cli import cli
 from spikeport.errors import InputError
+from spikeport.evaluation.comparison.grounds import opened
 from spikeport.evaluation.comparison.page import render_comparison
 from spikeport.evaluation.comparison.searches import comparison, hypervolume
 from spikeport.evaluation.comparison.words import headline, shown
@@ -143,3 +145,17 @@ def test_hypervolume() -> None:
     assert hypervolume([(0.0, 0.0)]) == 1
     assert hypervolume([(0.5, 0.0), (0.0, 0.5)]) == pytest.approx(0.75)
     assert hypervolume([(0.5, 0.0), (0.0, 0.5), (0.6, 0.6), (2.0, 0.0)]) == pytest.approx(0.75)
+
+
+def test_a_choice_is_judged_by_all_trainings_of_its_cell(tmp_path: Path) -> None:
+    first = made_up((0, 1, 0, 0, 0))
+    second = replace(first, seed=1, test_accuracy=0.9, val_accuracy=0.7, energy_j={"speck": 4e-6})
+    diverged = replace(made_up((1, 0, 0, 0, 0)), status="diverged", test_accuracy=None, val_accuracy=None)
+    path = tmp_path / "closed.jsonl"
+    append(path, {"space": "closed", "price_lists": ["speck"]}, [first, second, diverged])
+    ground = opened(str(path))
+    assert ground.worths.keys() == {first.key} and (ground.missing, ground.trainings) == (766, 3)
+    worth = ground.worths[first.key]
+    assert worth.test == pytest.approx((first.test_accuracy or 0) / 2 + 0.45)
+    assert worth.validation == pytest.approx((first.val_accuracy or 0) / 2 + 0.35)
+    assert worth.joules == pytest.approx((2e-6 + 4e-6) / 2)
