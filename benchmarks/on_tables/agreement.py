@@ -27,6 +27,9 @@ def tau(score: Values, accuracy: Values) -> float:
 
 
 def interval(score: Values, accuracy: Values, resamples: int, rng: np.random.Generator) -> tuple[float, float]:
+    """NaN where tau is."""
+    if np.isnan(tau(score, accuracy)):
+        return float("nan"), float("nan")
     found = []
     for _ in range(resamples):
         drawn = rng.integers(len(score), size=len(score))

@@ -162,3 +162,8 @@ def test_a_kept_score_is_looked_up() -> None:
     genotype = next(TABLE_SPACES["closed"].cells())
     score = scores.Kept(name="sahd", values={key_of(genotype): 3.0})
     assert score(genotype) == 3.0
+
+
+def test_a_score_that_is_the_same_everywhere_has_no_interval() -> None:
+    low, high = interval(np.ones(9), np.arange(9.0), 5, np.random.default_rng(0))
+    assert math.isnan(low) and math.isnan(high)
