@@ -50,21 +50,23 @@ def _regrets(found: Mapping[str, Any]) -> Any:
 def _volumes(fronts: Mapping[str, Mapping[str, Any]]) -> Any:
     rows = [
         Interval(
-            name=name,
-            value=row["more_than_random"],
-            low=row["interval"][0],
-            high=row["interval"][1],
-            good=row["interval"][0] > 0,
+            name=f"{name}, by {judge}",
+            value=row[f"{by}more_than_random"],
+            low=row[f"{by}interval"][0],
+            high=row[f"{by}interval"][1],
+            good=row[f"{by}interval"][0] > 0,
         )
+        for by, judge in (("", "test"), ("found_", "validation"))
         for name, row in fronts.items()
-        if "interval" in row and name != RANDOM
+        if f"{by}interval" in row and name != RANDOM
     ]
-    title = "; ".join(f"the fronts of {one.name} hold {one.value:+.4f} against random search" for one in rows)
+    title = "; ".join(f"the fronts of {one.name} hold {one.value:+.4f} against random search" for one in rows[:1])
     return intervals_figure(
         name="volumes",
         title=title[:1].upper() + title[1:],
         caption="Hypervolume of the front of accuracy and energy minus that of random search, both scaled to 0..1 over "
-        "the table; mean over searches with 95 %, by bootstrap. Right of the line is better.",
+        "the table; mean over searches with 95 %, by bootstrap. Accuracies of test images, and of validation images, "
+        "which were searched for. Right of the line is better.",
         axis="more hypervolume than random search",
         rows=rows,
         zero=True,
