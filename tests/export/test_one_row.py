@@ -10,14 +10,12 @@ import pytest
 import torch
 
 from spikeport.deploy.pipeline import deploy
-from spikeport.deploy.run.forms import GraphRunner, NetxRunner, TwinRunner, lava_records
+from spikeport.deploy.run.forms import GraphRunner
 from spikeport.deploy.run.record import differing
 from spikeport.deploy.settings import DeploySettings
-from spikeport.export.graph import Conv, SpikingGraph
-from spikeport.export.netx.writer import write_netx
+from spikeport.export.graph import Conv
 from spikeport.export.nir.reader import read_nir
 from spikeport.export.nir.writer import write_nir
-from spikeport.export.onnx.twin import write_twin
 from spikeport.export.targets import export
 from spikeport.export.trace.walk import trace
 from spikeport.search.data import syllables
@@ -27,7 +25,7 @@ from spikeport.search.settings.run import choose
 from spikeport.search.space.folding import fold_attention
 from spikeport.search.space.genotype import Edge, Genotype
 from spikeport.search.space.network import NetworkConfig, SpikingNetwork
-from spikeport.tests.export.awake import Chip, awake, on_chip
+from spikeport.tests.export.awake import Chip, awake, off_in_lava, off_the_chip, on_chip
 from spikeport.tests.export.trace.test_walk import assert_equals_torch
 from spikeport.tests.test_pipeline import break_one_weight
 
@@ -92,18 +90,9 @@ def test_kernels_and_strides_are_of_one_row(chip: Chip) -> None:
 
 
 def test_twin_and_netx_fire_alike_and_a_broken_weight_shows(chip: Chip, tmp_path: Path, broken: Any) -> None:
-    meant = GraphRunner(chip.graph)(chip.spikes)
-
-    def wrong(graph: SpikingGraph) -> list[int]:
-        write_netx(tmp_path / "network.net", graph)
-        write_twin(tmp_path / "twin.onnx", graph, {})
-        forms = (NetxRunner(tmp_path / "network.net", graph), TwinRunner(tmp_path / "twin.onnx", graph))
-        records = [form(chip.spikes) for form in forms]
-        return [differing(meant, r) + int((meant.readout != r.readout).sum()) for r in records]
-
-    assert wrong(chip.graph) == [0, 0]
+    assert off_the_chip(chip, chip.graph, tmp_path) == [0, 0]
     (source,) = {p.source for p in chip.graph.incoming("cells.0.p1")}
-    assert min(wrong(broken(chip.graph, source, "cells.0.p1"))) > 0
+    assert min(off_the_chip(chip, broken(chip.graph, source, "cells.0.p1"), tmp_path)) > 0
 
 
 def test_nir_and_back(tmp_path: Path) -> None:
@@ -123,11 +112,7 @@ def test_in_real_lava(real_lava: None, tmp_path: Path, broken: Any) -> None:
     assert {p.kernel.stride for p in chip.graph.projections if isinstance(p.kernel, Conv)} == {(1, 1), (1, 2)}
     (source,) = {p.source for p in chip.graph.incoming("cells.0.p1")}
     wrong = broken(chip.graph, source, "cells.0.p1")
-    files = [write_netx(tmp_path / f"{i}.net", graph) for i, graph in enumerate((chip.graph, wrong))]
-    jobs = [(path, chip.graph, chip.spikes[:, :2]) for path in files]
-    meant = GraphRunner(chip.graph)(chip.spikes[:, :2])
-    records: list[Any] = lava_records(jobs, 600.0, print)
-    found = [differing(meant, r) + int((meant.readout != r.readout).sum()) for r in records]
+    found = off_in_lava(chip, (chip.graph, wrong), tmp_path)
     assert found[0] == 0 and found[1] > 0
 
 

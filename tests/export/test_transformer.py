@@ -6,18 +6,14 @@ from typing import Any
 import pytest
 import torch
 
-from spikeport.deploy.run.forms import GraphRunner, NetxRunner, TwinRunner, lava_records
-from spikeport.deploy.run.record import differing
+from spikeport.deploy.run.forms import GraphRunner
 from spikeport.deploy.synapses import synapses
 from spikeport.errors import UnsupportedError
-from spikeport.export.graph import SpikingGraph
-from spikeport.export.netx.writer import write_netx
-from spikeport.export.onnx.twin import write_twin
 from spikeport.export.trace.walk import trace
 from spikeport.search.space.transformer.cost import RATE, reference_sops
 from spikeport.search.space.transformer.genotype import Block, Transformer
 from spikeport.search.space.transformer.network import SpikingTransformer, TransformerConfig
-from spikeport.tests.export.awake import Chip, awake, on_chip
+from spikeport.tests.export.awake import Chip, awake, off_in_lava, off_the_chip, on_chip
 from spikeport.tests.export.trace.test_walk import assert_equals_torch
 
 TOKENS, CHANNELS = Block(attention="tokens", heads=2, ratio=2), Block(attention="channels", heads=1, ratio=1)
@@ -53,18 +49,9 @@ def test_products_are_ands_and_a_head_has_one_gate(chip: Chip) -> None:
 
 
 def test_twin_and_netx_fire_alike_and_a_broken_weight_shows(chip: Chip, tmp_path: Path, broken: Any) -> None:
-    meant = GraphRunner(chip.graph)(chip.spikes)
-
-    def wrong(graph: SpikingGraph) -> list[int]:
-        write_netx(tmp_path / "network.net", graph)
-        write_twin(tmp_path / "twin.onnx", graph, {})
-        forms = (NetxRunner(tmp_path / "network.net", graph), TwinRunner(tmp_path / "twin.onnx", graph))
-        records = [form(chip.spikes) for form in forms]
-        return [differing(meant, r) + int((meant.readout != r.readout).sum()) for r in records]
-
-    assert wrong(chip.graph) == [0, 0]
+    assert off_the_chip(chip, chip.graph, tmp_path) == [0, 0]
     (source,) = {p.source for p in chip.graph.incoming("cells.0.attention.q")}
-    assert min(wrong(broken(chip.graph, source, "cells.0.attention.q"))) > 0
+    assert min(off_the_chip(chip, broken(chip.graph, source, "cells.0.attention.q"), tmp_path)) > 0
 
 
 @pytest.mark.parametrize("blocks", [(TOKENS,), (CHANNELS,), (TOKENS, CHANNELS)])
@@ -93,9 +80,5 @@ def test_a_silent_channel_is_refused_in_words() -> None:
 def test_in_real_lava(real_lava: None, chip: Chip, tmp_path: Path, broken: Any) -> None:
     (source,) = {p.source for p in chip.graph.incoming("cells.0.attention.q")}
     wrong = broken(chip.graph, source, "cells.0.attention.q")
-    files = [write_netx(tmp_path / f"{i}.net", graph) for i, graph in enumerate((chip.graph, wrong))]
-    jobs = [(path, chip.graph, chip.spikes[:, :2]) for path in files]
-    meant = GraphRunner(chip.graph)(chip.spikes[:, :2])
-    records: list[Any] = lava_records(jobs, 600.0, print)
-    found = [differing(meant, r) + int((meant.readout != r.readout).sum()) for r in records]
+    found = off_in_lava(chip, (chip.graph, wrong), tmp_path)
     assert found[0] == 0 and found[1] > 0
