@@ -18,6 +18,7 @@ from .network import NetworkSettings
 from .objective import ObjectiveSettings
 from .strategies import (
     AskingSettings,
+    BayesSettings,
     EvolutionSettings,
     GenerationsSettings,
     GuidedSettings,
@@ -41,6 +42,7 @@ AskingStrategySettings = (
     | LocalSettings
     | HalvingSettings
     | Nsga2Settings
+    | BayesSettings
     | MotifSettings
     | ShadeSettings
     | PopulationsSettings

@@ -113,6 +113,21 @@ class Nsga2Settings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BayesSettings:
+    """Raises InputError when a value is out of range."""
+
+    name: ClassVar[str] = "bayes"
+    reads: ClassVar[tuple[str, ...]] = ASKING
+
+    bayes_first: int = setting(10, "Random cells before the Gaussian processes have a say.", at_least=3)
+    bayes_pool: int = setting(300, "Random cells that are compared, beside the neighbours of the front.", at_least=1)
+    bayes_batch: int = setting(5, "Cells that are trained before the processes learn again.", at_least=1)
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MotifSettings:
     """Raises InputError when a value is out of range."""
 

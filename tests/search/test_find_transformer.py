@@ -32,7 +32,7 @@ def test_a_seed_finds_what_it_found_before_the_loop_was_the_frame() -> None:
     assert (best.score, best.parameters, scored) == (pytest.approx(16146.24), 1492, 26)
 
 
-@pytest.mark.parametrize("name", ["random", "evolution", "local", "nsga2", "motifs", "shade", "populations"])
+@pytest.mark.parametrize("name", ["random", "evolution", "local", "nsga2", "bayes", "motifs", "shade", "populations"])
 def test_any_strategy(name: Any) -> None:
     best, scored = find_transformer(replace(SETTINGS, strategy=name, evaluations=12), CONFIG, 1)
     assert best.parameters <= 1500 and 0 < scored <= 12

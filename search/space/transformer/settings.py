@@ -13,12 +13,12 @@ ATTENTIONS = ("tokens", "channels")
 class TransformerSettings:
     """Raises InputError when a value is out of range. Lists are written with commas."""
 
-    strategy: Literal["generations", "random", "evolution", "local", "nsga2", "motifs", "shade", "populations"] = (
-        setting(
-            "generations",
-            "Which proposes transformers, by the score alone; see `spikeport search --help-all`.",
-            common=True,
-        )
+    strategy: Literal[
+        "generations", "random", "evolution", "local", "nsga2", "bayes", "motifs", "shade", "populations"
+    ] = setting(
+        "generations",
+        "Which proposes transformers, by the score alone; see `spikeport search --help-all`.",
+        common=True,
     )
     objectives: str = setting(
         "score",

@@ -7,6 +7,7 @@ from ....setting import chosen
 from ...frame.goal import Goal
 from ...frame.protocol import Strategy
 from ...settings.strategies import (
+    BayesSettings,
     EvolutionSettings,
     GenerationsSettings,
     GuidedSettings,
@@ -21,6 +22,7 @@ from ...settings.strategies import (
 )
 from ...space.network import NetworkConfig
 from ...spaces.space import G, Space
+from .bayes import Bayes
 from .cluster_race import ClusterRace
 from .evolution import Evolution
 from .generations import Generations
@@ -41,6 +43,7 @@ ASKING_STRATEGIES: Mapping[str, tuple[type[Any], type[Any]]] = {
     "local": (LocalSearch, LocalSettings),
     "halving": (SuccessiveHalving, HalvingSettings),
     "nsga2": (Nsga2, Nsga2Settings),
+    "bayes": (Bayes, BayesSettings),
     "motifs": (MotifEvolution, MotifSettings),
     "shade": (Shade, ShadeSettings),
     "populations": (TwoPopulations, PopulationsSettings),

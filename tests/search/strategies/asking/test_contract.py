@@ -32,6 +32,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "evolution": {"evolution_population": 10, "evolution_sample": 4},
     "generations": {"generations_population": 8},
     "nsga2": {"nsga2_population": 10},
+    "bayes": {"bayes_pool": 50},
     "motifs": {"motif_population": 10},
     "shade": {"shade_population": 8},
     "populations": {"main_population": 8, "vice_population": 4, "offspring": 8},
