@@ -11,6 +11,7 @@ Every node of the reduction cell reads s0 by skip_connect and s1 by conv_3x3. Th
 reductions at 1/3 and 2/3 of three cells a single one would be normal.
 """
 
+from functools import cache
 from itertools import combinations, product
 
 from ..space.genotype import INPUTS, NODES, Edge, Genotype, Layer
@@ -26,8 +27,9 @@ REDUCE = tuple(
 )
 
 
+@cache
 def closed_cell(pair: int, primitives: tuple[str, str, str, str]) -> Genotype:
-    """pair: number of PAIRS. primitives: of the edges of node 1 and node 2."""
+    """pair: number of PAIRS. primitives: of the edges of node 1 and node 2. Kept: look-ups ask for each often."""
     sources = ((0, 1), PAIRS[pair], (1, INPUTS), (0, INPUTS + 1))
     names = (primitives[:2], primitives[2:]) * 2
     edges = tuple(
