@@ -90,18 +90,30 @@ def extend_command(
 @table_group.command("show")
 @file_argument
 @click.option("--key", default="", help="One cell of it, with everything that is known.")
+@click.option("--cell", type=click.Path(path_type=Path), help="With --key: a file for `search --genotype`.")
 @common_options
-def show_command(console: Console, file: Path, key: str) -> None:
-    """What is in a table: how many cells, how they spread, how much seeds differ; or one cell."""
+def show_command(console: Console, file: Path, key: str, cell: Path | None) -> None:
+    """What is in a table: how many cells, how they spread, how much seeds differ, the best and the front; or one cell.
+
+    \b
+    spikeport table show closed.jsonl
+    spikeport table show closed.jsonl --key 57d10f0f0fc7 --cell cell.json
+    spikeport search --genotype cell.json --dataset digits
+    """
+    from ..files import writable, write_json
     from ..search.tables.file import Table
 
     table = Table.open(file)
     if not key:
+        if cell is not None:
+            raise InputError("`--cell` writes one cell of a table; name it with --key.")
         console.result(shown_table(table))
         return
     rows = table.of(key)
     if not rows:
         raise InputError(f"'{file}' has no cell {key}; `spikeport table show {file}` names the best.")
+    if cell is not None:
+        write_json(writable(cell), rows[0].genotype)
     console.result(shown_rows(rows))
 
 
@@ -176,12 +188,18 @@ def shown_table(table: "Table") -> tuple[Mapping[str, Any], Iterable[Shown | str
     for name, value in found.items():
         if not isinstance(value, dict | list):
             shown.add_row(name.replace("_", " "), f"{value:.4g}" if isinstance(value, float) else str(value))
-    best = titled_table("the best by validation accuracy", "cell", "validation", "test", "sops", "cores")
-    for row in found["best"]:
-        best.add_row(
-            row["key"], f"{row['val_accuracy']:.1%}", f"{row['test_accuracy']:.1%}", f"{row['sops']:,.0f}", row["cores"]
-        )
-    return found, [shown, best]
+    best = _cells("the best by validation accuracy", found["best"])
+    return found, [shown, best, _cells("the front of validation accuracy and energy", found["front"])]
+
+
+def _cells(title: str, rows: Iterable[Mapping[str, Any]]) -> Shown:
+    shown = titled_table(title, "cell", "seeds", "val", "test", "SOPs", "uJ", "cores")
+    for row in rows:
+        joules = "-" if row["energy_j"] is None else f"{1e6 * row['energy_j']:.2f}"
+        accuracies = ("-" if row[name] is None else f"{row[name]:.1%}" for name in ("val_accuracy", "test_accuracy"))
+        sops = "-" if row["sops"] is None else f"{row['sops']:,.0f}"
+        shown.add_row(row["key"], str(row["trainings"]), *accuracies, sops, joules, row["cores"].replace(", ", "\n"))
+    return shown
 
 
 def shown_rows(rows: Iterable["Row"]) -> tuple[Mapping[str, Any], Iterable[Shown | str]]:

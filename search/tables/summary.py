@@ -4,9 +4,12 @@ s_e^2 = mean over cells with several seeds of the variance over seeds
 s_a^2 = variance over the cells' first seeds - s_e^2
 r     = s_a^2 / (s_a^2 + s_e^2)                      reliability of one training
 tau   = 2 / pi * asin(r)                             expected of two trainings of the same cells (bivariate normal)
+
+The best cells, and those on the front, are told by the means of their trainings.
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -51,16 +54,47 @@ def summary(table: Table) -> dict[str, Any]:
         found["deviation_of_seeds"] = math.sqrt(within)
         found["reliability_of_one_training"] = reliability
         found["tau_of_two_trainings"] = 2 / math.pi * math.asin(reliability)
-    best = sorted((rows[0] for rows in known), key=lambda row: -(row.val_accuracy or 0.0))[:BEST]
-    return found | {"best": [_best(row) for row in best]}
-
-
-def _best(row: Row) -> dict[str, Any]:
-    cores = ", ".join(f"{chip} {number}" for chip, number in (row.cores or {}).items())
-    return {
-        "key": row.key,
-        "val_accuracy": row.val_accuracy,
-        "test_accuracy": row.test_accuracy,
-        "sops": row.sops,
-        "cores": cores,
+    ranked = sorted(known, key=lambda rows: -_mean(rows, "val_accuracy"))
+    return found | {
+        "best": [_shown(rows, table) for rows in ranked[:BEST]],
+        "front": [_shown(rows, table) for rows in front(table)],
     }
+
+
+def front(table: Table) -> list[list[Row]]:
+    """The trainings of each cell that none beats in both validation accuracy and joules, the cheapest first.
+
+    Means over the trainings of a cell; joules by the first price list of the table. Empty where no energy is known.
+    """
+    joules = _energy(table)
+    known = [(_mean(rows, joules), _mean(rows, "val_accuracy"), rows) for rows in table.by_key().values() if joules]
+    found, highest = list[list[Row]](), -math.inf
+    for cost, accuracy, rows in sorted(known, key=lambda one: (one[0], -one[1])):
+        if math.isfinite(cost) and accuracy > highest:
+            found.append(rows)
+            highest = accuracy
+    return found
+
+
+def _energy(table: Table) -> str:
+    """The name of the joules that a front is of."""
+    return next((f"energy_j:{name}" for name in table.header.get("price_lists", ())), "")
+
+
+def _mean(rows: Sequence[Row], name: str) -> float:
+    """Over trainings, NaN where one of them has no such number."""
+    return float(np.mean([row.value(name) for row in rows]))
+
+
+def _shown(rows: Sequence[Row], table: Table) -> dict[str, Any]:
+    """Of one cell, means over its trainings; null where there is none."""
+    cores = ", ".join(f"{chip} {number}" for chip, number in (rows[0].cores or {}).items())
+    names = {
+        "val_accuracy": "val_accuracy",
+        "test_accuracy": "test_accuracy",
+        "sops": "sops",
+        "energy_j": _energy(table),
+    }
+    means = {name: _mean(rows, of) if of else math.nan for name, of in names.items()}
+    found = {name: value if math.isfinite(value) else None for name, value in means.items()}
+    return {"key": rows[0].key, "trainings": len(rows), **found, "cores": cores}

@@ -103,6 +103,28 @@ def test_deviations_of_cells_and_seeds(tmp_path: Path) -> None:
     assert (found["lowest"], found["highest"], found["cells_with_several_seeds"]) == (0.8, 0.9, 2)
 
 
+def test_the_best_and_the_front_are_told_by_means(tmp_path: Path) -> None:
+    """b is lucky once; c is dear and no better; d is cheap."""
+    path = tmp_path / "t.jsonl"
+    values = {
+        ("a", 0): (0.8, 2e-6),
+        ("b", 0): (0.9, 3e-6),
+        ("b", 1): (0.6, 3e-6),
+        ("c", 0): (0.8, 4e-6),
+        ("d", 0): (0.7, 1e-6),
+    }
+    rows = [
+        row(*cell, val_accuracy=value, test_accuracy=value, energy_j={"ours": joules})
+        for cell, (value, joules) in values.items()
+    ]
+    append(path, HEADER | {"price_lists": ["ours"]}, rows)
+    found = summary(Table.open(path))
+    assert [one["key"] for one in found["front"]] == ["d", "a"]
+    assert [one["key"] for one in found["best"]][:2] == ["a", "c"]
+    (b,) = [one for one in found["best"] if one["key"] == "b"]
+    assert (b["trainings"], b["val_accuracy"], b["energy_j"]) == (2, pytest.approx(0.75), pytest.approx(3e-6))
+
+
 def test_a_table_without_rows_has_a_summary(tmp_path: Path) -> None:
     path = tmp_path / "t.jsonl"
     append(path, HEADER, [])
