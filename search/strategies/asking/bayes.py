@@ -12,6 +12,7 @@ Ours: the candidates that are compared are random ones and the neighbours of the
 limit, is as bad as the worst.
 """
 
+import math
 import warnings
 from collections.abc import Sequence
 from typing import Any, ClassVar
@@ -86,22 +87,14 @@ class Bayes(Archive[G]):
 
     def _rows(self, candidates: Sequence[G]) -> Values:
         """[candidates, sum of radices]: codes, one-hot; squared distances are the numbers that differ."""
-        codes = [self.space.encode(one) for one in candidates]
-        return np.array(
-            [
-                [
-                    float(value == other)
-                    for value, radix in zip(code, self.space.radices, strict=True)
-                    for other in range(radix)
-                ]
-                for code in codes
-            ]
-        ).reshape(len(codes), sum(self.space.radices)) * np.sqrt(0.5)
+        codes = np.array([self.space.encode(one) for one in candidates])
+        places = [codes[:, [place]] == np.arange(radix) for place, radix in enumerate(self.space.radices)]
+        return np.asarray(np.concatenate(places, 1) * math.sqrt(0.5))
 
 
 def scaled(worths: Values) -> Values:
     """[told, objectives], 0: the worst, or none; 1: the best."""
-    finite = np.isfinite(worths).all(1)
+    finite = np.asarray(np.isfinite(worths).all(1))
     if not finite.any():
         return np.zeros_like(worths)
     low, high = worths[finite].min(0), worths[finite].max(0)

@@ -1,4 +1,4 @@
-"""Bayesian optimisation: what a candidate is worth is the hypervolume it adds; it learns, and what fails is the worst."""
+"""Bayesian optimisation: a candidate is worth the hypervolume it adds; it learns; what fails is the worst."""
 
 import math
 from typing import Any
