@@ -32,6 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--table", default="closed")
     parser.add_argument("--runs", type=int, default=50)
     parser.add_argument("--evaluations", type=int, default=100)
+    parser.add_argument("--first-seed", type=int, default=0, help="of the runs")
     parser.add_argument("--strategies", default="", help="separated by commas; all that can, by default")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--page", type=Path)
@@ -44,6 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             runs=given.runs,
             evaluations=given.evaluations,
             workers=given.workers,
+            first_seed=given.first_seed,
             strategies=[name for name in given.strategies.split(",") if name],
             tell=lambda sentence: print(sentence, file=sys.stderr),
         )

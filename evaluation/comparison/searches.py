@@ -74,10 +74,10 @@ def _several(arguments: tuple[str, str, str, int, Sequence[int]]) -> list[Search
 
 
 def all_searches(
-    ground: str, names: Sequence[str], objectives: str, evaluations: int, runs: int, workers: int, tell: Tell
+    ground: str, names: Sequence[str], objectives: str, evaluations: int, seeds: range, workers: int, tell: Tell
 ) -> dict[str, list[Search]]:
     """Name -> its searches, by seed."""
-    parts = [range(start, min(start + PART, runs)) for start in range(0, runs, PART)]
+    parts = [seeds[start : start + PART] for start in range(0, len(seeds), PART)]
     jobs = [(ground, name, objectives, evaluations, part) for name in names for part in parts]
     found: dict[str, list[Search]] = {name: [] for name in names}
     with Processes(workers) if workers > 1 else nullcontext() as pool:
@@ -188,11 +188,13 @@ def comparison(
     evaluations: int = 100,
     workers: int = 1,
     strategies: Sequence[str] = (),
+    first_seed: int = 0,
     tell: Tell = lambda sentence: None,
 ) -> dict[str, Any]:
     """Everything that is known of strategies on a ground, JSON-ready: `strategies` and `fronts`, by name.
 
-    ground: a table's file, or `spikenas-bench:FOLDER`. strategies: all that can, by default. A strategy that does not
+    ground: a table's file, or `spikenas-bench:FOLDER`. strategies: all that can, by default.
+    first_seed: that of the first run. A strategy that does not
     beat random search is told as such. Raises InputError for a ground that cannot be searched, fewer than two runs,
     and an unknown strategy.
     """
@@ -201,12 +203,12 @@ def comparison(
             f"`runs >= 2`, `evaluations >= 1` and `workers >= 1` must hold, but got runs={runs}, "
             f"evaluations={evaluations}, workers={workers}; there is no deviation of one run."
         )
-    start, there = time.monotonic(), opened(ground)
+    start, there, seeds = time.monotonic(), opened(ground), range(first_seed, first_seed + runs)
     names = names_for(there, strategies)
     many = tuple(name for name in names if ASKING_STRATEGIES[name][0].many)
-    single = compared(there, all_searches(ground, names, FRONT[0], evaluations, runs, workers, tell))
+    single = compared(there, all_searches(ground, names, FRONT[0], evaluations, seeds, workers, tell))
     several = (
-        fronts(there, all_searches(ground, many, ",".join(FRONT), evaluations, runs, workers, tell))
+        fronts(there, all_searches(ground, many, ",".join(FRONT), evaluations, seeds, workers, tell))
         if there.priced
         else {}
     )
