@@ -193,10 +193,9 @@ def comparison(
 ) -> dict[str, Any]:
     """Everything that is known of strategies on a ground, JSON-ready: `strategies` and `fronts`, by name.
 
-    ground: a table's file, or `spikenas-bench:FOLDER`. strategies: all that can, by default.
-    first_seed: that of the first run. A strategy that does not
-    beat random search is told as such. Raises InputError for a ground that cannot be searched, fewer than two runs,
-    and an unknown strategy.
+    ground: a table's file, or `spikenas-bench:FOLDER`. strategies: all that can, by default. first_seed: that of the
+    first run. A strategy that does not beat random search is told as such. Raises InputError for a ground that cannot
+    be searched, fewer than two runs, and an unknown strategy.
     """
     if runs < 2 or evaluations < 1 or workers < 1:
         raise InputError(
