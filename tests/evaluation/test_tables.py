@@ -7,15 +7,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from spikeport.cli import cli
 from spikeport.errors import InputError
 from spikeport.evaluation import tables
 from spikeport.evaluation.spaces import TABLE_SPACES, TableSpace
 from spikeport.evaluation.tables import add, build, cells_of, check, measured, more_seeds
 from spikeport.evaluation.training import rates_of
 from spikeport.search.settings.run import SearchSettings, changed
-from spikeport.search.space.genotype import random_genotype, to_dict, to_json
+from spikeport.search.space.genotype import from_file, random_genotype, to_dict, to_json
 from spikeport.search.spaces.canonical import key_of
+from spikeport.search.spaces.closed import closed_cells
 from spikeport.search.tables.file import Table, append
 from spikeport.search.tables.row import from_bits, row_of
 from spikeport.tests.search.tables.test_row import row
@@ -152,3 +155,15 @@ def test_the_two_spaces() -> None:
     cells = list(islice(opened.cells(), 20))
     assert cells == list(islice(opened.cells(), 20)) and len(set(cells)) == 20
     assert {cell.primitives for cell in cells} == {"darts"}
+
+
+def test_a_cell_of_a_table_is_a_genotype_for_a_search(tmp_path: Path) -> None:
+    cell = closed_cells()[5]
+    rows = [row(key_of(cell), genotype=to_dict(cell))]
+    append(tmp_path / "t.jsonl", {"space": "closed"}, rows)
+    words = ["table", "show", str(tmp_path / "t.jsonl")]
+    shown = CliRunner().invoke(cli, [*words, "--key", key_of(cell), "--cell", str(tmp_path / "cell.json"), "--json"])
+    assert shown.exit_code == 0, shown.output
+    assert from_file(tmp_path / "cell.json") == cell
+    alone = CliRunner().invoke(cli, [*words, "--cell", str(tmp_path / "other.json")])
+    assert "name it with --key" in str(alone.exception) and not (tmp_path / "other.json").exists()
