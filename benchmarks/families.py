@@ -1,12 +1,15 @@
 """Families of searches against random cells: short real searches on digits, trained alike, three seeds each.
 
     python benchmarks/families.py --out runs/families [--only darts gumbel ...] [--seeds 0,1,2] [--random 20] [--json]
+    python benchmarks/families.py --out runs/recordings --recordings TRAIN.npz TEST.npz [--random 6]    of N-MNIST
     python benchmarks/families.py --out runs/families --bits [--json]      searched under 4 bits against in floats
     python benchmarks/families.py --out runs/families --measured           print what is there
 
 Every search has the same budget, six epochs of a supernet or twelve trainings of a third of the length, and what it
 found is trained as the random cells are; only the seed differs. Every run is made by `spikeport search`, whose words
-are printed, on one thread, in FOLDER/<family>-<seed>; a second call goes on where the first was stopped.
+are printed, on one thread, in FOLDER/<family>-<seed>; a second call goes on where the first was stopped. With
+--recordings, those families that are made for membranes with something to remember, in T = 8 steps; the recordings of
+both files are dealt anew, 600 to train on and all others to test on, because 100 test recordings tell no difference.
 
 Printed for each family: test accuracy, mean and deviation over seeds; its difference to the median of random cells with
 its standard error; the share of random cells that are better; synaptic operations against the median; seconds of a
@@ -21,11 +24,14 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from spikeport.benchmarks.on_accuracy.plans import OUT
 from spikeport.benchmarks.on_accuracy.rows import Way, rows_of
 from spikeport.benchmarks.on_runs.commanded import searched
+from spikeport.benchmarks.on_searches.recordings import deal
 from spikeport.export.settings import ExportSettings
 from spikeport.files import read_json, write_json
 from spikeport.search.runs import Run
@@ -33,36 +39,59 @@ from spikeport.search.runs import Run
 RANDOM = "random"
 FIRST_RANDOM = 100  # seed of the first random cell: none is that of a search
 TUNED_EPOCHS = 4  # of the fine-tuning at 4 bits
+TO_TRAIN = 600  # recordings
 MEDIAN = 1.2533  # standard error of a median over that of a mean, of a normal law
 
-COMMON = (
-    *("--dataset", "digits", "--primitives", "plain", "--channels", "6", "--cells", "3", "--time-steps", "2"),
-    *("--shift", "1", "--train-epochs", "8", "--train-learning-rate", "0.1", "--validation-fraction", "0.25"),
-    *("--device", "cpu"),
-)
 GRADIENTS = ("--search-epochs", "6", "--learning-rate", "0.1", "--alpha-learning-rate", "0.02")
 # trainings are whole here, so that four cost as much as six epochs of a supernet, about
 ASKING = ("--evaluations", "4")
 
-# family -> the words of its search
-FAMILIES: Mapping[str, tuple[str, ...]] = {
-    "darts": (*GRADIENTS,),
-    "plain supernet": (*GRADIENTS, "--supernet", "plain"),
-    "sigmoid": (*GRADIENTS, "--relaxation", "sigmoid", "--zero-one-weight", "10"),
-    "gumbel": (*GRADIENTS, "--relaxation", "gumbel"),
-    "pipelined": (*GRADIENTS, "--pipelined-epochs", "3"),
-    "trials": (*GRADIENTS, "--trials", "6"),
-    "own cells": (*GRADIENTS, "--cells-per-layer", "--shared-epochs", "3"),
-    "decays": (*GRADIENTS, "--decays", "search"),
-    "sharpness": (*GRADIENTS, "--sharpness-every", "2"),
-    "4 bits": (*GRADIENTS, "--search-bits", "4", "--search-bits-after", "3"),
-    "elastic": (
-        *("--strategy", "evolution", "--evaluator", "supernet", "--evaluations", "24", "--elastic-epochs", "6"),
-        *("--elastic-learning-rate", "0.4", "--elastic-finalists", "1"),
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bench:
+    """common: the words of all its searches. families: name -> the words of its search, beside."""
+
+    common: tuple[str, ...]
+    families: Mapping[str, tuple[str, ...]]
+
+
+DIGITS = Bench(
+    common=(
+        *("--dataset", "digits", "--primitives", "plain", "--channels", "6", "--cells", "3", "--time-steps", "2"),
+        *("--shift", "1", "--train-epochs", "8", "--train-learning-rate", "0.1", "--validation-fraction", "0.25"),
+        *("--device", "cpu"),
     ),
-    "evolution": ("--strategy", "evolution", *ASKING, "--evolution-population", "2", "--evolution-sample", "2"),
-    "best of random": ("--strategy", "random", *ASKING),
-}
+    families={
+        "darts": (*GRADIENTS,),
+        "plain supernet": (*GRADIENTS, "--supernet", "plain"),
+        "sigmoid": (*GRADIENTS, "--relaxation", "sigmoid", "--zero-one-weight", "10"),
+        "gumbel": (*GRADIENTS, "--relaxation", "gumbel"),
+        "pipelined": (*GRADIENTS, "--pipelined-epochs", "3"),
+        "trials": (*GRADIENTS, "--trials", "6"),
+        "own cells": (*GRADIENTS, "--cells-per-layer", "--shared-epochs", "3"),
+        "decays": (*GRADIENTS, "--decays", "search"),
+        "sharpness": (*GRADIENTS, "--sharpness-every", "2"),
+        "4 bits": (*GRADIENTS, "--search-bits", "4", "--search-bits-after", "3"),
+        "elastic": (
+            *("--strategy", "evolution", "--evaluator", "supernet", "--evaluations", "24", "--elastic-epochs", "6"),
+            *("--elastic-learning-rate", "0.4", "--elastic-finalists", "1"),
+        ),
+        "evolution": ("--strategy", "evolution", *ASKING, "--evolution-population", "2", "--evolution-sample", "2"),
+        "best of random": ("--strategy", "random", *ASKING),
+    },
+)
+RECORDINGS = Bench(
+    common=(
+        *("--dataset", f"events:{OUT}/recordings_train.npz,{OUT}/recordings_test.npz", "--primitives", "plain"),
+        *("--channels", "4", "--cells", "3", "--time-steps", "8", "--shift", "2", "--train-epochs", "16"),
+        *("--train-learning-rate", "0.1", "--weight-decay", "0.001", "--batch-size", "16", "--device", "cpu"),
+    ),
+    families={
+        "darts": (*GRADIENTS,),
+        "decays": (*GRADIENTS, "--decays", "search"),
+        "sharpness": (*GRADIENTS, "--sharpness-every", "5", "--sharpness-step", "0.4"),
+    },
+)
 FLOATS, BITS = "darts", "4 bits"  # what is compared at 4 bits
 
 Result = dict[str, Any]
@@ -71,7 +100,8 @@ Result = dict[str, Any]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--only", nargs="+", choices=FAMILIES, default=list(FAMILIES), metavar="FAMILY")
+    parser.add_argument("--only", nargs="+", choices=DIGITS.families, metavar="FAMILY")
+    parser.add_argument("--recordings", nargs=2, type=Path, metavar=("TRAIN", "TEST"), help="instead of digits")
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--random", type=int, default=20, help="random cells")
     parser.add_argument("--workers", type=int, default=1, help="runs at once")
@@ -80,12 +110,17 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     seeds = [int(word) for word in given.seeds.split(",")]
-    families = [FLOATS, BITS] if given.bits else given.only
+    bench = RECORDINGS if given.recordings else DIGITS
+    families = [FLOATS, BITS] if given.bits else given.only or list(bench.families)
+    if not set(families) <= set(bench.families):
+        parser.error(f"of recordings there are {', '.join(bench.families)}")
     jobs = [(RANDOM, FIRST_RANDOM + number) for number in range(0 if given.bits else given.random)]
     jobs += [(family, seed) for seed in seeds for family in families]
     if not given.measured:
+        if given.recordings:
+            deal(*given.recordings, given.out, to_train=TO_TRAIN)
         with ThreadPoolExecutor(given.workers) as pool:
-            list(pool.map(lambda job: make(given.out.resolve(), *job), jobs))
+            list(pool.map(lambda job: make(bench, given.out.resolve(), *job), jobs))
     there = {job: found for job in jobs if (found := result(given.out, *job)) is not None}
     found: dict[str, Any] = {}
     if given.bits:
@@ -99,18 +134,18 @@ def folder_of(out: Path, family: str, seed: int) -> Path:
     return out / f"{family.replace(' ', '-')}-{seed}"
 
 
-def words_of(family: str, seed: int) -> list[str]:
-    words = ("--strategy", "random", "--evaluations", "1") if family == RANDOM else FAMILIES[family]
-    return [*COMMON, *words, "--seed", str(seed)]
+def words_of(bench: Bench, family: str, seed: int) -> list[str]:
+    words = ("--strategy", "random", "--evaluations", "1") if family == RANDOM else bench.families[family]
+    return [*bench.common, *words, "--seed", str(seed)]
 
 
-def make(out: Path, family: str, seed: int) -> None:
+def make(bench: Bench, out: Path, family: str, seed: int) -> None:
     folder = folder_of(out, family, seed)
     if Run(folder).metrics.is_file():
         return
     out.mkdir(parents=True, exist_ok=True)
     start = time.monotonic()
-    searched(words_of(family, seed), folder)
+    searched([word.replace(OUT, str(out)) for word in words_of(bench, family, seed)], folder)
     times = folder.with_suffix(".seconds.json")
     spent = read_json(times)["seconds"] if times.is_file() else 0.0
     write_json(times, {"seconds": spent + time.monotonic() - start})

@@ -2,10 +2,13 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from spikeport.benchmarks import families
+from spikeport.benchmarks.on_searches.recordings import deal
 from spikeport.files import write_json
+from spikeport.search.data.events import read_events
 from spikeport.search.runs import Run
 from spikeport.tests.cli.invoking import invoke
 
@@ -35,11 +38,32 @@ def test_found_cells_stand_beside_the_random_median(tmp_path: Path) -> None:
     assert "darts" in families.shown(found) and "+0.1500" in families.shown(found)
 
 
-@pytest.mark.parametrize("family", [*families.FAMILIES, families.RANDOM])
+BENCHES = {"digits": families.DIGITS, "recordings": families.RECORDINGS}
+
+
+@pytest.mark.parametrize(
+    ("bench", "family"),
+    [(name, family) for name, one in BENCHES.items() for family in (*one.families, families.RANDOM)],
+)
 def test_every_family_is_a_search(
-    family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    bench: str, family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Its words are understood, so that what fails is the data set alone."""
-    words = [word if word != "digits" else "npz:nowhere.npz" for word in families.words_of(family, 3)]
+    words = families.words_of(BENCHES[bench], family, 3)
+    words[words.index("--dataset") + 1] = "npz:nowhere.npz"
     assert invoke(monkeypatch, "search", *words, "--out", tmp_path / "run") == 1
     assert "There is no 'nowhere.npz'" in capsys.readouterr().err
+
+
+def test_recordings_are_dealt_anew(tmp_path: Path) -> None:
+    """Every event of every recording is there once, in its order, with its label."""
+    t, offsets, labels = np.arange(9), np.array([0, 2, 2, 5]), np.array([4, 5, 6])
+    for name, first in (("one.npz", 0), ("other.npz", 10)):
+        arrays = {"t_us": t[:5] + first, "x": t[:5], "y": t[:5] + 1, "p": t[:5] % 2}
+        np.savez(tmp_path / name, **arrays, offsets=offsets, labels=labels + first)
+    deal(tmp_path / "one.npz", tmp_path / "other.npz", tmp_path / "out", to_train=4)
+    train, test = (read_events(tmp_path / "out" / f"recordings_{name}.npz") for name in ("train", "test"))
+    assert (train.labels.tolist(), test.labels.tolist()) == ([4, 5, 6, 14], [15, 16])
+    assert (train.offsets.tolist(), test.offsets.tolist()) == ([0, 2, 2, 5, 7], [0, 0, 3])
+    assert train.t.tolist() == [0, 1, 2, 3, 4, 10, 11] and test.t.tolist() == [12, 13, 14]
+    assert (test.x.tolist(), test.y.tolist(), test.p.tolist()) == ([2, 3, 4], [3, 4, 5], [0, 1, 0])
