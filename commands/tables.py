@@ -60,30 +60,43 @@ def build_command(console: Console, file: Path, space: str, rows: int, workers: 
     type=click.Path(path_type=Path),
     help="Instead: the cells of this file, a genotype or a row of a search's history in each line, with seed 0.",
 )
+@click.option("--neighbours", type=int, default=0, help="Instead: so many neighbours of the best tenth, with seed 0.")
 @workers_option
 @common_options
 def extend_command(
-    console: Console, file: Path, seeds: int, spread: int, best: float, cells: Path | None, workers: int
+    console: Console,
+    file: Path,
+    seeds: int,
+    spread: int,
+    best: float,
+    cells: Path | None,
+    neighbours: int,
+    workers: int,
 ) -> None:
     """More seeds for some cells of FILE, or more cells.
 
     \b
     spikeport table extend closed.jsonl --seeds 3 --spread 60 --best 0.2
     spikeport table extend open.jsonl --cells liked.jsonl
+    spikeport table extend open.jsonl --neighbours 40
     """
-    if seeds < 1 or spread < 0 or not 0 <= best <= 1:
+    if seeds < 1 or spread < 0 or not 0 <= best <= 1 or neighbours < 0:
         raise InputError(
-            f"`seeds >= 1`, `spread >= 0` and `0 <= best <= 1` must hold, but got seeds={seeds}, spread={spread}, "
-            f"best={best}."
+            f"`seeds >= 1`, `spread >= 0`, `0 <= best <= 1` and `neighbours >= 0` must hold, but got seeds={seeds}, "
+            f"spread={spread}, best={best}, neighbours={neighbours}."
         )
-    from ..evaluation.tables import add, cells_of, more_seeds
+    if cells is not None and neighbours:
+        raise InputError("Cells of a file and neighbours of the best are two extensions; call it twice.")
+    from ..evaluation.tables import add, cells_of, more_seeds, neighbours_of
     from ..search.tables.file import Table
 
     table = Table.open(file)
-    if cells is None:
-        jobs = more_seeds(table, seeds=seeds, spread=spread, best=best)
-    else:
+    if cells is not None:
         jobs = [(genotype, 0) for genotype in cells_of(cells)]
+    elif neighbours:
+        jobs = neighbours_of(table, neighbours)
+    else:
+        jobs = more_seeds(table, seeds=seeds, spread=spread, best=best)
     console.result(shown_build(add(file, str(table.header.get("space")), jobs, workers=workers, tell=console.tell)))
 
 

@@ -8,13 +8,19 @@ from ..search.settings.run import SearchSettings, choose
 from ..search.space.genotype import Genotype, random_genotype
 from ..search.spaces.canonical import key_of
 from ..search.spaces.closed import LAYERS, closed_cells
+from ..search.spaces.genotypes import CLOSED, genotype_space
+from ..search.spaces.space import CodedSpace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableSpace:
-    """cells: in the order in which a table takes them, so that any first part is a fair sample. size: None: endless."""
+    """cells: in the order in which a table takes them, so that any first part is a fair sample. size: None: endless.
+
+    coded: the space as strategies know it.
+    """
 
     settings: SearchSettings
+    coded: CodedSpace[Genotype]
     cells: Callable[[], Iterator[Genotype]]
     size: int | None
 
@@ -54,6 +60,8 @@ def _open() -> Iterator[Genotype]:
 
 
 TABLE_SPACES: Mapping[str, TableSpace] = {
-    "closed": TableSpace(settings=_settings("plain"), cells=_closed, size=len(closed_cells())),
-    "open": TableSpace(settings=_settings("darts"), cells=_open, size=None),
+    "closed": TableSpace(settings=_settings("plain"), coded=CLOSED, cells=_closed, size=len(closed_cells())),
+    "open": TableSpace(
+        settings=_settings("darts"), coded=genotype_space("darts", layers=LAYERS), cells=_open, size=None
+    ),
 }

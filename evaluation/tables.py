@@ -23,6 +23,7 @@ from ..export.targets import traced
 from ..files import read_text
 from ..search.data.datasets import Dataset, load_dataset
 from ..search.frame.processes import Processes
+from ..search.random_streams import generator
 from ..search.runs import make_manifest
 from ..search.settings.run import SearchSettings, settings_from_dict
 from ..search.space.genotype import Genotype, from_dict
@@ -39,6 +40,7 @@ SEED_RULE = (
     "share the split of the train images"
 )
 SIZED = 5  # cells
+BEST = 0.1  # the share of cells whose neighbours are looked for
 AHEAD = 2  # trainings that wait for each worker
 
 Job = tuple[Genotype, int]
@@ -170,17 +172,35 @@ def _dataset(settings: SearchSettings) -> Dataset:
 
 
 def more_seeds(table: Table, *, seeds: int, spread: int, best: float) -> list[Job]:
-    """Seeds 1 .. seeds - 1 of so many cells spread evenly over the validation accuracy, and of the best share of all.
-
-    The best are those by validation accuracy of seed 0, as a strategy would see them.
-    """
-    first = sorted(
-        (row for row in table.rows if row.seed == 0 and row.val_accuracy is not None),
-        key=lambda row: (-(row.val_accuracy or 0.0), row.key),
-    )
+    """Seeds 1 .. seeds - 1 of so many cells, evenly spread over the validation accuracy, and of the best share."""
+    first = _best_first(table)
     evenly = np.linspace(0, len(first) - 1, min(spread, len(first))).round().astype(int).tolist()
     places = dict.fromkeys([*range(math.ceil(best * len(first))), *evenly])
     return [(from_dict(first[place].genotype), seed) for place in places for seed in range(1, seeds)]
+
+
+def _best_first(table: Table) -> list[Row]:
+    """By validation accuracy of seed 0, as a strategy would see them."""
+    known = (row for row in table.rows if row.seed == 0 and row.val_accuracy is not None)
+    return sorted(known, key=lambda row: (-(row.val_accuracy or 0.0), row.key))
+
+
+def neighbours_of(table: Table, count: int) -> list[Job]:
+    """So many cells that the table lacks, each a mutant of one of its best tenth, who are asked in turns.
+
+    A second call climbs on from what the first found. Of a space that ends there may be fewer.
+    """
+    first = _best_first(table)
+    coded, rng = space_of(str(table.header.get("space"))).coded, generator(0, "neighbours", len(table))
+    parents = [from_dict(row.genotype) for row in first[: math.ceil(BEST * len(first))]]
+    found, known = list[Job](), set(table.keys)
+    for _ in range(count):
+        for parent in parents:
+            child = coded.mutate(parent, rng)
+            if key_of(child) not in known and len(found) < count:
+                known.add(key_of(child))
+                found.append((child, 0))
+    return found
 
 
 def cells_of(path: Path) -> list[Genotype]:

@@ -29,6 +29,7 @@ STREAMS = (
     "elastic batches",
     "elastic paths",
     "elastic noise",
+    "neighbours",
 )
 
 

@@ -31,11 +31,8 @@ from spikeport.search.evaluators.one_shot import OneShotEvaluator, flatness_in
 from spikeport.search.settings.run import SearchSettings, changed
 from spikeport.search.space.genotype import Genotype
 from spikeport.search.spaces.closed import LAYERS
-from spikeport.search.spaces.genotypes import CLOSED, genotype_space
-from spikeport.search.spaces.space import CodedSpace
 from spikeport.search.tables.file import Table
 
-SPACES: Mapping[str, CodedSpace[Genotype]] = {"closed": CLOSED, "open": genotype_space("darts", layers=LAYERS)}
 FIXED = ("parameters", "sops")
 ASKED = ("accuracy", *FIXED, "int8_loss_rise", "int4_loss_rise")
 LOST = {"int8_loss_rise": "int8_accuracy", "int4_loss_rise": "int4_accuracy"}  # and the row's accuracy in these bits
@@ -115,7 +112,7 @@ def measured(
         if event.step == event.steps:
             tell(f"supernet epoch {event.epoch} of {event.epochs}: accuracy of the largest {event.accuracy:.3f}")
 
-    train_elastic(dataset, chosen, SPACES[space], checkpoint, LAYERS, progress=progress)
+    train_elastic(dataset, chosen, TABLE_SPACES[space].coded, checkpoint, LAYERS, progress=progress)
     evaluator = OneShotEvaluator(checkpoint=checkpoint, settings=chosen, names=ASKED, layers=LAYERS, on_chips=ON_CHIPS)
     file = checkpoint.with_name(f"{checkpoint.name}.cells.jsonl")
     said = kept(file, cells.genotypes, lambda genotype: asked(evaluator, genotype), tell)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from spikeport.benchmarks.on_tables import one_shot
+from spikeport.evaluation.spaces import TABLE_SPACES
 from spikeport.search.space.genotype import to_dict
 from spikeport.search.spaces.canonical import key_of
 from spikeport.search.spaces.closed import closed_cells
@@ -62,5 +63,5 @@ def test_what_is_said_of_a_ranking(table: Path, tmp_path: Path, monkeypatch: pyt
 def test_settings_are_those_of_the_table() -> None:
     settings = one_shot.settings_of("closed", elastic_epochs=3)
     assert (settings.elastic.elastic_epochs, settings.network.channels, settings.training.batch_size) == (3, 6, 64)
-    drawn = one_shot.SPACES["open"].sample(np.random.default_rng(0))
+    drawn = TABLE_SPACES["open"].coded.sample(np.random.default_rng(0))
     assert drawn.layers == one_shot.LAYERS and drawn.primitives == "darts"

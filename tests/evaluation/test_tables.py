@@ -13,12 +13,13 @@ from spikeport.cli import cli
 from spikeport.errors import InputError
 from spikeport.evaluation import tables
 from spikeport.evaluation.spaces import TABLE_SPACES, TableSpace
-from spikeport.evaluation.tables import add, build, cells_of, check, measured, more_seeds
+from spikeport.evaluation.tables import add, build, cells_of, check, measured, more_seeds, neighbours_of
 from spikeport.evaluation.training import rates_of
 from spikeport.search.settings.run import SearchSettings, changed
 from spikeport.search.space.genotype import from_file, random_genotype, to_dict, to_json
 from spikeport.search.spaces.canonical import key_of
 from spikeport.search.spaces.closed import closed_cells
+from spikeport.search.spaces.genotypes import CLOSED
 from spikeport.search.tables.file import Table, append
 from spikeport.search.tables.row import from_bits, row_of
 from spikeport.tests.search.tables.test_row import row
@@ -32,7 +33,7 @@ def toy(blobs_npz: str, monkeypatch: pytest.MonkeyPatch) -> SearchSettings:
     """A space of three cells whose trainings take a blink."""
     words: dict[str, Any] = {"dataset": blobs_npz, "channels": 3, "train_epochs": 2, "batch_size": 6, "seed": 0}
     settings = changed(TABLE_SPACES["closed"].settings, **words)
-    space = TableSpace(settings=settings, cells=lambda: iter(CELLS), size=len(CELLS))
+    space = TableSpace(settings=settings, coded=CLOSED, cells=lambda: iter(CELLS), size=len(CELLS))
     monkeypatch.setitem(TABLE_SPACES, "toy", space)  # type: ignore[arg-type]
     monkeypatch.setitem(TABLE_SPACES, "endless", replace(space, size=None))  # type: ignore[arg-type]
     return settings
@@ -128,6 +129,24 @@ def test_more_seeds_for_the_best_and_some_of_all(tmp_path: Path) -> None:
     numbers = [next(one.key for one in rows if key_of(cell) == key_of(_cell(one))) for cell, _ in jobs]
     assert numbers == ["9", "9", "8", "8", "5", "5", "0", "0"]  # the best two, then first, middle and last
     assert [seed for _, seed in jobs] == [1, 2] * 4
+
+
+def test_neighbours_of_the_best_that_are_not_there(tmp_path: Path) -> None:
+    path, cells = tmp_path / "t.jsonl", list(closed_cells())[:20]
+    rows = [
+        row(key_of(cell), number=number, genotype=to_dict(cell), val_accuracy=number / 20)
+        for number, cell in enumerate(cells)
+    ]
+    append(path, {"space": "closed"}, rows)
+    found = [cell for cell, seed in neighbours_of(Table.open(path), 6) if seed == 0]
+    assert len(found) == len(set(map(key_of, found)) - set(map(key_of, cells))) == 6
+    for number, cell in enumerate(found[:2]):  # the best two are asked in turns
+        assert key_of(cell) in {key_of(near) for near in CLOSED.neighbours(cells[19 - number])}
+    assert all(any(cell in CLOSED.neighbours(parent) for parent in cells[18:]) for cell in found)
+    assert [cell for cell, _ in neighbours_of(Table.open(path), 6)] == found
+    everything = [row(key_of(cell), genotype=to_dict(cell), val_accuracy=0.5) for cell in closed_cells()[20:]]
+    append(path, {"space": "closed"}, everything)
+    assert neighbours_of(Table.open(path), 6) == []
 
 
 def _cell(one: Any) -> Any:
