@@ -12,6 +12,7 @@ others with tau .47 instead of .36).
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,10 +20,13 @@ from numpy.typing import NDArray
 from ..scores.counts import parameters, sops
 from ..scores.score import Context
 from ..space.genotype import INPUTS, NODES, Edge, Genotype
+from ..space.network import NetworkConfig
 from ..space.primitives import spiking_primitives
 from ..spaces.canonical import canonical
 from ..supernet.supernet import EDGES
 from .predictor import PredictorContext
+
+CELLS_KEPT = 10_000
 
 Rows = NDArray[np.float64]
 
@@ -40,9 +44,8 @@ class Features:
 
     def _row(self, form: Genotype) -> Rows:
         if form not in self._known:
-            parts = [_code(form), _counts(form, self.context), _path(form, self.context)]
-            parts.append([score(form) for score in self.context.scores])
-            self._known[form] = np.array([number for part in parts for number in part], np.float64)
+            scores = [score(form) for score in self.context.scores]
+            self._known[form] = np.array([*_own(form, self.context.config), *scores], np.float64)
         return self._known[form]
 
 
@@ -67,6 +70,12 @@ class Scale:
         return np.asarray((np.where(np.isfinite(rows), rows, self.lowest) - self.mean) / self.deviation, np.float64)
 
 
+@lru_cache(maxsize=CELLS_KEPT)
+def _own(form: Genotype, config: NetworkConfig) -> tuple[float, ...]:
+    """All but the scores. Kept for every search of a process, for a comparison of strategies asks for it each time."""
+    return (*_code(form), *_counts(form, config), *_path(form, config))
+
+
 def longest_path(edges: Sequence[Edge]) -> int:
     """Nodes on the longest path of a cell from its inputs."""
     depth = dict.fromkeys(range(INPUTS), 0)
@@ -88,16 +97,16 @@ def _code(form: Genotype) -> list[float]:
     return [*found, *(float(value) for rows in (form.gates, form.decays) for row in rows or () for value in row)]
 
 
-def _counts(form: Genotype, context: PredictorContext) -> list[float]:
+def _counts(form: Genotype, config: NetworkConfig) -> list[float]:
     found = []
     for edges in _cells(form):
         found += [sum(edge.primitive == name for edge in edges) for name in spiking_primitives(form.primitives)]
         found += [sum(edge.source == source for edge in edges) for source in range(INPUTS)]
         found.append(longest_path(edges))
-    sizes = Context(config=context.config, seed=context.seed)
+    sizes = Context(config=config)
     return [*map(float, found), parameters(form, sizes), sops(form, sizes)]
 
 
-def _path(form: Genotype, context: PredictorContext) -> list[float]:
-    plan = context.config.plan(form.layers)
+def _path(form: Genotype, config: NetworkConfig) -> list[float]:
+    plan = config.plan(form.layers)
     return [number for cell in plan for number in (float(cell.kind == "reduce"), float(np.log2(cell.channels)))]
