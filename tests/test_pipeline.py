@@ -36,6 +36,7 @@ from spikeport.search.space.network import load_network
 from spikeport.search.supernet.macro import MacroSupernet
 from spikeport.search.supernet.trellis import WIDTHS, place
 from spikeport.tests.broken_onnx import break_weight
+from spikeport.tests.quarters import quarters_npz
 
 pytestmark = pytest.mark.training
 
@@ -53,15 +54,7 @@ def silent(sentence: str) -> None:
 
 @pytest.fixture(scope="module")
 def quarters(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """400 images of 8x8, learnt at once: the class is the quarter that is lit."""
-    random, folder = np.random.default_rng(0), tmp_path_factory.mktemp("quarters")
-    labels = np.arange(400) % 4
-    images = random.integers(0, 120, (400, 2, 4, 2, 4))
-    images[np.arange(400), labels // 2, :, labels % 2] += 100
-    images = images.reshape(400, 8, 8, 1).astype(np.uint8)
-    np.savez(folder / "train.npz", images=images[:320], labels=labels[:320])
-    np.savez(folder / "test.npz", images=images[320:], labels=labels[320:])
-    return f"npz:{folder / 'train.npz'},{folder / 'test.npz'}"
+    return quarters_npz(tmp_path_factory.mktemp("quarters"), 400)
 
 
 @pytest.fixture(scope="module")

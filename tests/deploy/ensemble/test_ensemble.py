@@ -29,6 +29,7 @@ from spikeport.search.runs import Run
 from spikeport.search.settings.run import changed, choose
 from spikeport.search.space.predict import predict
 from spikeport.tests.cli.invoking import invoke
+from spikeport.tests.quarters import quarters_npz
 
 pytestmark = pytest.mark.training
 
@@ -46,15 +47,7 @@ def silent(sentence: str) -> None:
 
 @pytest.fixture(scope="module")
 def quarters(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """200 images of 8x8 in four classes: the quarter that is lit."""
-    random, folder = np.random.default_rng(0), tmp_path_factory.mktemp("quarters")
-    labels = np.arange(200) % 4
-    images = random.integers(0, 120, (200, 2, 4, 2, 4))
-    images[np.arange(200), labels // 2, :, labels % 2] += 100
-    images = images.reshape(200, 8, 8, 1).astype(np.uint8)
-    np.savez(folder / "train.npz", images=images[:160], labels=labels[:160])
-    np.savez(folder / "test.npz", images=images[160:], labels=labels[160:])
-    return f"npz:{folder / 'train.npz'},{folder / 'test.npz'}"
+    return quarters_npz(tmp_path_factory.mktemp("quarters"), 200)
 
 
 @pytest.fixture(scope="module")
