@@ -65,7 +65,7 @@ fuzz: kernels
 	$(BIN)/python -m spikeport.tests.fuzz.run $(N)
 
 docs: $(READY)
-	$(BIN)/python -m sphinx -q -W --keep-going -E -b html docs build/docs
+	$(BIN)/python -m sphinx -q -W --keep-going -E -j auto -b html docs build/docs
 	@echo "build/docs/index.html"
 
 clean:

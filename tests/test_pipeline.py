@@ -36,7 +36,7 @@ from spikeport.search.space.network import load_network
 from spikeport.search.supernet.macro import MacroSupernet
 from spikeport.search.supernet.trellis import WIDTHS, place
 from spikeport.tests.broken_onnx import break_weight
-from spikeport.tests.quarters import quarters_npz
+from spikeport.tests.search.quarters import quarters_npz
 
 pytestmark = pytest.mark.training
 

@@ -29,7 +29,7 @@ from spikeport.search.runs import Run
 from spikeport.search.settings.run import changed, choose
 from spikeport.search.space.predict import predict
 from spikeport.tests.cli.invoking import invoke
-from spikeport.tests.quarters import quarters_npz
+from spikeport.tests.search.quarters import quarters_npz
 
 pytestmark = pytest.mark.training
 

@@ -72,10 +72,9 @@ def rates(record: Record) -> dict[str, float]:
 
 
 SEARCHED = {  # name -> seed, primitives, channels, time steps, rows, columns, attention
-    "1-darts": (1, "darts", 2, 3, 8, 8, "none"),
+    "1-darts": (3, "darts", 2, 2, 12, 8, "none"),
     "2-plain": (2, "plain", 2, 3, 8, 12, "none"),
-    "3-darts": (3, "darts", 2, 2, 12, 8, "none"),
-    "4-spike": (1, "darts", 2, 2, 8, 8, "spike"),
+    "3-spike": (1, "darts", 2, 2, 8, 8, "spike"),
 }
 BROKEN, BROKEN_AT = (1, "plain", 2, 2, 8, 8, "none"), "cells.1.n2"
 
