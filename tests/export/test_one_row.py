@@ -117,15 +117,12 @@ def test_in_real_lava(real_lava: None, tmp_path: Path, broken: Any) -> None:
 
 
 @pytest.mark.training
-@pytest.mark.parametrize("strategy", ["darts", "random"])
-def test_the_whole_road(strategy: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_whole_road(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Search, training, export and every check; then one weight of the NetX file is wrong."""
     monkeypatch.setattr(syllables, "TRAIN", 240)
     monkeypatch.setattr(syllables, "TEST", 40)
-    options = {"search_epochs": 1} if strategy == "darts" else {"evaluations": 1}
     settings = choose(
         dataset="syllables",
-        strategy=strategy,
         primitives="plain",
         channels=2,
         cells=3,
@@ -133,8 +130,8 @@ def test_the_whole_road(strategy: Any, tmp_path: Path, monkeypatch: pytest.Monke
         stem_stride=2,
         shift=2,
         batch_size=12,  # many batches, so that the norms know what they hear
+        search_epochs=1,
         train_epochs=3,
-        **options,
     )
     run = run_search(settings, tmp_path / "run")
     export(run, "loihi", lambda text: None)
