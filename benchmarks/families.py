@@ -11,10 +11,10 @@ are printed, on one thread, in FOLDER/<family>-<seed>; a second call goes on whe
 --recordings, those families that are made for membranes with something to remember, in T = 8 steps; the recordings of
 both files are dealt anew, 600 to train on and all others to test on, because 100 test recordings tell no difference.
 
-Printed for each family: test accuracy, mean and deviation over seeds; its difference to the median of random cells with
-its standard error; the share of random cells that are better; synaptic operations against the median; seconds of a
-core, with the training. With --bits: both found cells, fine-tuned at 4 bits as the export would, on the chip's
-integers. With --json one object: `families`, `random`, `bits`.
+Printed for each family: test accuracy, mean and deviation over seeds; its difference to the median of random cells, and
+to `darts` seed by seed, with their standard errors; the share of random cells that are better; synaptic operations
+against the median; seconds of a core, with the training. With --bits: both found cells, fine-tuned at 4 bits as the
+export would, on the chip's integers. With --json one object: `families`, `random`, `bits`.
 """
 
 import argparse
@@ -92,7 +92,7 @@ RECORDINGS = Bench(
         "sharpness": (*GRADIENTS, "--sharpness-every", "5", "--sharpness-step", "0.4"),
     },
 )
-FLOATS, BITS = "darts", "4 bits"  # what is compared at 4 bits
+DARTS, BITS = "darts", "4 bits"  # what others are compared with; the two that are at 4 bits
 
 Result = dict[str, Any]
 
@@ -111,7 +111,7 @@ def main() -> None:
     given = parser.parse_args()
     seeds = [int(word) for word in given.seeds.split(",")]
     bench = RECORDINGS if given.recordings else DIGITS
-    families = [FLOATS, BITS] if given.bits else given.only or list(bench.families)
+    families = [DARTS, BITS] if given.bits else given.only or list(bench.families)
     if not set(families) <= set(bench.families):
         parser.error(f"of recordings there are {', '.join(bench.families)}")
     jobs = [(RANDOM, FIRST_RANDOM + number) for number in range(0 if given.bits else given.random)]
@@ -179,6 +179,7 @@ def compared(there: Mapping[tuple[str, int], Result]) -> dict[str, Any]:
         "families": {
             family: family_row([one["accuracy"] for one in rows], accuracies, median, error)
             | {
+                "against_darts": by_seed(there, family),
                 "sops_against_median": statistics.mean(one["sops"] for one in rows) / sops,
                 "seconds": statistics.median(one["seconds"] or 0.0 for one in rows),
             }
@@ -200,10 +201,20 @@ def family_row(found: Sequence[float], drawn: Sequence[float], median: float, er
     }
 
 
+def by_seed(there: Mapping[tuple[str, int], Result], family: str) -> Result | None:
+    """Accuracy less that of the plain search with the same seed: mean, and its error; None where less than two know."""
+    pairs = [(there.get((family, seed)), found) for (name, seed), found in there.items() if name == DARTS]
+    differences = [one["accuracy"] - found["accuracy"] for one, found in pairs if one is not None]
+    if family == DARTS or len(differences) < 2:
+        return None
+    error = statistics.stdev(differences) / len(differences) ** 0.5
+    return {"seeds": len(differences), "difference": statistics.mean(differences), "standard_error": error}
+
+
 def at_four_bits(out: Path, seeds: Sequence[int]) -> Result:
     """Chip accuracy at 4 bits of what was found under 4 bits and in floats, fine-tuned alike; difference over seeds."""
     way = Way(settings=ExportSettings(weight_bits=4, calibrate=True, finetune=TUNED_EPOCHS))
-    accuracies: dict[str, list[float]] = {FLOATS: [], BITS: []}
+    accuracies: dict[str, list[float]] = {DARTS: [], BITS: []}
     for family, values in accuracies.items():
         for seed in seeds:
             kept = folder_of(out, family, seed).with_suffix(".chip.json")
@@ -214,7 +225,7 @@ def at_four_bits(out: Path, seeds: Sequence[int]) -> Result:
     differences = [bits - floats for floats, bits in zip(*accuracies.values(), strict=True)]
     return {
         "seeds": list(seeds),
-        "searched_in_floats": accuracies[FLOATS],
+        "searched_in_floats": accuracies[DARTS],
         "searched_under_4_bits": accuracies[BITS],
         "difference": statistics.mean(differences) if differences else None,
         "standard_error": statistics.stdev(differences) / len(seeds) ** 0.5 if len(seeds) > 1 else None,
@@ -232,13 +243,15 @@ def shown(found: Mapping[str, Any]) -> str:
     lines = [
         f"{drawn['cells']} random cells: median {drawn['median']:.4f}, deviation {drawn['deviation']:.4f}, "
         f"{drawn['sops']:.0f} SOPs",
-        f"{'family':16}{'seeds':>6}{'accuracy':>10}{'sd':>8}{'above median':>14}{'error':>8}{'random better':>15}"
-        f"{'SOPs':>7}{'seconds':>9}",
+        f"{'family':16}{'seeds':>6}{'accuracy':>10}{'sd':>8}{'above median':>14}{'error':>8}{'against darts':>20}"
+        f"{'random better':>15}{'SOPs':>7}{'seconds':>9}",
     ]
     for family, row in sorted(found["families"].items(), key=lambda pair: -pair[1]["mean"]):
         sd, error = (f"{row[key]:.4f}" if row[key] is not None else "-" for key in ("deviation", "standard_error"))
+        darts = row["against_darts"]
+        against = f"{darts['difference']:+.4f} +- {darts['standard_error']:.4f}" if darts else "-"
         lines.append(
-            f"{family:16}{row['seeds']:6}{row['mean']:10.4f}{sd:>8}{row['above_median']:+14.4f}{error:>8}"
+            f"{family:16}{row['seeds']:6}{row['mean']:10.4f}{sd:>8}{row['above_median']:+14.4f}{error:>8}{against:>20}"
             f"{row['random_better']:15.0%}{row['sops_against_median']:7.2f}{row['seconds']:9.0f}"
         )
     return "\n".join(lines)

@@ -36,6 +36,12 @@ def test_found_cells_stand_beside_the_random_median(tmp_path: Path) -> None:
     own, drawn = 0.01**2 / 3, (families.MEDIAN * found["random"]["deviation"]) ** 2 / 5
     assert row["standard_error"] == pytest.approx((own + drawn) ** 0.5)
     assert "darts" in families.shown(found) and "+0.1500" in families.shown(found)
+    for seed, accuracy in enumerate((0.86, 0.84)):  # seed 2 is missing
+        there["sharpness", seed] = {"accuracy": accuracy, "sops": 50.0, "seconds": 7.0}
+    found = families.compared(there)
+    against = found["families"]["sharpness"]["against_darts"]
+    assert against == {"seeds": 2, "difference": pytest.approx(0.0), "standard_error": pytest.approx(0.02)}
+    assert found["families"]["darts"]["against_darts"] is None and "+- 0.0200" in families.shown(found)
 
 
 BENCHES = {"digits": families.DIGITS, "recordings": families.RECORDINGS}
