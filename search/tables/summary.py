@@ -4,6 +4,7 @@ s_e^2 = mean over cells with several seeds of the variance over seeds
 s_a^2 = variance over the cells' first seeds - s_e^2
 r     = s_a^2 / (s_a^2 + s_e^2)                      reliability of one training
 tau   = 2 / pi * asin(r)                             expected of two trainings of the same cells (bivariate normal)
+tau   = 2 / pi * asin(sqrt(r))                       of one training and the cells' true means: no score has more
 
 The best cells, and those on the front, are told by the means of their trainings.
 """
@@ -54,6 +55,7 @@ def summary(table: Table) -> dict[str, Any]:
         found["deviation_of_seeds"] = math.sqrt(within)
         found["reliability_of_one_training"] = reliability
         found["tau_of_two_trainings"] = 2 / math.pi * math.asin(reliability)
+        found["tau_of_a_perfect_score"] = 2 / math.pi * math.asin(math.sqrt(reliability))
     ranked = sorted(known, key=lambda rows: -_mean(rows, "val_accuracy"))
     return found | {
         "best": [_shown(rows, table) for rows in ranked[:BEST]],

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from spikeport.errors import InputError
@@ -99,7 +100,10 @@ def test_deviations_of_cells_and_seeds(tmp_path: Path) -> None:
     found = summary(Table.open(path))
     assert found["deviation_of_seeds"] == pytest.approx(0.01)
     assert found["deviation_of_cells"] == pytest.approx(0.005**0.5)
-    assert found["reliability_of_one_training"] == pytest.approx((0.005 - 0.0001) / 0.005)
+    reliability = (0.005 - 0.0001) / 0.005
+    assert found["reliability_of_one_training"] == pytest.approx(reliability)
+    assert np.sin(np.pi / 2 * found["tau_of_two_trainings"]) == pytest.approx(reliability)
+    assert np.sin(np.pi / 2 * found["tau_of_a_perfect_score"]) ** 2 == pytest.approx(reliability)
     assert (found["lowest"], found["highest"], found["cells_with_several_seeds"]) == (0.8, 0.9, 2)
 
 
