@@ -1,5 +1,6 @@
 """Sphinx: `make docs` builds the site into build/docs, from this folder alone; nothing is downloaded."""
 
+import logging
 from typing import Any
 
 from sphinx.application import Sphinx
@@ -26,6 +27,9 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_inherit_docstrings = False  # those of torch and SpikingJelly are written for other sites
 python_maximum_signature_line_length = 100
+
+
+logging.getLogger("onnxscript").setLevel(logging.WARNING)  # _fill exports networks, and Sphinx shows what is told
 
 
 def _fill(app: Sphinx, name: str, source: list[str]) -> None:
