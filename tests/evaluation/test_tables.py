@@ -149,6 +149,23 @@ def test_neighbours_of_the_best_that_are_not_there(tmp_path: Path) -> None:
     assert neighbours_of(Table.open(path), 6) == []
 
 
+def test_neighbours_by_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, cell = tmp_path / "t.jsonl", closed_cells()[0]
+    append(path, {"space": "closed"}, [row(key_of(cell), genotype=to_dict(cell), val_accuracy=0.5)])
+    asked = list[Any]()
+
+    def noted(file: Path, space: str, jobs: Any, **more: Any) -> tables.Built:
+        asked.extend(jobs)
+        return tables.Built(path=file, added=0, there=1, seconds=0.0)
+
+    monkeypatch.setattr(tables, "add", noted)
+    words = ["table", "extend", str(path), "--neighbours", "2"]
+    assert CliRunner().invoke(cli, words).exit_code == 0
+    assert asked == neighbours_of(Table.open(path), 2) and len(asked) == 2
+    refused = CliRunner().invoke(cli, [*words, "--cells", str(path)]).exception
+    assert isinstance(refused, InputError) and "are two extensions; call it twice" in str(refused)
+
+
 def _cell(one: Any) -> Any:
     from spikeport.search.space.genotype import from_dict
 
